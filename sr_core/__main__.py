@@ -1,0 +1,8 @@
+"""`python -m sr_core` starts the command line."""
+
+import sys
+
+from sr_core.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

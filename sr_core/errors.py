@@ -1,0 +1,47 @@
+"""Every error UpFront raises on purpose.
+
+    UpFrontError
+      InvalidCandidate   a candidate (blocks, schemes, ratios) outside the search vocabulary
+      InvalidImage       a file or array that cannot be upscaled
+      CatalogueError     precomputed/ is missing, damaged or inconsistent
+      DatasetError       a folder of images that cannot be used for training or evaluation
+      TrainingError      a training run that cannot start, continue or save
+      RuntimeUnavailable an optional package or runtime is not installed
+      Cancelled          the caller asked a running job to stop
+
+A message is one sentence or two: what was got, what was expected, how to mend it.
+"""
+
+from __future__ import annotations
+
+
+class UpFrontError(Exception):
+    """Base of all expected errors; the text is meant for the person at the screen."""
+
+
+class InvalidCandidate(UpFrontError):
+    """A candidate that is not in the search vocabulary of `sr_core.candidate`."""
+
+
+class InvalidImage(UpFrontError):
+    """An input image that cannot be read, or is outside the stated limits."""
+
+
+class CatalogueError(UpFrontError):
+    """Something in precomputed/ is missing, damaged or does not fit the rest."""
+
+
+class DatasetError(UpFrontError):
+    """A folder of images that cannot serve for training or evaluation."""
+
+
+class TrainingError(UpFrontError):
+    """A training run that cannot start, continue or save."""
+
+
+class RuntimeUnavailable(UpFrontError):
+    """An optional package (torch for training, say) is not installed."""
+
+
+class Cancelled(UpFrontError):
+    """The caller asked a running job to stop; nothing was written."""

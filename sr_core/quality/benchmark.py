@@ -1,0 +1,45 @@
+"""Score a network or bicubic on HR/LR pairs, by the protocol of `quality.metrics`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from sr_core.quality.datasets import Pair, bicubic
+from sr_core.quality.metrics import Image8, psnr_y, ssim_y
+
+Upscale = Callable[[Image8], Image8]
+"""uint8 LR, (H, W) or (H, W, 3) -> uint8 SR of the same kind."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Means of per-image values over `n` images."""
+
+    psnr_y: float
+    """dB"""
+    ssim_y: float
+    n: int
+
+
+def score(pairs: Iterable[Pair], upscale: Upscale, *, scale: int) -> Score:
+    """Upscale every LR image and compare it with its HR image."""
+    values: list[tuple[float, float]] = []
+    for pair in pairs:
+        sr = upscale(pair.lr)
+        values.append((psnr_y(sr, pair.hr, shave=scale), ssim_y(sr, pair.hr, shave=scale)))
+    psnr_db, ssim = np.mean(values, axis=0).tolist()
+    return Score(psnr_db, ssim, len(values))
+
+
+def bicubic_upscale(scale: int) -> Upscale:
+    """Pillow's bicubic interpolation as the baseline."""
+    return lambda lr: bicubic(lr, lr.shape[1] * scale, lr.shape[0] * scale)
+
+
+def network_upscale(upscale: Callable[[Image.Image], Image.Image]) -> Upscale:
+    """Adapt an image-to-image function (`runtime.Upscaler.upscale`) to arrays."""
+    return lambda lr: np.asarray(upscale(Image.fromarray(lr)))

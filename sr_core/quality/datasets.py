@@ -1,0 +1,195 @@
+"""Folders of images: HR/LR pairs, validation crops and training patches, with checksums.
+
+LR images are made by antialiased bicubic downscaling (Pillow's, which is MATLAB's kernel with
+8-bit rounding), unless a benchmark brings its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sr_core.errors import DatasetError
+from sr_core.quality.metrics import Image8
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+VALIDATION_CROPS = 48
+VALIDATION_CROP_HR = 192
+"""Side of a validation crop in HR pixels (48 LR pixels at x4)."""
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files below `folder`, sorted by relative path; `DatasetError` if there are none."""
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is not a folder: give one that holds images.")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    if not found:
+        raise DatasetError(f"No image in {folder}: expected {', '.join(EXTENSIONS)} files.")
+    return found
+
+
+def read_image(path: Path) -> Image8:
+    """An image file as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB."""
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(f"{path.name} cannot be read as an image ({error}).") from None
+
+
+def as_rgb(image: Image8) -> Image8:
+    """(H, W, 3) of a greyscale or RGB image."""
+    return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
+
+
+def bicubic(image: Image8, width: int, height: int) -> Image8:
+    """Resize to width x height with Pillow's antialiased bicubic filter."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def downscale(hr: Image8, scale: int) -> tuple[Image8, Image8]:
+    """(LR, HR cropped from the top left to a multiple of `scale`)."""
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
+    cropped = hr[: height * scale, : width * scale]
+    return bicubic(cropped, width, height), cropped
+
+
+def folder_checksum(folder: Path, files: Sequence[Path]) -> str:
+    """SHA-256 over the relative names and contents of `files`, in order."""
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A test image and its LR version."""
+
+    name: str
+    lr: Image8
+    hr: Image8
+    """Exactly scale times the size of `lr`; (H, W) for both if greyscale."""
+
+
+def benchmark_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> Iterator[Pair]:
+    """Pairs by file name; HR is cropped to scale x LR from the top left (protocols.md).
+
+    Without `lr_folder` the LR images are made by `downscale`.
+    """
+    for path in list_images(hr_folder):
+        hr = read_image(path)
+        if lr_folder is None:
+            lr, hr = downscale(hr, scale)
+        else:
+            lr_path = lr_folder / path.relative_to(hr_folder)
+            if not lr_path.is_file():
+                raise DatasetError(f"{lr_folder} has no {path.name}: each HR image needs its LR.")
+            lr = read_image(lr_path)
+            height, width = lr.shape[0] * scale, lr.shape[1] * scale
+            spare = (hr.shape[0] - height, hr.shape[1] - width)
+            if min(spare) < 0 or max(spare) >= scale:
+                raise DatasetError(
+                    f"{path.name}: HR is {hr.shape[1]}x{hr.shape[0]}, which is not x{scale} of "
+                    f"LR {lr.shape[1]}x{lr.shape[0]}; is --scale right?"
+                )
+            if hr.ndim != lr.ndim:
+                raise DatasetError(f"{path.name}: HR and LR must both be greyscale or both RGB.")
+            hr = hr[:height, :width]
+        yield Pair(path.name, lr, hr)
+
+
+@dataclass(frozen=True)
+class ValidationCrops:
+    """Fixed crops that score a candidate during training and search."""
+
+    lr: Image8
+    """(n, h, w, 3)."""
+    hr: Image8
+    """(n, s h, s w, 3)."""
+    checksum: str
+    """SHA-256 of the HR crops' pixels and the scale."""
+
+
+def validation_crops(folder: Path, scale: int) -> ValidationCrops:
+    """The centre crops of `VALIDATION_CROPS` images, evenly spaced over the sorted folder."""
+    files = list_images(folder)
+    picks = np.linspace(0, len(files) - 1, VALIDATION_CROPS).round().astype(int)
+    crops = [_centre_crop(files[i]) for i in dict.fromkeys(picks.tolist())]
+    hr = np.stack(crops)
+    lr = np.stack([downscale(crop, scale)[0] for crop in crops])
+    digest = hashlib.sha256(f"x{scale} {hr.shape}".encode() + hr.tobytes()).hexdigest()
+    return ValidationCrops(lr, hr, digest)
+
+
+def _centre_crop(path: Path) -> Image8:
+    image, side = as_rgb(read_image(path)), VALIDATION_CROP_HR
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    if min(top, left) < 0:
+        raise DatasetError(f"{path.name} is smaller than a {side}x{side} validation crop.")
+    return image[top : top + side, left : left + side]
+
+
+class TrainingPatches:
+    """All training images in memory (3 bytes a pixel), and random aligned LR/HR patches.
+
+    Each top-level subfolder is a source; a source is drawn in proportion to its pixels times
+    its weight (default 1), an image within it in proportion to its pixels.
+    """
+
+    def __init__(
+        self, folder: Path, scale: int, patch: int, source_weights: dict[str, float] | None = None
+    ) -> None:
+        files = list_images(folder)
+        self.scale, self.patch = scale, patch
+        self.checksum = folder_checksum(folder, files)
+        weights = source_weights or {}
+        with ThreadPoolExecutor() as pool:
+            pairs = list(pool.map(lambda path: downscale(as_rgb(read_image(path)), scale), files))
+        large = [i for i, (lr, _) in enumerate(pairs) if min(lr.shape[:2]) >= patch]
+        if not large:
+            raise DatasetError(
+                f"No image in {folder} holds a {patch}x{patch} LR patch at x{scale}: expected "
+                f"images of at least {patch * scale} pixels a side."
+            )
+        self._pairs = [pairs[i] for i in large]
+        sources = [files[i].relative_to(folder).parts[0] for i in large]
+        share = np.array(
+            [lr.shape[0] * lr.shape[1] for lr, _ in self._pairs], dtype=np.float64
+        ) * [weights.get(source, 1.0) for source in sources]
+        self._cumulative = np.cumsum(share / share.sum())
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def batch(self, rng: np.random.Generator, size: int) -> tuple[Image8, Image8]:
+        """(size, p, p, 3) LR and (size, s p, s p, 3) HR, flipped and rotated at random."""
+        lr = np.empty((size, self.patch, self.patch, 3), dtype=np.uint8)
+        hr = np.empty((size, self.patch * self.scale, self.patch * self.scale, 3), dtype=np.uint8)
+        for i in range(size):
+            lr[i], hr[i] = self._one(rng)
+        return lr, hr
+
+    def _one(self, rng: np.random.Generator) -> tuple[Image8, Image8]:
+        index = int(np.searchsorted(self._cumulative, rng.random(), side="right"))
+        lr, hr = self._pairs[min(index, len(self._pairs) - 1)]
+        top = int(rng.integers(lr.shape[0] - self.patch + 1))
+        left = int(rng.integers(lr.shape[1] - self.patch + 1))
+        turn = int(rng.integers(8))
+        return _cut(lr, top, left, self.patch, turn), _cut(
+            hr, top * self.scale, left * self.scale, self.patch * self.scale, turn
+        )
+
+
+def _cut(image: Image8, top: int, left: int, side: int, turn: int) -> NDArray[np.uint8]:
+    """A square of `image` in one of its 8 orientations."""
+    patch = np.rot90(image[top : top + side, left : left + side], turn % 4)
+    return patch[:, ::-1] if turn >= 4 else patch

@@ -1,0 +1,261 @@
+"""The one reader and writer of precomputed/: weights, candidates, results, checksums.
+
+    manifest.json                  SHA-256 of every other file
+    supernets/x4.safetensors+.json EMA weights and how they were trained
+    results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
+
+A result counts only for the exact weights it was measured with (its model id holds their
+checksum), so a retrained supernet can never show old numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sr_core.candidate import Candidate, model_id
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import sha256, write_atomic
+from sr_core.layers import describe, totals
+from sr_core.presets import presets
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.supernet.extract import ExtractedNetwork, extract
+from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_spec, read_supernet
+
+DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
+OUTPUT_SIZE = (1280, 720)
+"""Width and height of the frame that MACs and latency are quoted for."""
+_MANIFEST = "manifest.json"
+_QUALITY = "results/quality.json"
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A measured result of one model on one image set."""
+
+    model_id: str
+    image_set: str
+    image_set_sha256: str
+    protocol: str
+    n: int
+    psnr_y: float
+    """dB, mean over the images."""
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A listed model: a preset candidate of a shipped supernet, with its measured quality."""
+
+    id: str
+    name: str
+    title: str
+    candidate: Candidate
+    quality: tuple[Quality, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON row of `python -m sr_core models --json`."""
+        cost = totals(describe(self.candidate, *lr_size(self.candidate.scale)))
+        row: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "title": self.title,
+            "scale": self.candidate.scale,
+            "params_kept": cost.params_kept,
+            "params_dense": cost.params_dense,
+            "macs_kept_g": round(cost.macs_kept / 1e9, 4),
+            "macs_dense_g": round(cost.macs_dense / 1e9, 4),
+        }
+        for result in self.quality:
+            row[f"psnr_y_{result.image_set.lower()}"] = round(result.psnr_y, 3)
+            row[f"ssim_y_{result.image_set.lower()}"] = round(result.ssim_y, 4)
+        return row
+
+
+def lr_size(scale: int) -> tuple[int, int]:
+    """(height, width) of the LR frame that gives a 1280x720 output."""
+    return OUTPUT_SIZE[1] // scale, OUTPUT_SIZE[0] // scale
+
+
+class Catalogue:
+    """Read access to a precomputed folder. Files are read on first use and kept."""
+
+    def __init__(self, root: Path = DEFAULT_ROOT) -> None:
+        self.root = root
+        self._supernets: dict[int, SupernetWeights] = {}
+
+    @cached_property
+    def scales(self) -> list[int]:
+        """Scales that have a supernet here; `CatalogueError` if there is none."""
+        found = sorted(
+            int(path.stem[1:])
+            for path in (self.root / "supernets").glob("x*.safetensors")
+            if path.stem[1:].isdigit()
+        )
+        if not found:
+            raise CatalogueError(
+                f"No supernet in {self.root}: restore the folder from the repository, or train "
+                "one with `python -m sr_core train` and `publish` it."
+            )
+        return found
+
+    def supernet(self, scale: int) -> SupernetWeights:
+        """Weights of one scale, checked against the manifest."""
+        if scale not in self.scales:
+            listed = ", ".join(f"x{s}" for s in self.scales)
+            raise CatalogueError(f"There is no x{scale} supernet here: expected {listed}.")
+        if scale not in self._supernets:
+            loaded = read_supernet(self._supernet_path(scale))
+            expected = self._manifest.get(f"supernets/x{scale}.safetensors")
+            if loaded.sha256 != expected:
+                raise CatalogueError(
+                    f"supernets/x{scale}.safetensors does not match its checksum in manifest.json: "
+                    "restore both from the repository."
+                )
+            self._supernets[scale] = loaded
+        return self._supernets[scale]
+
+    def descriptor(self, scale: int) -> dict[str, Any]:
+        """How the supernet was trained, as written by `train` and `publish`."""
+        return read_descriptor(self._supernet_path(scale))
+
+    @cached_property
+    def quality(self) -> list[Quality]:
+        """All stored results; an empty list if none were stored."""
+        path = self.root / _QUALITY
+        if not path.is_file():
+            return []
+        try:
+            return [Quality(**row) for row in _read_json(path, list)]
+        except TypeError as error:
+            raise CatalogueError(f"{_QUALITY} has a malformed row ({error}).") from None
+
+    def models(self, scale: int | None = None) -> list[Model]:
+        """The listed models, of one scale or of all."""
+        listed: list[Model] = []
+        for one in self.scales if scale is None else [scale]:
+            spec, digest = self.supernet(one).spec, self.supernet(one).sha256
+            for preset in presets(scale=one, width=spec.width, cells=spec.cells):
+                identity = model_id(preset.candidate, digest)
+                results = tuple(q for q in self.quality if q.model_id == identity)
+                listed.append(
+                    Model(identity, preset.name, preset.title, preset.candidate, results)
+                )
+        return listed
+
+    def bicubic(self, scale: int) -> tuple[Quality, ...]:
+        """The baseline's stored results."""
+        return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
+
+    def find(self, reference: str) -> Candidate:
+        """A candidate by model name, model id, or the path of a candidate's JSON file."""
+        if reference.endswith(".json"):
+            path = Path(reference)
+            if not path.is_file():
+                raise InvalidCandidate(f"There is no candidate file {reference}: check the path.")
+            return Candidate.loads(path.read_text())
+        for model in self.models():
+            if reference in (model.name, model.id):
+                return model.candidate
+        names = ", ".join(model.name for model in self.models())
+        raise InvalidCandidate(
+            f"There is no model {reference!r}: expected a candidate's .json file or one of {names}."
+        )
+
+    def network(self, candidate: Candidate) -> ExtractedNetwork:
+        """A candidate with the shipped weights of its scale."""
+        return extract(self.supernet(candidate.scale), candidate)
+
+    def verify(self) -> list[str]:
+        """Every damage found, one sentence each; empty if all is well."""
+        try:
+            manifest = self._manifest
+        except CatalogueError as error:
+            return [str(error)]
+        present = set(_files(self.root))
+        problems = [f"{name} is missing." for name in sorted(manifest.keys() - present)]
+        problems += [
+            f"{name} is not listed in manifest.json." for name in sorted(present - manifest.keys())
+        ]
+        problems += [
+            f"{name} does not match its checksum in manifest.json."
+            for name in sorted(manifest.keys() & present)
+            if sha256(self.root / name) != manifest[name]
+        ]
+        for check in (self._check_supernets, self._check_quality):
+            try:
+                problems += check()
+            except CatalogueError as error:
+                problems.append(str(error))
+        return problems
+
+    def _check_supernets(self) -> list[str]:
+        return [
+            f"supernets/x{scale}.json names other weights than the file beside it."
+            for scale in self.scales
+            if self.descriptor(scale).get("weights_sha256") != self.supernet(scale).sha256
+        ]
+
+    def _check_quality(self) -> list[str]:
+        """Stored results must be of the listed models with the shipped weights, or bicubic's."""
+        known = {model.id for model in self.models()} | {bicubic_id(s) for s in self.scales}
+        foreign = sorted({q.model_id for q in self.quality} - known)
+        problems = [f"{_QUALITY} holds results of {name}, which is no listed model." for name in foreign]
+        if any(q.protocol != PROTOCOL for q in self.quality):
+            problems.append(f"{_QUALITY} holds results of another protocol than {PROTOCOL}.")
+        return problems
+
+    def _supernet_path(self, scale: int) -> Path:
+        return self.root / "supernets" / f"x{scale}.safetensors"
+
+    @cached_property
+    def _manifest(self) -> dict[str, str]:
+        return _read_json(self.root / _MANIFEST, dict)
+
+
+def bicubic_id(scale: int) -> str:
+    """Stands in for a model id in the baseline's results."""
+    return f"bicubic-x{scale}"
+
+
+def write_quality(root: Path, rows: Iterable[Quality]) -> None:
+    """Replace the stored results."""
+    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    write_atomic(root / _QUALITY, text)
+
+
+def write_manifest(root: Path) -> None:
+    """Record the checksums of all files below `root` as they are now."""
+    listed = {name: sha256(root / name) for name in _files(root)}
+    write_atomic(root / _MANIFEST, json.dumps(listed, indent=1) + "\n")
+
+
+def install_supernet(root: Path, weights: Path) -> None:
+    """Copy a trained supernet and its descriptor into `root` under its scale's name."""
+    scale = read_spec(weights).scale
+    read_supernet(weights)  # refuses damaged weights before anything is replaced
+    target = root / "supernets" / f"x{scale}.safetensors"
+    write_atomic(target, weights.read_bytes())
+    write_atomic(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
+
+
+def _files(root: Path) -> list[str]:
+    found = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(n for n in (p.relative_to(root).as_posix() for p in found) if n != _MANIFEST)
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    """Decoded JSON of the expected kind; `CatalogueError` otherwise."""
+    try:
+        data = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: restore it from the repository.") from None
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    if not isinstance(data, kind):
+        raise CatalogueError(f"{path.name} should hold a JSON {kind.__name__}: restore the file.")
+    return data

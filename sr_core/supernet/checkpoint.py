@@ -1,0 +1,81 @@
+"""Exact resume: network, EMA, Adam state, step, log and history in one safetensors file.
+
+Patches and candidates are drawn from a generator seeded with (seed, step), so no generator
+state needs saving. The file replaces the previous one atomically.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor, nn
+
+from sr_core.errors import TrainingError
+from sr_core.files import write_atomic
+
+NAME = "checkpoint.safetensors"
+Log = list[dict[str, float]]
+"""One row per validation."""
+History = list[dict[str, Any]]
+"""One entry per `train` command that led to these weights."""
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+def save(
+    folder: Path,
+    net: nn.Module,
+    ema: dict[str, Tensor],
+    optimizer: torch.optim.Adam,
+    step: int,
+    log: Log,
+    history: History,
+) -> None:
+    """Write the checkpoint of a run folder."""
+    tensors = {f"net.{name}": p.detach() for name, p in net.named_parameters()}
+    tensors |= {f"ema.{name}": value for name, value in ema.items()}
+    for name, parameter in net.named_parameters():
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"adam.{key}.{name}": state[key] for key in _MOMENTS if key in state}
+    whole = {name: value.contiguous() for name, value in tensors.items()}
+    metadata = {"step": str(step), "log": json.dumps(log), "history": json.dumps(history)}
+    write_atomic(folder / NAME, to_bytes(whole, metadata))
+
+
+def load(
+    folder: Path, net: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Adam
+) -> tuple[int, Log, History]:
+    """Restore a run in place; returns (step, log, history)."""
+    path = folder / NAME
+    if not path.is_file():
+        raise TrainingError(f"No checkpoint in {folder}: leave out --resume to start a run.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+        with torch.no_grad():
+            for name, parameter in net.named_parameters():
+                parameter.copy_(tensors[f"net.{name}"])
+                ema[name].copy_(tensors[f"ema.{name}"])
+                optimizer.state[parameter] = {
+                    key: _like(tensors[f"adam.{key}.{name}"], parameter)
+                    for key in _MOMENTS
+                    if f"adam.{key}.{name}" in tensors
+                }
+        return int(metadata["step"]), json.loads(metadata["log"]), json.loads(metadata["history"])
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise TrainingError(
+            f"The checkpoint in {folder} does not fit this run ({error}): give the settings it "
+            "was made with."
+        ) from None
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """On the parameter's device and, for moments, in its memory layout (Adam mixes them)."""
+    if value.ndim == 0:
+        return value.to(parameter.device)
+    return torch.empty_like(parameter).copy_(value)

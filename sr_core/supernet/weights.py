@@ -1,0 +1,137 @@
+"""A supernet on disk: one safetensors file of EMA weights plus a JSON descriptor. No torch.
+
+Tensor names are the layer names of `sr_core.layers` at full width, plus `.weight` / `.bias`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sr_core.candidate import BLOCKS, MAX_CELLS, SCALES, WIDTHS, Candidate
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import write_atomic
+from sr_core.layers import INPUT_SKIP_KERNEL, RGB
+
+Array = NDArray[np.float32]
+
+INPUT_MEAN = 0.5
+"""Subtracted before the head, so that zero padding means mid-grey."""
+
+
+@dataclass(frozen=True)
+class SupernetSpec:
+    """Size of a supernet; candidates need the same scale and cells, and at most its width."""
+
+    scale: int
+    width: int = max(WIDTHS)
+    cells: int = 12
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES or self.width not in WIDTHS:
+            raise InvalidCandidate(
+                f"Supernet x{self.scale}, width {self.width}: expected a scale of {SCALES} and "
+                f"a width of {WIDTHS}."
+            )
+        if not 1 <= self.cells <= MAX_CELLS:
+            raise InvalidCandidate(f"Supernet of {self.cells} cells: expected 1 to {MAX_CELLS}.")
+
+    def check(self, candidate: Candidate) -> None:
+        """`InvalidCandidate` unless the candidate is a sub-network of this supernet."""
+        got = (candidate.scale, len(candidate.cells))
+        if got != (self.scale, self.cells) or candidate.width > self.width:
+            raise InvalidCandidate(
+                f"The candidate is x{got[0]} with {got[1]} cells, width {candidate.width}; this "
+                f"supernet is x{self.scale} with {self.cells} cells, width up to {self.width}."
+            )
+
+    def weight_shapes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Layer name -> (out, in, k, k) of every convolution, all blocks of all cells."""
+        phases = RGB * self.scale**2
+        shapes = {"head": (self.width, RGB, 3, 3)}
+        for index in range(self.cells):
+            for block in BLOCKS.values():
+                in_channels = self.width
+                for conv in block.convs:
+                    out_channels, kernel = conv.out_channels(self.width), conv.kernel
+                    name = f"cells.{index}.{block.name}.{conv.name}"
+                    shapes[name] = (out_channels, in_channels, kernel, kernel)
+                    in_channels = out_channels
+        shapes["tail"] = (phases, self.width, 3, 3)
+        shapes["input_skip"] = (phases, RGB, INPUT_SKIP_KERNEL, INPUT_SKIP_KERNEL)
+        return shapes
+
+
+@dataclass(frozen=True)
+class SupernetWeights:
+    """Trained weights in memory."""
+
+    spec: SupernetSpec
+    tensors: Mapping[str, Array]
+    sha256: str
+    """Of the safetensors file; half of every model id."""
+
+
+def write_supernet(
+    path: Path, spec: SupernetSpec, tensors: Mapping[str, Array], descriptor: Mapping[str, Any]
+) -> str:
+    """Write `path` (.safetensors) and its .json descriptor; returns the weights' SHA-256.
+
+    `descriptor` says how the weights came about; `spec` and `weights_sha256` are added here.
+    """
+    data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    described = {"spec": asdict(spec), "weights_sha256": digest, **descriptor}
+    write_atomic(path, data)
+    write_atomic(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    return digest
+
+
+def read_supernet(path: Path) -> SupernetWeights:
+    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    spec = read_spec(path)
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: restore it or train a supernet.") from None
+    except (OSError, SafetensorError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    for name, shape in spec.weight_shapes().items():
+        for key, expected in ((f"{name}.weight", shape), (f"{name}.bias", shape[:1])):
+            found = tensors.get(key)
+            if found is None or found.shape != expected or not np.isfinite(found).all():
+                got = "nothing" if found is None else f"{found.shape}"
+                raise CatalogueError(f"{path.name}: {key} should be finite {expected}, got {got}.")
+    return SupernetWeights(spec, tensors, hashlib.sha256(data).hexdigest())
+
+
+def read_descriptor(path: Path) -> dict[str, Any]:
+    """The JSON descriptor beside a supernet's `path` (.safetensors or .json)."""
+    path = path.with_suffix(".json")
+    try:
+        described = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    if not isinstance(described, dict):
+        raise CatalogueError(f"{path.name} should hold a JSON object: restore the file.")
+    return described
+
+
+def read_spec(path: Path) -> SupernetSpec:
+    """The spec in the descriptor beside `path`."""
+    try:
+        return SupernetSpec(**read_descriptor(path)["spec"])
+    except (KeyError, TypeError, InvalidCandidate) as error:
+        raise CatalogueError(f"{path.stem}.json has no valid spec ({error!r}).") from None

@@ -1,0 +1,82 @@
+"""Fixtures and helpers that several test files share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from sr_core.candidate import (
+    BLOCKS,
+    MAX_RATIO,
+    PATTERN_MIN_RATIO,
+    SCALES,
+    TAIL_SCHEMES,
+    WIDTHS,
+    Candidate,
+    Cell,
+    LayerPruning,
+    Scheme,
+)
+from sr_core.supernet.weights import SupernetSpec
+
+settings.register_profile("upfront", deadline=None, derandomize=True)
+settings.load_profile("upfront")
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of benchmark and training images; mark its users with `shared`."""
+    beside = Path(__file__).resolve().parents[2] / "shared"
+    folder = Path(os.environ.get("UPFRONT_SHARED", beside)) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark images: {folder} is missing (set UPFRONT_SHARED)")
+    return folder
+
+
+def random_weights(
+    spec: SupernetSpec, rng: np.random.Generator
+) -> dict[str, NDArray[np.float32]]:
+    """Supernet tensors as they are stored: `<layer>.weight` and `<layer>.bias`."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, shape in spec.weight_shapes().items():
+        tensors[f"{name}.weight"] = rng.standard_normal(shape, dtype=np.float32)
+        tensors[f"{name}.bias"] = rng.standard_normal(shape[0], dtype=np.float32)
+    return tensors
+
+
+def prunings(schemes: tuple[Scheme, ...]) -> st.SearchStrategy[LayerPruning]:
+    """A scheme of `schemes` with any ratio it takes."""
+
+    def of(scheme: Scheme) -> st.SearchStrategy[LayerPruning]:
+        lowest = PATTERN_MIN_RATIO if scheme == "pattern" else 0.0
+        return st.builds(LayerPruning, st.just(scheme), st.floats(lowest, MAX_RATIO))
+
+    return st.sampled_from(schemes).flatmap(of)
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> Cell:
+    block = draw(st.sampled_from(list(BLOCKS.values())))
+    return Cell(block.name, tuple(draw(prunings(conv.schemes)) for conv in block.convs))
+
+
+def candidates() -> st.SearchStrategy[Candidate]:
+    """Any candidate of 1 to 4 cells."""
+    return st.builds(
+        Candidate,
+        scale=st.sampled_from(SCALES),
+        width=st.sampled_from(WIDTHS),
+        cells=st.lists(cells(), min_size=1, max_size=4).map(tuple),
+        tail=prunings(TAIL_SCHEMES),
+    )
