@@ -184,6 +184,11 @@ class LayerPruning:
             return self
         return LayerPruning("block", self.ratio) if self.scheme == "pattern" else DENSE
 
+    def applied_to(self, cell: Cell) -> Cell:
+        """`cell` with this pruning on each of its layers, as far as it fits (`fitted_to`)."""
+        convs = BLOCKS[cell.block].convs
+        return Cell(cell.block, tuple(self.fitted_to(conv.schemes) for conv in convs))
+
     def to_json(self) -> dict[str, Any]:
         """`{"scheme", "ratio"}`."""
         return {"scheme": self.scheme, "ratio": self.ratio}
@@ -261,6 +266,8 @@ class Candidate:
     tail: LayerPruning = DENSE
 
     def __post_init__(self) -> None:
+        _integer(self.scale, "scale")
+        _integer(self.width, "width")
         if self.scale not in SCALES:
             raise InvalidCandidate(f"Scale {self.scale!r}: expected one of {_list(SCALES)}.")
         if self.width not in WIDTHS:
@@ -292,9 +299,7 @@ class Candidate:
     @classmethod
     def from_json(cls, data: object) -> Candidate:
         """Parse a decoded JSON object; `InvalidCandidate` names the first thing that is wrong."""
-        fields = _object(
-            data, "candidate", required={"scale", "width", "cells"}, optional={"tail"}
-        )
+        fields = _object(data, "candidate", required={"scale", "width", "cells"}, optional={"tail"})
         raw = fields["cells"]
         if not isinstance(raw, list):
             raise InvalidCandidate(f"candidate: 'cells' must be a list, got {_kind(raw)}.")
@@ -303,7 +308,7 @@ class Candidate:
             for index, cell in enumerate(cast(list[object], raw))
         )
         tail = LayerPruning.from_json(fields.get("tail", DENSE.to_json()), "tail")
-        return cls(_integer(fields["scale"], "scale"), _integer(fields["width"], "width"), cells, tail)
+        return cls(fields["scale"], fields["width"], cells, tail)
 
     @classmethod
     def loads(cls, text: str) -> Candidate:
@@ -332,10 +337,7 @@ def uniform(
 ) -> Candidate:
     """A candidate with one scheme and ratio wherever they fit (`LayerPruning.fitted_to`)."""
     wish = LayerPruning(scheme, ratio)
-    cells = tuple(
-        Cell(block, tuple(wish.fitted_to(conv.schemes) for conv in BLOCKS[block].convs))
-        for block in blocks
-    )
+    cells = tuple(wish.applied_to(Cell(block)) for block in blocks)
     return Candidate(scale, width, cells, wish.fitted_to(TAIL_SCHEMES) if prune_tail else DENSE)
 
 

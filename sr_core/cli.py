@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +97,8 @@ def _add_settings(sub: argparse.ArgumentParser) -> None:
     from sr_core.supernet.settings import TrainArgs
 
     for item in fields(TrainArgs):
-        flag, text = f"--{item.name.replace('_', '-')}", item.metadata["help"]
+        flag = f"--{item.name.replace('_', '-')}"
+        text = item.metadata["help"].replace("%", "%%")  # argparse formats help texts
         if item.name == "source_weights":
             sub.add_argument(flag, nargs="*", default=[], metavar="NAME=FACTOR", help=text)
         elif item.type == "bool":
@@ -166,11 +165,12 @@ def _layer_row(layer: ConvLayer) -> dict[str, Any]:
 def _upscale(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sr_core.runtime.image import MAX_PIXELS_CLI, open_image, save_image
+    from sr_core.runtime.image import MAX_PIXELS_CLI, open_image, save_format, save_image
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
     candidate = _chosen(catalogue, args.model, args.scale)
+    save_format(args.output)  # refuses a wrong suffix before the work
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
     upscaler = Upscaler(catalogue.network(candidate))
     with tqdm(unit="tile", disable=None) as bar:
@@ -188,7 +188,7 @@ def _upscale(args: argparse.Namespace) -> int:
 def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> Candidate:
     """The named model, else the dense all-wide anchor of the scale."""
     if reference is None:
-        return catalogue.models(scale or 4)[0].candidate
+        return catalogue.models(4 if scale is None else scale)[0].candidate
     candidate = catalogue.find(reference)
     if scale not in (None, candidate.scale):
         raise InvalidImage(

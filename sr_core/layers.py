@@ -156,7 +156,9 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
     ) -> ConvLayer:
         dense_in, dense_out = dense
         reaching = dense_in if in_channels is None else in_channels
-        computed = kept_channels(dense_out, pruning.ratio) if pruning.scheme == "channel" else dense_out
+        computed = (
+            kept_channels(dense_out, pruning.ratio) if pruning.scheme == "channel" else dense_out
+        )
         kept = kept_weights(reaching, computed, kernel, pruning)
         return ConvLayer(
             name, role, kernel, reaching, computed, dense_in, dense_out,

@@ -24,7 +24,7 @@ from sr_core.layers import describe, totals
 from sr_core.presets import presets
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.supernet.extract import ExtractedNetwork, extract
-from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_spec, read_supernet
+from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
 
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
 OUTPUT_SIZE = (1280, 720)
@@ -111,7 +111,7 @@ class Catalogue:
         if scale not in self._supernets:
             loaded = read_supernet(self._supernet_path(scale))
             expected = self._manifest.get(f"supernets/x{scale}.safetensors")
-            if loaded.sha256 != expected:
+            if loaded.sha256 != expected or loaded.spec.scale != scale:
                 raise CatalogueError(
                     f"supernets/x{scale}.safetensors does not match its checksum in manifest.json: "
                     "restore both from the repository."
@@ -142,10 +142,12 @@ class Catalogue:
             for preset in presets(scale=one, width=spec.width, cells=spec.cells):
                 identity = model_id(preset.candidate, digest)
                 results = tuple(q for q in self.quality if q.model_id == identity)
-                listed.append(
-                    Model(identity, preset.name, preset.title, preset.candidate, results)
-                )
+                listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))
         return listed
+
+    def listed(self, candidate: Candidate) -> Model | None:
+        """The listed model that is this candidate, if there is one."""
+        return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""
@@ -154,10 +156,11 @@ class Catalogue:
     def find(self, reference: str) -> Candidate:
         """A candidate by model name, model id, or the path of a candidate's JSON file."""
         if reference.endswith(".json"):
-            path = Path(reference)
-            if not path.is_file():
-                raise InvalidCandidate(f"There is no candidate file {reference}: check the path.")
-            return Candidate.loads(path.read_text())
+            try:
+                text = Path(reference).read_text()
+            except (OSError, ValueError) as error:
+                raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
+            return Candidate.loads(text)
         for model in self.models():
             if reference in (model.name, model.id):
                 return model.candidate
@@ -191,20 +194,24 @@ class Catalogue:
                 problems += check()
             except CatalogueError as error:
                 problems.append(str(error))
-        return problems
+        return list(dict.fromkeys(problems))
 
     def _check_supernets(self) -> list[str]:
-        return [
-            f"supernets/x{scale}.json names other weights than the file beside it."
-            for scale in self.scales
-            if self.descriptor(scale).get("weights_sha256") != self.supernet(scale).sha256
-        ]
+        problems: list[str] = []
+        for scale in self.scales:
+            try:
+                self.supernet(scale)
+            except CatalogueError as error:
+                problems.append(str(error))
+        return problems
 
     def _check_quality(self) -> list[str]:
         """Stored results must be of the listed models with the shipped weights, or bicubic's."""
         known = {model.id for model in self.models()} | {bicubic_id(s) for s in self.scales}
         foreign = sorted({q.model_id for q in self.quality} - known)
-        problems = [f"{_QUALITY} holds results of {name}, which is no listed model." for name in foreign]
+        problems = [
+            f"{_QUALITY} holds results of {name}, which is no listed model." for name in foreign
+        ]
         if any(q.protocol != PROTOCOL for q in self.quality):
             problems.append(f"{_QUALITY} holds results of another protocol than {PROTOCOL}.")
         return problems
@@ -225,22 +232,29 @@ def bicubic_id(scale: int) -> str:
 def write_quality(root: Path, rows: Iterable[Quality]) -> None:
     """Replace the stored results."""
     text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
-    write_atomic(root / _QUALITY, text)
+    _write(root / _QUALITY, text)
 
 
 def write_manifest(root: Path) -> None:
     """Record the checksums of all files below `root` as they are now."""
     listed = {name: sha256(root / name) for name in _files(root)}
-    write_atomic(root / _MANIFEST, json.dumps(listed, indent=1) + "\n")
+    _write(root / _MANIFEST, json.dumps(listed, indent=1) + "\n")
 
 
-def install_supernet(root: Path, weights: Path) -> None:
-    """Copy a trained supernet and its descriptor into `root` under its scale's name."""
-    scale = read_spec(weights).scale
-    read_supernet(weights)  # refuses damaged weights before anything is replaced
+def install_supernet(root: Path, weights: Path) -> int:
+    """Copy a trained supernet and its descriptor into `root`; returns its scale."""
+    scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
     target = root / "supernets" / f"x{scale}.safetensors"
-    write_atomic(target, weights.read_bytes())
-    write_atomic(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
+    _write(target, weights.read_bytes())
+    _write(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
+    return scale
+
+
+def _write(path: Path, data: bytes | str) -> None:
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise CatalogueError(f"Cannot write {path} ({error}): free some space first.") from error
 
 
 def _files(root: Path) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from sr_core.candidate import (
     Scheme,
 )
 from sr_core.supernet.weights import SupernetSpec
+from tests import tiny
 
 settings.register_profile("upfront", deadline=None, derandomize=True)
 settings.load_profile("upfront")
@@ -44,9 +47,7 @@ def shared_data() -> Path:
     return folder
 
 
-def random_weights(
-    spec: SupernetSpec, rng: np.random.Generator
-) -> dict[str, NDArray[np.float32]]:
+def random_weights(spec: SupernetSpec, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     """Supernet tensors as they are stored: `<layer>.weight` and `<layer>.bias`."""
     tensors: dict[str, NDArray[np.float32]] = {}
     for name, shape in spec.weight_shapes().items():
@@ -80,3 +81,33 @@ def candidates() -> st.SearchStrategy[Candidate]:
         cells=st.lists(cells(), min_size=1, max_size=4).map(tuple),
         tail=prunings(TAIL_SCHEMES),
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete precomputed folder with tiny random supernets; only to be read."""
+    root = tmp_path_factory.mktemp("precomputed")
+    tiny.write_root(root)
+    return root
+
+
+@pytest.fixture
+def own_root(tiny_root: Path, tmp_path: Path) -> Path:
+    """A copy of `tiny_root` to change or damage."""
+    return shutil.copytree(tiny_root, tmp_path / "precomputed")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`train` and `val` folders of drawn images; only to be read."""
+    return tiny.save_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: networks as small as ours only lose time between threads."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -34,7 +34,7 @@ PRUNED = Candidate(
 
 def test_id_is_pinned_for_ever() -> None:
     """Stored fronts and latency tables are keyed by it."""
-    assert PRUNED.id == "TODO"
+    assert PRUNED.id == "9075c4f669"
     assert model_id(PRUNED, "0123456789abcdef") == f"{PRUNED.id}-01234567"
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -38,7 +40,7 @@ PRUNED: list[tuple[Scheme, float]] = [
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("scheme", "ratio"), PRUNED)
-@pytest.mark.parametrize("block", [name for name in BLOCKS])
+@pytest.mark.parametrize("block", list(BLOCKS))
 def test_costs_equal_counted_weights(
     scale: int,
     width: int,
@@ -50,8 +52,9 @@ def test_costs_equal_counted_weights(
     candidate = uniform(
         scale=scale, width=width, blocks=(block,), scheme=scheme, ratio=ratio, prune_tail=True
     )
-    tensors = random_weights(SupernetSpec(scale, width, cells=1), rng)
-    weights = {name: tensors[f"{name}.weight"] for name in SupernetSpec(scale, width, 1).weight_shapes()}
+    spec = SupernetSpec(scale, width, cells=1)
+    tensors = random_weights(spec, rng)
+    weights = {name: tensors[f"{name}.weight"] for name in spec.weight_shapes()}
     masks = candidate_masks(candidate, weights)
     names = ["head", *(name for name, _ in candidate.layers()), "input_skip"]
 
@@ -72,7 +75,7 @@ def test_costs_equal_counted_weights(
             assert layer.out_channels == len(weight)
         assert layer.params_kept == layer.weights_kept + layer.out_channels
         assert layer.kept_per_output == mask.sum() / layer.out_channels
-    reached = {b.name: a.out_channels for a, b in zip(layers, layers[1:]) if b.role == "cell"}
+    reached = {b.name: a.out_channels for a, b in itertools.pairwise(layers) if b.role == "cell"}
     assert {layer.name: layer.in_channels for layer in layers if layer.role == "cell"} == reached
 
 

@@ -77,8 +77,8 @@ def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dic
         weights: layer name -> (out, in, k, k) weights sliced to the candidate's width.
 
     Returns:
-        layer name -> mask; layers that keep everything have no entry. Input channels removed
-        upstream are False, so weight * mask equals the physically smaller network.
+        layer name -> mask; layers that nothing prunes, here or upstream, have no entry. Input
+        channels removed upstream are False, so weight * mask equals the smaller network.
     """
     masks: dict[str, Mask] = {}
     for index, cell in enumerate(candidate.cells):
@@ -88,10 +88,15 @@ def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dic
             if pruning.scheme == "dense" and alive is None:
                 continue
             masks[name] = _mask_behind(weights[name], pruning, alive)
-            alive = masks[name].any(axis=(1, 2, 3)) if pruning.scheme == "channel" else None
+            alive = _kept_outputs(masks[name]) if pruning.scheme == "channel" else None
     if candidate.tail.scheme != "dense":
         masks["tail"] = layer_mask(weights["tail"], candidate.tail)
     return masks
+
+
+def _kept_outputs(mask: Mask) -> Mask:
+    """(out,) booleans: output channels with any weight left."""
+    return np.asarray(mask.any(axis=(1, 2, 3)))
 
 
 def _mask_behind(weight: Weights, pruning: LayerPruning, alive: Mask | None) -> Mask:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from sr_core.errors import DatasetError
 from sr_core.quality.datasets import Pair, bicubic
 from sr_core.quality.metrics import Image8, psnr_y, ssim_y
 
@@ -30,7 +31,10 @@ def score(pairs: Iterable[Pair], upscale: Upscale, *, scale: int) -> Score:
     values: list[tuple[float, float]] = []
     for pair in pairs:
         sr = upscale(pair.lr)
-        values.append((psnr_y(sr, pair.hr, shave=scale), ssim_y(sr, pair.hr, shave=scale)))
+        try:
+            values.append((psnr_y(sr, pair.hr, shave=scale), ssim_y(sr, pair.hr, shave=scale)))
+        except ValueError as error:
+            raise DatasetError(f"{pair.name} is too small to score. {error}") from None
     psnr_db, ssim = np.mean(values, axis=0).tolist()
     return Score(psnr_db, ssim, len(values))
 

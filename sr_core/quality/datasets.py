@@ -99,7 +99,7 @@ def benchmark_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> Iter
             if min(spare) < 0 or max(spare) >= scale:
                 raise DatasetError(
                     f"{path.name}: HR is {hr.shape[1]}x{hr.shape[0]}, which is not x{scale} of "
-                    f"LR {lr.shape[1]}x{lr.shape[0]}; is --scale right?"
+                    f"LR {lr.shape[1]}x{lr.shape[0]}: give LR images of the model's scale."
                 )
             if hr.ndim != lr.ndim:
                 raise DatasetError(f"{path.name}: HR and LR must both be greyscale or both RGB.")
@@ -152,8 +152,12 @@ class TrainingPatches:
         self.scale, self.patch = scale, patch
         self.checksum = folder_checksum(folder, files)
         weights = source_weights or {}
+
+        def pair(path: Path) -> tuple[Image8, Image8]:
+            return downscale(as_rgb(read_image(path)), scale)
+
         with ThreadPoolExecutor() as pool:
-            pairs = list(pool.map(lambda path: downscale(as_rgb(read_image(path)), scale), files))
+            pairs = list(pool.map(pair, files))
         large = [i for i, (lr, _) in enumerate(pairs) if min(lr.shape[:2]) >= patch]
         if not large:
             raise DatasetError(
@@ -162,9 +166,14 @@ class TrainingPatches:
             )
         self._pairs = [pairs[i] for i in large]
         sources = [files[i].relative_to(folder).parts[0] for i in large]
-        share = np.array(
-            [lr.shape[0] * lr.shape[1] for lr, _ in self._pairs], dtype=np.float64
-        ) * [weights.get(source, 1.0) for source in sources]
+        if unknown := weights.keys() - set(sources):
+            raise DatasetError(
+                f"There is no source {', '.join(sorted(unknown))} in {folder}: expected some of "
+                f"{', '.join(sorted(set(sources)))}."
+            )
+        share = np.array([lr.shape[0] * lr.shape[1] for lr, _ in self._pairs], dtype=np.float64) * [
+            weights.get(source, 1.0) for source in sources
+        ]
         self._cumulative = np.cumsum(share / share.sum())
 
     def __len__(self) -> int:

@@ -7,6 +7,8 @@ bicubic figures of Set5, Set14 and BSD100.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
@@ -48,11 +50,10 @@ def ssim_y(image: Image8, reference: Image8, *, shave: int) -> float:
     a, b = _inner(image, reference, shave)
     if min(a.shape) < _SSIM_WINDOW:
         raise ValueError(f"SSIM needs {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels inside the border.")
-    return float(
-        structural_similarity(
-            a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
-        )
+    mean: Any = structural_similarity(
+        a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
+    return float(mean)
 
 
 def _inner(

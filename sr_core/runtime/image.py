@@ -6,6 +6,7 @@ applied. CMYK and palette images become RGB.
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from sr_core.errors import InvalidImage
+from sr_core.files import write_atomic
+
+Pixels = NDArray[np.uint8 | np.uint16]
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MIN_SIDE = 8
@@ -47,17 +51,24 @@ def open_image(source: Path | BinaryIO, *, max_pixels: int) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is checked or refused here
-            image = Image.open(source, formats=FORMATS)
-            check_size(image, max_pixels=max_pixels)
-            if getattr(image, "n_frames", 1) > 1:
+            with Image.open(source, formats=FORMATS) as image:
+                check_size(image, max_pixels=max_pixels)
                 frames = getattr(image, "n_frames", 1)
-                raise InvalidImage(f"The image is animated ({frames} frames): give a still image.")
-            image.load()
-            return ImageOps.exif_transpose(image)
+                if frames > 1 and image.format != "MPO":  # phones put previews behind a photo
+                    raise InvalidImage(
+                        f"The image has {frames} frames or pages: give a single still image."
+                    )
+                image.load()
+                return ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise InvalidImage(f"There is no file {source}: check the path.") from None
     except InvalidImage:
         raise
+    except Image.DecompressionBombError:
+        raise InvalidImage(
+            f"The image is far beyond the limit of {max_pixels / 1e6:.0f} million pixels: crop or "
+            "shrink it first."
+        ) from None
     except Exception as error:  # decoders raise many kinds: SyntaxError, struct.error, ...
         raise InvalidImage(_unreadable(source, error)) from None
 
@@ -69,6 +80,8 @@ def _unreadable(source: Path | BinaryIO, error: Exception) -> str:
         return "The file is empty: give an image file."
     if isinstance(source, Path) and source.suffix.lower() in {".svg", ".svgz"}:
         return "SVG is a vector drawing, which needs no super-resolution: give a PNG or JPEG."
+    if isinstance(error, OSError) and error.errno:
+        return f"The file cannot be read ({error.strerror}): check the path and its permissions."
     if "truncated" in str(error) or "broken" in str(error):
         return "The image file is cut short or damaged: save or download it again."
     return f"This is not a readable image: expected one of {', '.join(FORMATS)}."
@@ -98,24 +111,27 @@ def split(image: Image.Image) -> Planes:
             "The image holds floating-point values, whose range is unknown: save it as an 8-bit "
             "or 16-bit image."
         )
-    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     grey = image.mode in {"1", "L", "LA", "La"}
     if image.mode == "CMYK":
         icc_profile = None  # it describes inks, not the RGB that comes out
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("LA" if grey else "RGBA")
+        alpha = image.getchannel("A")
     colours = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / 255
     planes = np.stack([colours] * 3) if grey else colours.transpose(2, 0, 1)
-    return Planes(np.ascontiguousarray(planes), grey, 255, alpha, icc_profile)
+    return Planes(np.ascontiguousarray(planes, dtype=np.float32), grey, 255, alpha, icc_profile)
 
 
 def _split_deep_grey(image: Image.Image, icc_profile: bytes | None) -> Planes:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise InvalidImage("The image has more than 16 bits a pixel: save it with 8 or 16 bits.")
-    grey = values.astype(np.float32) / 65535
+    grey = (values / 65535).astype(np.float32)
     return Planes(np.stack([grey] * 3), True, 65535, None, icc_profile)
 
 
-def quantise(sr: NDArray[np.float32], planes: Planes) -> NDArray[np.uint8] | NDArray[np.uint16]:
+def quantise(sr: NDArray[np.float32], planes: Planes) -> Pixels:
     """Round and clip network output (3, H, W) to the source's depth: (H, W, 3), or (H, W) grey.
 
     The only place where values are rounded or clipped.
@@ -125,9 +141,7 @@ def quantise(sr: NDArray[np.float32], planes: Planes) -> NDArray[np.uint8] | NDA
     return rounded.astype(np.uint16 if planes.levels > 255 else np.uint8)
 
 
-def join(
-    pixels: NDArray[np.uint8] | NDArray[np.uint16], planes: Planes
-) -> Image.Image:
+def join(pixels: Pixels, planes: Planes) -> Image.Image:
     """The upscaled image, with alpha and colour profile back in place."""
     image = Image.fromarray(pixels)
     if planes.alpha is not None:
@@ -135,3 +149,42 @@ def join(
     if planes.icc_profile:
         image.info["icc_profile"] = planes.icc_profile
     return image
+
+
+def save_format(path: Path) -> str:
+    """Pillow's name of the format that the suffix asks for; `InvalidImage` if it is unknown."""
+    kind = _SAVE_FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise InvalidImage(f"Cannot save {path.name}: expected {', '.join(_SAVE_FORMATS)}.")
+    return kind
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Write an image whole or not at all; the suffix decides the format.
+
+    PNG, BMP and TIFF are exact; WebP is written lossless, JPEG at quality 95. Raises
+    `InvalidImage` for an unknown suffix, a mode the format cannot hold, or a full disk.
+    """
+    kind = save_format(path)
+    if kind in _SAVE_MODES and image.mode not in _SAVE_MODES[kind]:
+        lost = "16 bits" if image.mode.startswith("I") else "transparency"
+        raise InvalidImage(f"{kind} cannot hold the image's {lost}: save it as PNG.")
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True, "exact": True}}.get(kind, {})
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **options)
+        write_atomic(path, buffer.getvalue())
+    except (OSError, ValueError) as error:  # ValueError: beyond WebP's 16383 pixels a side
+        raise InvalidImage(
+            f"Cannot save {path.name} ({error}): try PNG, or another place."
+        ) from None
+
+
+_SAVE_FORMATS = {
+    ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP",
+}  # fmt: skip
+_SAVE_MODES = {
+    "JPEG": ("L", "RGB"), "BMP": ("L", "RGB"), "WEBP": ("L", "RGB", "LA", "RGBA"),
+}  # fmt: skip
+"""Modes that come back unchanged; PNG and TIFF hold all that `join` makes."""

@@ -6,6 +6,8 @@ ONNX Runtime has no sparse convolution, so they gain nothing there.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -55,9 +57,11 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def node(self, op: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         output = output or f"t{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [output], name=f"{op}_{output}", **attributes))
+        self.nodes.append(
+            helper.make_node(op, inputs, [output], name=f"{op}_{output}", **attributes)
+        )
         return output
 
     def conv(self, layer: ExtractedLayer, x: str, *, pad: int | None = None) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import onnxruntime as ort
@@ -105,7 +106,7 @@ def tiles(height: int, width: int, *, tile: int, halo: int) -> Iterator[Tile]:
 def _spans(length: int, tile: int) -> list[slice]:
     # Equal spans rather than full ones and a thin rest: a thin tile is mostly halo.
     edges = np.linspace(0, length, -(-length // tile) + 1).round().astype(int).tolist()
-    return [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 def _widened(span: slice, halo: int, length: int) -> slice:

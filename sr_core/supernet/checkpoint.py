@@ -57,6 +57,8 @@ def load(
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
+        if {n for n in tensors if n.startswith("net.")} != {f"net.{n}" for n in ema}:
+            raise ValueError("it has other layers")
         with torch.no_grad():
             for name, parameter in net.named_parameters():
                 parameter.copy_(tensors[f"net.{name}"])

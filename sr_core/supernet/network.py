@@ -21,6 +21,7 @@ from sr_core.layers import INPUT_SKIP_KERNEL, RGB
 from sr_core.pruning.schemes import candidate_masks
 from sr_core.supernet.weights import INPUT_MEAN, SupernetSpec
 
+
 class Supernet(nn.Module):
     """All candidates of one scale in one set of weights.
 
@@ -92,9 +93,7 @@ class Supernet(nn.Module):
         assert isinstance(layer, nn.Conv2d)
         return layer
 
-    def _conv(
-        self, name: str, x: Tensor, out_channels: int, masks: Mapping[str, Tensor]
-    ) -> Tensor:
+    def _conv(self, name: str, x: Tensor, out_channels: int, masks: Mapping[str, Tensor]) -> Tensor:
         layer = self._layer(name)
         weight = layer.weight[:out_channels, : x.shape[1]]
         if name in masks:

@@ -12,7 +12,9 @@ from typing import Any
 from sr_core.errors import TrainingError
 from sr_core.supernet.weights import SupernetSpec
 
+
 def _option(default: Any, text: str) -> Any:
+    """A field with a default and its help text."""
     return field(default=default, metadata={"help": text})
 
 
@@ -36,7 +38,9 @@ class TrainArgs:
     seed: int = _option(0, "seed of initialisation, patches and candidates")
     validate_every: int = _option(1000, "steps between validations, logs and checkpoints")
     init_from: Path | None = _option(None, "start from the weights of this .safetensors file")
-    resume: bool = _option(False, "continue the checkpoint in --out exactly")
+    resume: bool = _option(
+        False, "continue the checkpoint in --out (exactly, with equal settings)"
+    )
     source_weights: dict[str, float] = field(
         default_factory=dict[str, float],
         metadata={"help": "NAME=FACTOR: draw a source less or more often than its pixels say"},
@@ -48,10 +52,14 @@ class TrainArgs:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise TrainingError(f"--{name.replace('_', '-')} must be above 0.")
+        if any(not factor > 0 for factor in self.source_weights.values()):
+            raise TrainingError("--source-weights: every FACTOR must be above 0.")
         if not 0 <= self.ema < 1:
             raise TrainingError("--ema must be in 0 to below 1.")
         if self.resume and self.init_from:
-            raise TrainingError("--resume continues a run, --init-from starts one: give one of them.")
+            raise TrainingError(
+                "--resume continues a run, --init-from starts one: give one of them."
+            )
 
 
 @dataclass(frozen=True)

@@ -48,17 +48,15 @@ def train(args: TrainArgs, report: Callable[[Progress], None]) -> Path:
 
     Args:
         args: settings.
-        report: called at each validation, after checkpoint and weights were saved.
+        report: called at each validation, after weights and checkpoint were saved.
 
     Raises:
         TrainingError: it cannot start, diverged (the last checkpoint stays) or cannot save.
     """
     run = _Run(args)
     try:
+        args.out.mkdir(parents=True, exist_ok=True)
         run.loop(report)
-    except KeyboardInterrupt:
-        run.save_checkpoint()
-        raise
     except OSError as error:
         raise TrainingError(
             f"Could not write to {args.out} ({error}): free some space and use --resume."
@@ -79,7 +77,7 @@ class _Run:
         self.history: checkpoint.History = []
         if args.init_from:
             self._load(args.init_from)
-        self.net.to(self.device, memory_format=torch.channels_last)
+        self.net.to(self.device)
         self.ema = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         # beta2 = 0.99: with 0.999, wide cells diverged at rates where this stays stable.
         self.optimizer = torch.optim.Adam(
@@ -90,7 +88,6 @@ class _Run:
         listed = presets(scale=args.scale, width=args.width, cells=args.cells)
         by_name = {p.name.split("-", 1)[1]: p.candidate for p in listed}
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
-        args.out.mkdir(parents=True, exist_ok=True)
         if args.resume:
             self.step, self.log, self.history = checkpoint.load(
                 args.out, self.net, self.ema, self.optimizer
@@ -121,15 +118,12 @@ class _Run:
             losses.clear()
             self.log.append(progress.row())
             self.history[-1]["to_step"] = self.step
-            self.save_checkpoint()
             self._save_weights(progress)
+            # Last: whatever an interruption leaves undone, resuming does.
+            checkpoint.save(
+                self.args.out, self.net, self.ema, self.optimizer, self.step, self.log, self.history
+            )
             report(progress)
-
-    def save_checkpoint(self) -> None:
-        """Everything `--resume` needs, replacing the previous checkpoint."""
-        checkpoint.save(
-            self.args.out, self.net, self.ema, self.optimizer, self.step, self.log, self.history
-        )
 
     def _train_step(self) -> tuple[float, float]:
         """One batch through an anchor and a candidate; returns their losses."""
@@ -174,8 +168,8 @@ class _Run:
     def _update_ema(self) -> None:
         # Early on the average follows fast; 1/10 of the steps so far is its horizon.
         decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
-        parameters = [p.detach() for p in self.net.parameters()]
-        torch._foreach_lerp_(list(self.ema.values()), parameters, 1 - decay)  # pyright: ignore[reportPrivateUsage]
+        for name, parameter in self.net.named_parameters():
+            self.ema[name].lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:

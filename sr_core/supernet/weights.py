@@ -98,7 +98,7 @@ def write_supernet(
 
 def read_supernet(path: Path) -> SupernetWeights:
     """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
-    spec = read_spec(path)
+    spec, described = read_spec(path), read_descriptor(path)
     try:
         data = path.read_bytes()
         tensors = load(data)
@@ -106,13 +106,18 @@ def read_supernet(path: Path) -> SupernetWeights:
         raise CatalogueError(f"{path.name} is missing: restore it or train a supernet.") from None
     except (OSError, SafetensorError) as error:
         raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if described.get("weights_sha256") != digest:
+        raise CatalogueError(
+            f"{path.name} is not the file that {path.stem}.json describes: restore both."
+        )
     for name, shape in spec.weight_shapes().items():
         for key, expected in ((f"{name}.weight", shape), (f"{name}.bias", shape[:1])):
             found = tensors.get(key)
             if found is None or found.shape != expected or not np.isfinite(found).all():
                 got = "nothing" if found is None else f"{found.shape}"
                 raise CatalogueError(f"{path.name}: {key} should be finite {expected}, got {got}.")
-    return SupernetWeights(spec, tensors, hashlib.sha256(data).hexdigest())
+    return SupernetWeights(spec, tensors, digest)
 
 
 def read_descriptor(path: Path) -> dict[str, Any]:

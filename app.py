@@ -1,0 +1,8 @@
+"""UpFront's web page: `python app.py [--host HOST] [--port PORT]`."""
+
+import sys
+
+from sr_core.ui.server import serve
+
+if __name__ == "__main__":
+    sys.exit(serve())

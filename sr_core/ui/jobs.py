@@ -1,0 +1,140 @@
+"""What the buttons do, without Gradio: upscale as is, or test against the original."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from sr_core.candidate import Candidate
+from sr_core.errors import InvalidImage
+from sr_core.quality.datasets import downscale
+from sr_core.quality.metrics import Image8, psnr_y, ssim_y
+from sr_core.runtime.image import MIN_SIDE
+from sr_core.runtime.upscale import Report, Upscaler
+from sr_core.store import Catalogue
+
+Mode = Literal["upscale", "test"]
+VIEW_SIDE = 1600
+"""Pixels a side of what the comparison shows; larger results are cropped to their centre."""
+_KEPT_SESSIONS = 4
+
+
+@dataclass(frozen=True)
+class Score:
+    """Against the original image, by the protocol of `quality.metrics`."""
+
+    psnr_y_db: float
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Result of one run."""
+
+    result: Image.Image
+    bicubic: Image.Image
+    """The same input enlarged by bicubic interpolation."""
+    lr_size: tuple[int, int]
+    """Width and height of what the network read."""
+    elapsed_ms: float
+    """Wall time of the upscaling itself, tiles and rounding included, session start not."""
+    model_id: str
+    score: Score | None
+    bicubic_score: Score | None
+    """Both None unless the mode was `test`."""
+
+
+class Upscalers:
+    """The last few ONNX Runtime sessions, so that a second run starts at once. Thread-safe."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._sessions: OrderedDict[str, Upscaler] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, candidate: Candidate) -> Upscaler:
+        """A session for `candidate` with the shipped weights."""
+        with self._lock:
+            if candidate.id not in self._sessions:
+                self._sessions[candidate.id] = Upscaler(self._catalogue.network(candidate))
+            self._sessions.move_to_end(candidate.id)
+            while len(self._sessions) > _KEPT_SESSIONS:
+                self._sessions.popitem(last=False)
+            return self._sessions[candidate.id]
+
+
+def run(
+    upscaler: Upscaler,
+    image: Image.Image,
+    mode: Mode,
+    *,
+    report: Report | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Upscale `image`, or in `test` mode its bicubically shrunk version, and compare.
+
+    Raises:
+        InvalidImage: unsupported mode, or too small to be tested.
+        Cancelled: `should_stop` said so.
+    """
+    scale = upscaler.scale
+    reference: Image8 | None = None
+    if mode == "test":
+        lr, reference = downscale(_eight_bit(image, scale), scale)
+        image = Image.fromarray(lr)
+    started = time.perf_counter()
+    result = upscaler.upscale(image, report=report, should_stop=should_stop)
+    elapsed_ms = (time.perf_counter() - started) * 1e3
+    bicubic = _plain(image).resize(result.size, Image.Resampling.BICUBIC)
+    scores = (None, None)
+    if reference is not None:
+        scores = (_score(result, reference, scale), _score(bicubic, reference, scale))
+    return Outcome(result, bicubic, image.size, elapsed_ms, upscaler.network.model_id, *scores)
+
+
+def view(image: Image.Image) -> Image.Image:
+    """The centre of `image` for display, as 8-bit RGB; transparency is laid over white."""
+    width, height = image.size
+    left, top = max(0, width - VIEW_SIDE) // 2, max(0, height - VIEW_SIDE) // 2
+    shown = _plain(
+        image.crop((left, top, min(width, left + VIEW_SIDE), min(height, top + VIEW_SIDE)))
+    )
+    if shown.mode in {"LA", "RGBA"}:
+        colours = shown.convert("RGBA")
+        white = Image.new("RGBA", shown.size, "white")
+        shown = Image.alpha_composite(white, colours)
+    return shown.convert("RGB")
+
+
+def _eight_bit(image: Image.Image, scale: int) -> Image8:
+    """(H, W) or (H, W, 3) for testing: 8 bits, alpha dropped."""
+    if min(image.size) < MIN_SIDE * scale:
+        raise InvalidImage(
+            f"The image has {image.width}x{image.height} pixels: to test x{scale}, it is shrunk "
+            f"first and needs at least {MIN_SIDE * scale}x{MIN_SIDE * scale}."
+        )
+    image = _plain(image)
+    return np.asarray(image.convert("L" if image.mode in {"L", "LA"} else "RGB"))
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image in 8 bits without a palette, so that it can be interpolated and shown."""
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in {"L", "LA", "RGB", "RGBA"}:
+        return image
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _score(image: Image.Image, reference: Image8, scale: int) -> Score:
+    pixels = np.asarray(image)
+    return Score(psnr_y(pixels, reference, shave=scale), ssim_y(pixels, reference, shave=scale))

@@ -1,0 +1,442 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from sr_core.candidate import uniform
+from sr_core.cli import main
+from sr_core.quality.table import results_table
+from sr_core.runtime.upscale import Upscaler
+from sr_core.store import Catalogue
+from tests import tiny
+
+COMMANDS = {
+    "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "table",
+}  # fmt: skip
+NUMBER, TEXT = {"type": "number"}, {"type": "string"}
+COUNT = {"type": "integer", "minimum": 0}
+SHARE = {"type": "number", "minimum": 0, "maximum": 1}
+SSIM = {"type": "number", "minimum": -1, "maximum": 1}
+MODEL_ID = {"type": "string", "pattern": "^[0-9a-f]{10}-[0-9a-f]{8}$"}
+
+
+def record(**properties: Any) -> dict[str, Any]:
+    """Schema of an object with exactly these properties."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+QUALITY = {
+    f"{metric}_{image_set}": schema
+    for image_set in ("set5", "set14", "bsd100")
+    for metric, schema in (("psnr_y", NUMBER), ("ssim_y", SSIM))
+}
+COST = dict.fromkeys(("params_kept", "params_dense", "macs_kept", "macs_dense"), COUNT)
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "models": {
+        "type": "array",
+        "minItems": 20,
+        "items": record(
+            id=MODEL_ID, name=TEXT, title=TEXT, scale={"enum": [2, 4]}, params_kept=COUNT,
+            params_dense=COUNT, macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
+        ),
+    },
+    "describe": record(
+        id={"type": "string", "pattern": "^[0-9a-f]{10}$"},
+        layers={
+            "type": "array",
+            "minItems": 3,
+            "items": record(
+                name=TEXT, role={"enum": ["head", "cell", "tail", "input_skip"]},
+                kernel={"enum": [1, 3, 5]}, in_channels=COUNT, out_channels=COUNT,
+                dense_in_channels=COUNT, dense_out_channels=COUNT, height=COUNT, width=COUNT,
+                scheme={"enum": ["dense", "channel", "block", "pattern", "unstructured"]},
+                ratio=SHARE, weights_kept=COUNT, weights_dense=COUNT, macs_kept=COUNT,
+                macs_dense=COUNT, bytes_moved=COUNT,
+            ),
+        },
+        **COST,
+    ),
+    "evaluate": record(
+        model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT
+    ),
+    "verify": record(ok={"type": "boolean"}, problems={"type": "array", "items": TEXT}),
+    "train": record(
+        step=COUNT, steps=COUNT, loss_anchor=NUMBER, loss_candidate=NUMBER, lr=NUMBER,
+        steps_per_s=NUMBER, eta_s=NUMBER,
+        psnr_db={"type": "object", "minProperties": 5, "additionalProperties": NUMBER},
+    ),
+}  # fmt: skip
+
+
+class Shell:
+    """Runs commands in this process on one precomputed folder."""
+
+    def __init__(self, root: Path, capture: pytest.CaptureFixture[str]) -> None:
+        self._root, self._capture = root, capture
+
+    def __call__(self, *words: object) -> str:
+        """The standard output of a command that succeeds."""
+        code = main(["--root", str(self._root), *map(str, words)])
+        captured = self._capture.readouterr()
+        assert code == 0, captured.err
+        return captured.out
+
+    def json(self, command: str, *words: object) -> Any:
+        """The JSON of a command, checked against its schema."""
+        data = json.loads(self(command, *words, "--json"))
+        jsonschema.validate(data, SCHEMAS[command])
+        return data
+
+    def error(self, *words: object) -> str:
+        """The message of a command that fails: one line, no traceback, nothing printed."""
+        assert main(["--root", str(self._root), *map(str, words)]) == 1
+        captured = self._capture.readouterr()
+        assert captured.out == ""
+        assert re.fullmatch(r"error: .+\.\n", captured.err)
+        return captured.err
+
+
+@pytest.fixture
+def shell(tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(tiny_root, capsys)
+
+
+@pytest.fixture
+def own_shell(own_root: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(own_root, capsys)
+
+
+def test_models_as_json_and_as_text(shell: Shell, tiny_root: Path) -> None:
+    rows, text = shell.json("models"), shell("models")
+    assert rows == [model.summary() for model in Catalogue(tiny_root).models()]
+    for row in rows:
+        assert re.search(rf"{row['name']} .*{row['id']} .* {row['psnr_y_set5']:.2f}", text)
+
+
+def test_models_without_results_say_so(own_shell: Shell, own_root: Path) -> None:
+    (own_root / "results/quality.json").unlink()
+    assert "psnr_y_set5" not in json.loads(own_shell("models", "--json"))[0]
+    assert "not measured" in own_shell("models")
+
+
+def test_describe_lists_every_layer(shell: Shell) -> None:
+    row = next(row for row in shell.json("models") if row["name"] == "x4-wide-block50")
+    for reference in ("x4-wide-block50", row["id"]):
+        described = shell.json("describe", "--model", reference)
+        layers = described["layers"]
+        assert described["id"] == row["id"].split("-")[0]
+        assert described["params_kept"] == row["params_kept"]
+        assert described["macs_kept"] == sum(layer["macs_kept"] for layer in layers)
+        assert {layer["scheme"] for layer in layers} == {"dense", "block"}
+    text = shell("describe", "--model", "x4-wide-block50")
+    assert all(re.search(rf"^{re.escape(layer['name'])} .* {layer['scheme']} ", text, re.M)
+               for layer in layers)  # fmt: skip
+    assert f"kept {row['params_kept']:,} of {row['params_dense']:,} parameters" in text
+
+
+def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path) -> None:
+    candidate = uniform(scale=2, width=16, blocks=("wide", "skip"), scheme="channel", ratio=0.5)
+    (tmp_path / "own.json").write_text(json.dumps(candidate.to_json()))
+    described = shell.json("describe", "--model", tmp_path / "own.json")
+    assert described["id"] == candidate.id
+    assert described["params_kept"] < described["params_dense"]
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ((), "x4-wide"),
+        (("--scale", 2), "x2-wide"),
+        (("--model", "x2-residual"), "x2-residual"),
+        (("--model", "x4-wide-pattern75", "--scale", 4), "x4-wide-pattern75"),
+    ],
+)
+def test_upscale_writes_what_the_library_computes(
+    shell: Shell, tiny_root: Path, tmp_path: Path, options: tuple[object, ...], name: str
+) -> None:
+    """Also into a folder that is not there yet."""
+    image, target = tiny.drawn(23, 17), tmp_path / "new/folder/out.png"
+    image.save(tmp_path / "in.png")
+    text = shell("upscale", tmp_path / "in.png", target, *options)
+    catalogue = Catalogue(tiny_root)
+    model = next(model for model in catalogue.models() if model.name == name)
+    expected = Upscaler(catalogue.network(model.candidate)).upscale(image)
+    with Image.open(target) as saved:
+        assert np.abs(np.asarray(saved, dtype=int) - np.asarray(expected)).max() <= 1
+    assert text == f"{target}: {expected.width}x{expected.height}, model {model.id}\n"
+
+
+def save_text(path: Path) -> Path:
+    path.write_text("not an image")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "message"),
+    [
+        ("in.png", "out.png", ("--model", "x4-huge"), "There is no model 'x4-huge'"),
+        ("in.png", "out.png", ("--model", "gone.json"), "Cannot read gone.json"),
+        ("in.png", "out.png", ("--scale", 3), "no x3 supernet here: expected x2, x4"),
+        ("in.png", "out.png", ("--scale", 0), "no x0 supernet here"),
+        ("in.png", "out.png", ("--model", "x4-wide", "--scale", 2), "by 4, not 2: leave out"),
+        ("text.png", "out.png", (), "not a readable image"),
+        ("gone.png", "out.png", (), "There is no file"),
+        (".", "out.png", (), "is a folder"),
+        ("in.png", "out.gif", (), "Cannot save out.gif: expected .png"),
+        ("in.png", "out", (), "Cannot save out: expected .png"),
+        ("in.png", "text.png/out.png", (), "Cannot save out.png"),
+        ("clear.png", "out.jpg", (), "JPEG cannot hold the image's transparency"),
+    ],
+)
+def test_upscale_refuses_and_writes_nothing(
+    shell: Shell, tmp_path: Path, source: str, target: str, options: tuple[object], message: str
+) -> None:
+    tiny.save_drawn(tmp_path / "in.png", 12, 12)
+    tiny.drawn(12, 12).convert("RGBA").save(tmp_path / "clear.png")
+    save_text(tmp_path / "text.png")
+    before = sorted(tmp_path.iterdir())
+    assert message in shell.error("upscale", tmp_path / source, tmp_path / target, *options)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_unknown_suffix_is_refused_before_the_work(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("upscaled first")
+
+    monkeypatch.setattr(Upscaler, "upscale", work)
+    source = tiny.save_drawn(tmp_path / "in.png", 12, 12)
+    assert "Cannot save" in shell.error("upscale", source, tmp_path / "out.gif")
+
+
+def test_evaluate_with_and_without_lr_images(shell: Shell, tmp_path: Path) -> None:
+    """LR images made by `downscale` are those that evaluate makes itself."""
+    folder = tiny.save_benchmark(tmp_path, 4) / "Set5"
+    given = shell.json("evaluate", "--model", "x4-wide", "--hr", folder / "HR",
+                       "--lr", folder / "LRx4")  # fmt: skip
+    made = shell.json("evaluate", "--model", "x4-wide", "--hr", folder / "HR")
+    assert given == made
+    assert given["n"] == 2
+    assert 3 < given["psnr_y"] < 30
+    text = shell("evaluate", "--model", "x4-wide", "--hr", folder / "HR")
+    assert text == (
+        f"PSNR-Y {given['psnr_y']:.3f} dB, SSIM-Y {given['ssim_y']:.4f}, mean of 2 images\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "x4-wide", "--hr", "none"), "none is not a folder"),
+        (("--model", "x2-wide", "--hr", "Set5/HR", "--lr", "Set5/LRx4"), "is not x2 of LR"),
+        (("--model", "x4-wide", "--hr", "small"), "small.png"),
+    ],
+)
+def test_evaluate_refuses(
+    shell: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    message: str,
+) -> None:
+    tiny.save_benchmark(tmp_path, 4)
+    tiny.save_drawn(tmp_path / "small/small.png", 16, 16)
+    monkeypatch.chdir(tmp_path)
+    assert message in shell.error("evaluate", *options)
+
+
+def test_verify_of_a_sound_folder(shell: Shell) -> None:
+    assert shell.json("verify") == {"ok": True, "problems": []}
+    assert shell("verify") == "precomputed/ is intact.\n"
+
+
+def test_verify_of_a_damaged_folder(own_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_root / "results/quality.json").unlink()
+    assert main(["--root", str(own_root), "verify"]) == 1
+    assert capsys.readouterr().out == "results/quality.json is missing.\n"
+    assert main(["--root", str(own_root), "verify", "--json"]) == 1
+    data = json.loads(capsys.readouterr().out)
+    jsonschema.validate(data, SCHEMAS["verify"])
+    assert data == {"ok": False, "problems": ["results/quality.json is missing."]}
+
+
+def test_commands_on_an_empty_folder_say_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = Shell(tmp_path, capsys)
+    for words in (("models",), ("describe", "--model", "x4-wide"), ("table",)):
+        assert "restore the folder from the repository, or train one" in shell.error(*words)
+
+
+def test_publish_installs_measures_and_seals(
+    own_shell: Shell, own_root: Path, tmp_path: Path
+) -> None:
+    before = {row["id"]: row for row in own_shell.json("models")}
+    weights = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=9)
+    benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
+    # Publishing again replaces the results and changes nothing.
+    first, text = (own_shell("publish", weights, "--benchmark", benchmark) for _ in range(2))
+    assert first == text
+    assert own_shell.json("verify")["ok"]
+    assert len(Catalogue(own_root).quality) == 3 * (len(before) + 2)
+    rows = own_shell.json("models")
+    for row in rows:
+        if row["scale"] == 2:
+            assert row == before[row["id"]]
+        else:
+            assert row["id"] not in before
+    for model in Catalogue(own_root).models(4):
+        assert f"{model.name:24} Set5 {model.quality[0].psnr_y:.2f} dB" in text
+    measured = own_shell.json("evaluate", "--model", "x4-residual", "--hr", benchmark / "Set5/HR",
+                              "--lr", benchmark / "Set5/LRx4")  # fmt: skip
+    row = next(row for row in rows if row["name"] == "x4-residual")
+    assert row["psnr_y_set5"] == pytest.approx(measured["psnr_y"], abs=0.01)
+    bicubic = {q.image_set: q for q in Catalogue(own_root).bicubic(4)}
+    assert (bicubic["Set5"].n, bicubic["Set14"].n) == (2, 1)
+    assert f"bicubic                  Set5 {bicubic['Set5'].psnr_y:.2f} dB" in text
+
+
+def test_publish_checks_everything_before_it_replaces_anything(
+    own_shell: Shell, tmp_path: Path
+) -> None:
+    weights = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=9)
+    wrong_scale = tiny.save_benchmark(tmp_path / "x2", 2)
+    for folder in (tmp_path / "none", wrong_scale):
+        assert "expected Set5/HR and /LRx4" in own_shell.error(
+            "publish", weights, "--benchmark", folder
+        )
+    gone = tmp_path / "gone.safetensors"
+    assert "gone.json is missing" in own_shell.error("publish", gone, "--benchmark", wrong_scale)
+    assert own_shell.json("verify")["ok"]
+
+
+def test_table_is_the_table_of_the_readme(shell: Shell, tiny_root: Path) -> None:
+    text = shell("table")
+    assert text == results_table(Catalogue(tiny_root)) + "\n"
+    assert len(text.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
+    assert "| bicubic x4 | - | - |" in text
+    assert re.search(r"\| `x2-wide` \| \d+ K \| \d+\.\d\d \| 20\.00 / 0\.5000 \|", text)
+
+
+def train_words(photos: Path, out: Path, *more: object) -> list[object]:
+    return [
+        "train", "--data", photos / "train", "--val", photos / "val", "--out", out,
+        "--width", 16, "--cells", 2, "--steps", 2, "--patch", 8, "--batch", 2, "--warmup", 1,
+        "--validate-every", 1, *more,
+    ]  # fmt: skip
+
+
+def test_training_without_torch_says_what_to_install(
+    shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("train", "network", "checkpoint"):
+        monkeypatch.delitem(sys.modules, f"sr_core.supernet.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    pinned = next(
+        line.split()[0]
+        for line in (Path(__file__).parents[1] / "requirements.txt").read_text().splitlines()
+        if line.startswith("torch")
+    )
+    message = shell.error(*train_words(photos, tmp_path / "run"))
+    assert f"torch, which is not installed: run `pip install {pinned}`" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_from_photos_to_an_upscaled_image(
+    own_shell: Shell, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Train, publish, list, upscale, all by command."""
+    run = tmp_path / "run"
+    words = train_words(photos, run, "--source-weights", "few=0.5", "many=2", "--json")
+    lines = [json.loads(line) for line in own_shell(*words).splitlines()]
+    for line in lines:
+        jsonschema.validate(line, SCHEMAS["train"])
+    assert [line["step"] for line in lines] == [1, 2]
+    resumed = own_shell(*train_words(photos, run, "--resume", "--steps", 3))
+    assert re.match(r"step 3/3  loss \d.* steps/s  ETA 0 min  PSNR-Y dB: wide \d", resumed)
+    own_shell("publish", run / "supernet.safetensors",
+              "--benchmark", tiny.save_benchmark(tmp_path / "benchmark", 4),
+              "--val", photos / "val")  # fmt: skip
+    row = next(r for r in json.loads(own_shell("models", "--json")) if r["name"] == "x4-wide")
+    assert row["psnr_y_val"] > 10
+    source = tiny.save_drawn(tmp_path / "in.png", 20, 15)
+    text = own_shell("upscale", source, tmp_path / "out.png")
+    assert text.endswith(f"80x60, model {row['id']}\n")
+    assert own_shell.json("verify")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--steps", 0), "--steps must be above 0"),
+        (("--patch", 40), "at least 160 pixels a side"),
+        (("--data", "none"), "none is not a folder"),
+        (("--source-weights", "few"), "--source-weights 'few': expected NAME=FACTOR"),
+        (("--resume",), "No checkpoint in"),
+        (("--resume", "--init-from", "w.safetensors"), "give one of them"),
+        (("--scale", 3), "expected a scale of"),
+    ],
+)
+@pytest.mark.usefixtures("one_thread")
+def test_training_refuses(
+    shell: Shell, photos: Path, tmp_path: Path, more: tuple[object, ...], message: str
+) -> None:
+    assert message in shell.error(*train_words(photos, tmp_path / "run", *more))
+    assert not (tmp_path / "run").exists()
+
+
+def test_interruption_is_reported(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: Catalogue) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Catalogue, "verify", interrupted)
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)) == COMMANDS
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    assert f"usage: python -m sr_core {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["fly"], ["upscale", "in.png"], ["describe"]])
+def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert "usage: python -m sr_core" in capsys.readouterr().err
+
+
+def test_runs_as_a_module(tiny_root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sr_core", "--root", tiny_root, "describe", "--model", "x9"],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: There is no model 'x9'")

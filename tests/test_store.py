@@ -1,0 +1,315 @@
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pytest
+
+from sr_core.candidate import SCALES, model_id, uniform
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import sha256
+from sr_core.presets import presets
+from sr_core.store import (
+    Catalogue,
+    install_supernet,
+    lr_size,
+    write_manifest,
+    write_quality,
+)
+from sr_core.supernet.weights import write_supernet
+from tests import tiny
+
+WEIGHTS = "supernets/x4.safetensors"
+DESCRIPTOR = "supernets/x4.json"
+QUALITY = "results/quality.json"
+
+
+def edit_json(path: Path, change: Callable[[Any], object]) -> None:
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def flip_a_bit(path: Path, position: int = -1000) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[position] ^= 1
+    path.write_bytes(raw)
+
+
+def test_models_of_both_scales_carry_their_identity(tiny_root: Path) -> None:
+    catalogue = Catalogue(tiny_root)
+    assert catalogue.scales == [2, 4]
+    models = catalogue.models()
+    for scale in SCALES:
+        listed = [model for model in models if model.candidate.scale == scale]
+        assert listed == catalogue.models(scale)
+        digest = sha256(tiny_root / f"supernets/x{scale}.safetensors")
+        expected = presets(scale=scale, width=tiny.WIDTH, cells=tiny.CELLS)
+        assert [(m.name, m.candidate) for m in listed] == [(p.name, p.candidate) for p in expected]
+        assert [m.id for m in listed] == [f"{p.candidate.id}-{digest[:8]}" for p in expected]
+    assert len({model.id for model in models}) == len(models) > 20
+
+
+def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> None:
+    catalogue = Catalogue(tiny_root)
+    for model in catalogue.models():
+        assert catalogue.find(model.name) == catalogue.find(model.id) == model.candidate
+        assert catalogue.listed(model.candidate) == model
+    own = uniform(scale=2, width=16, blocks=("skip", "wide"), scheme="block", ratio=0.33)
+    (tmp_path / "own.json").write_text(json.dumps(own.to_json()))
+    assert catalogue.find(str(tmp_path / "own.json")) == own
+    assert catalogue.listed(own) is None
+    assert catalogue.network(own).model_id == model_id(own, catalogue.supernet(2).sha256)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("x4-huge", r"no model 'x4-huge': expected a candidate's \.json file or one of x2-wide,"),
+        ("nowhere.json", r"Cannot read nowhere\.json .*No such file"),
+    ],
+)
+def test_unknown_model_is_refused(tiny_root: Path, reference: str, message: str) -> None:
+    with pytest.raises(InvalidCandidate, match=message):
+        Catalogue(tiny_root).find(reference)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[1]", b'{"scale": 4}'])
+def test_a_file_that_is_no_candidate_is_refused(
+    tiny_root: Path, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "own.json").write_bytes(content)
+    with pytest.raises(InvalidCandidate):
+        Catalogue(tiny_root).find(str(tmp_path / "own.json"))
+
+
+def test_candidate_that_does_not_fit_the_supernet_is_refused(tiny_root: Path) -> None:
+    with pytest.raises(InvalidCandidate, match="x4 with 3 cells"):
+        Catalogue(tiny_root).network(uniform(scale=4, width=16, blocks=("wide",) * 3))
+
+
+def test_unknown_scale_is_refused(tiny_root: Path) -> None:
+    with pytest.raises(CatalogueError, match="no x3 supernet here: expected x2, x4"):
+        Catalogue(tiny_root).supernet(3)
+
+
+@pytest.mark.parametrize("name", ["", "nowhere"])
+def test_a_folder_without_supernets_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CatalogueError, match="No supernet in"):
+        Catalogue(tmp_path / name).models()
+
+
+def test_summary_states_cost_at_1280x720_and_measured_quality(tiny_root: Path) -> None:
+    first = Catalogue(tiny_root).models(2)[0].summary()
+    assert lr_size(2) == (360, 640)
+    weights = (
+        3 * 16 * 9  # head
+        + 2 * (16 * 96 + 96 * 12 + 12 * 16 * 9)  # two wide cells
+        + 16 * 12 * 9  # tail
+        + 3 * 12 * 25  # input skip
+    )
+    biases = 16 + 2 * (96 + 12 + 16) + 12 + 12
+    assert first["params_kept"] == first["params_dense"] == weights + biases
+    assert first["macs_kept_g"] == pytest.approx(weights * 360 * 640 / 1e9, abs=1e-4)
+    assert first["psnr_y_set5"] == first["psnr_y_bsd100"] == 20
+    assert first["ssim_y_set14"] == 0.5
+
+
+def test_results_count_only_for_the_weights_they_were_measured_with(own_root: Path) -> None:
+    measured = Catalogue(own_root)
+    before = {model.name: model.quality for model in measured.models()}
+    assert all(len(quality) == 3 for quality in before.values())
+    assert [q.image_set for q in measured.bicubic(4)] == ["Set5", "Set14", "BSD100"]
+
+    tiny.save_supernet(own_root / WEIGHTS, 4, seed=99)
+    write_manifest(own_root)
+    for model in Catalogue(own_root).models():
+        kept = model.candidate.scale == 2
+        assert model.quality == (before[model.name] if kept else ())
+        assert ("psnr_y_set5" in model.summary()) == kept
+
+
+def test_no_results_are_no_error(own_root: Path) -> None:
+    (own_root / QUALITY).unlink()
+    assert Catalogue(own_root).quality == []
+    assert Catalogue(own_root).models()[0].quality == ()
+
+
+def test_sound_folder_has_no_problems(tiny_root: Path) -> None:
+    assert Catalogue(tiny_root).verify() == []
+
+
+def measured_with_other_weights(root: Path) -> None:
+    tiny.save_supernet(root / WEIGHTS, 4, seed=99)
+    write_manifest(root)
+
+
+def of_other_weights(root: Path) -> None:
+    edit_json(root / DESCRIPTOR, lambda d: d.update(weights_sha256="0" * 64))
+    write_manifest(root)
+
+
+def of_another_protocol(root: Path) -> None:
+    rows = Catalogue(root).quality
+    write_quality(root, [replace(rows[0], protocol="rgb-v0"), *rows[1:]])
+    write_manifest(root)
+
+
+def malformed_results(root: Path) -> None:
+    edit_json(root / QUALITY, lambda rows: rows[3].pop("psnr_y"))
+    write_manifest(root)
+
+
+def spec_of_another_network(root: Path) -> None:
+    edit_json(root / DESCRIPTOR, lambda d: d["spec"].update(cells=3))
+    write_manifest(root)
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "a bit of the weights": (
+        lambda root: flip_a_bit(root / WEIGHTS),
+        [f"{WEIGHTS} does not match its checksum"],
+    ),
+    "the weights' header": (
+        lambda root: flip_a_bit(root / WEIGHTS, 4),
+        [f"{WEIGHTS} does not match its checksum", "x4.safetensors is damaged"],
+    ),
+    "a bit of the results": (
+        lambda root: (root / QUALITY).write_text((root / QUALITY).read_text() + " "),
+        [f"{QUALITY} does not match its checksum"],
+    ),
+    "other weights and descriptor": (
+        lambda root: tiny.save_supernet(root / WEIGHTS, 4, seed=99),
+        [f"{WEIGHTS} does not match its checksum", f"{DESCRIPTOR} does not match its checksum"],
+    ),
+    "no results": (lambda root: (root / QUALITY).unlink(), [f"{QUALITY} is missing"]),
+    "no descriptor": (lambda root: (root / DESCRIPTOR).unlink(), [f"{DESCRIPTOR} is missing"]),
+    "no weights": (lambda root: (root / WEIGHTS).unlink(), [f"{WEIGHTS} is missing"]),
+    "a file too many": (
+        lambda root: (root / "models.pkl").touch(),
+        ["models.pkl is not listed in manifest.json"],
+    ),
+    "cut-off results": (
+        lambda root: (root / QUALITY).write_text("[{"),
+        [f"{QUALITY} does not match its checksum", "quality.json is damaged"],
+    ),
+    "cut-off descriptor": (
+        lambda root: (root / DESCRIPTOR).write_text("{"),
+        [f"{DESCRIPTOR} does not match its checksum", "x4.json is damaged"],
+    ),
+    "results of another kind": (
+        lambda root: (root / QUALITY).write_text("{}"),
+        ["should hold a JSON list"],
+    ),
+    "a malformed row": (malformed_results, [f"{QUALITY} has a malformed row"]),
+    "no manifest": (lambda root: (root / "manifest.json").unlink(), ["manifest.json is missing"]),
+    "malformed manifest": (
+        lambda root: (root / "manifest.json").write_text("no json"),
+        ["manifest.json is damaged"],
+    ),
+    "manifest of another kind": (
+        lambda root: (root / "manifest.json").write_text("[]"),
+        ["manifest.json should hold a JSON dict"],
+    ),
+    "results of other weights": (measured_with_other_weights, ["which is no listed model"]),
+    "descriptor of other weights": (of_other_weights, ["is not the file that x4.json describes"]),
+    "wrong protocol": (of_another_protocol, ["another protocol than y-shave-v1"]),
+    "wrong spec": (spec_of_another_network, ["cells.2.wide.expand.weight should be finite"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", list(DAMAGE))
+def test_verify_names_the_damage(own_root: Path, kind: str) -> None:
+    damage, expected = DAMAGE[kind]
+    damage(own_root)
+    problems = Catalogue(own_root).verify()
+    for message in expected:
+        assert any(message in problem for problem in problems), problems
+    assert len(set(problems)) == len(problems)
+    assert all("\n" not in problem for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "a bit of the weights",
+        "the weights' header",
+        "other weights and descriptor",
+        "no descriptor",
+        "no manifest",
+    ],
+)
+def test_damaged_supernet_is_refused_on_use(own_root: Path, kind: str) -> None:
+    DAMAGE[kind][0](own_root)
+    candidate = uniform(scale=4, width=16, blocks=("wide",) * 2)
+    with pytest.raises(CatalogueError):
+        Catalogue(own_root).network(candidate)
+
+
+def test_the_other_supernet_still_works(own_root: Path) -> None:
+    flip_a_bit(own_root / WEIGHTS)
+    Catalogue(own_root).network(uniform(scale=2, width=16, blocks=("wide",) * 2))
+
+
+def test_install_replaces_weights_and_descriptor(own_root: Path, tmp_path: Path) -> None:
+    run = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=7)
+    install_supernet(own_root, run)
+    write_manifest(own_root)
+    assert Catalogue(own_root).supernet(4).sha256 == sha256(run)
+    assert Catalogue(own_root).descriptor(4)["weights_sha256"] == sha256(run)
+
+
+def not_finite(run: Path) -> None:
+    tensors, spec = tiny.supernet(4).tensors, tiny.supernet(4).spec
+    write_supernet(run, spec, {**tensors, "tail.bias": tensors["tail.bias"] * np.nan}, {})
+
+
+def foreign_descriptor(run: Path) -> None:
+    edit_json(run.with_suffix(".json"), lambda d: d.update(weights_sha256="0" * 64))
+
+
+UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut off": (lambda run: run.write_bytes(run.read_bytes()[:-8]), "damaged"),
+    "a flipped bit": (flip_a_bit, "is not the file that supernet.json describes"),
+    "not finite": (not_finite, "should be finite"),
+    "other weights": (foreign_descriptor, "is not the file that supernet.json describes"),
+    "no weights": (lambda run: run.unlink(), "missing"),
+    "no descriptor": (lambda run: run.with_suffix(".json").unlink(), "need their descriptor"),
+    "no spec": (lambda run: run.with_suffix(".json").write_text("{}"), "no valid spec"),
+    "unknown scale": (
+        lambda run: edit_json(run.with_suffix(".json"), lambda d: d["spec"].update(scale=3)),
+        "no valid spec",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(UNUSABLE))
+def test_install_refuses_damaged_weights_and_keeps_the_old(
+    own_root: Path, tmp_path: Path, kind: str
+) -> None:
+    damage, message = UNUSABLE[kind]
+    run = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=7)
+    damage(run)
+    with pytest.raises(CatalogueError, match=message):
+        install_supernet(own_root, run)
+    assert Catalogue(own_root).verify() == []
+
+
+def test_install_on_a_full_disk_keeps_the_old(
+    own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=7)
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CatalogueError, match="No space left"):
+        install_supernet(own_root, run)
+    monkeypatch.undo()
+    assert Catalogue(own_root).verify() == []

@@ -1,0 +1,78 @@
+"""Upscale and test, as the buttons do it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sr_core.errors import Cancelled, InvalidImage
+from sr_core.store import Catalogue
+from sr_core.ui import jobs
+from tests import tiny
+
+
+@pytest.fixture(scope="module")
+def upscalers(tiny_root: Path) -> jobs.Upscalers:
+    return jobs.Upscalers(Catalogue(tiny_root))
+
+
+@pytest.fixture(scope="module")
+def upscaler(upscalers: jobs.Upscalers, tiny_root: Path) -> jobs.Upscaler:
+    return upscalers.get(Catalogue(tiny_root).find("x4-wide"))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_upscaling_as_is_gives_no_score(upscaler: jobs.Upscaler, mode: str) -> None:
+    image = tiny.drawn(20, 12)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
+    outcome = jobs.run(upscaler, image.convert(mode), "upscale")
+    assert outcome.result.size == outcome.bicubic.size == (80, 48)
+    assert outcome.score is None
+    assert outcome.bicubic_score is None
+    assert jobs.view(outcome.result).mode == "RGB"
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_testing_compares_with_the_image_itself(upscaler: jobs.Upscaler, mode: str) -> None:
+    outcome = jobs.run(upscaler, tiny.drawn(83, 50).convert(mode), "test")
+    assert outcome.lr_size == (20, 12)
+    assert outcome.result.size == (80, 48)
+    assert outcome.score is not None
+    assert outcome.bicubic_score is not None
+    # The tiny network is random: bicubic must win clearly.
+    assert outcome.bicubic_score.psnr_y_db > outcome.score.psnr_y_db + 3
+
+
+def test_an_image_too_small_to_shrink_is_refused(upscaler: jobs.Upscaler) -> None:
+    with pytest.raises(InvalidImage, match=r"31x40 .* at least 32x32"):
+        jobs.run(upscaler, tiny.drawn(31, 40), "test")
+
+
+def test_stopping(upscaler: jobs.Upscaler) -> None:
+    with pytest.raises(Cancelled):
+        jobs.run(upscaler, tiny.drawn(20, 12), "upscale", should_stop=lambda: True)
+
+
+def test_a_large_result_is_shown_by_its_centre() -> None:
+    image = Image.new("RGB", (jobs.VIEW_SIDE + 200, 100))
+    image.putpixel((100, 50), (255, 0, 0))
+    shown = jobs.view(image)
+    assert shown.size == (jobs.VIEW_SIDE, 100)
+    assert shown.getpixel((0, 50)) == (255, 0, 0)
+
+
+def test_transparent_pixels_are_shown_on_white() -> None:
+    assert jobs.view(Image.new("RGBA", (9, 9), (0, 0, 0, 0))).getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_sessions_are_kept_but_not_for_ever(upscalers: jobs.Upscalers, tiny_root: Path) -> None:
+    models = Catalogue(tiny_root).models(4)[:6]
+    first = upscalers.get(models[0].candidate)
+    assert upscalers.get(models[0].candidate) is first
+    for model in models[1:]:
+        upscalers.get(model.candidate)
+    assert upscalers.get(models[0].candidate) is not first
