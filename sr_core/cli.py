@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from sr_core.candidate import Candidate
-from sr_core.errors import InvalidImage, RuntimeUnavailable, TrainingError, UpFrontError
+from sr_core.errors import (
+    InvalidImage,
+    MeasurementError,
+    RuntimeUnavailable,
+    TrainingError,
+    UpFrontError,
+)
 from sr_core.layers import ConvLayer, describe, totals
 from sr_core.store import DEFAULT_ROOT, Catalogue, lr_size
 
@@ -67,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(sub)
     sub.add_argument("--hr", type=Path, required=True, help="folder of HR images")
     sub.add_argument("--lr", type=Path, help="folder of LR images; default: bicubic from HR")
+    sub.add_argument(
+        "--crops",
+        action="store_true",
+        help="only the search-time score: PSNR-Y on fixed crops of --hr, LR made from them",
+    )
     with_json(sub)
 
     with_json(command("verify", _verify, "Check precomputed/: checksums, schemas, identities."))
@@ -81,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
     )
     sub.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
+
+    bench = commands.add_parser("bench", help="Benchmarks of this computer.")
+    kinds = bench.add_subparsers(required=True, metavar="WHAT")
+    sub = kinds.add_parser("session", help="Time from a candidate to a ready ONNX session.")
+    sub.set_defaults(run=_bench_session)
+    sub.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
+    with_json(sub)
 
     command("table", _table, "Print the results table of README.md.")
     return parser
@@ -198,15 +216,21 @@ def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> C
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from sr_core.quality.benchmark import network_upscale, score
-    from sr_core.quality.datasets import benchmark_pairs
+    from sr_core.quality.benchmark import network_upscale, score, score_crops
+    from sr_core.quality.datasets import benchmark_pairs, validation_crops
     from sr_core.quality.metrics import PROTOCOL
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
     network = catalogue.network(catalogue.find(args.model))
-    scale = network.candidate.scale
-    upscale = network_upscale(Upscaler(network).upscale)
+    scale, upscaler = network.candidate.scale, Upscaler(network)
+    if args.crops:
+        crops = validation_crops(args.hr, scale)
+        psnr_db, n = score_crops(upscaler.run, crops, scale=scale), len(crops.hr)
+        row = {"model": network.model_id, "crops_sha256": crops.checksum, "psnr_y": psnr_db, "n": n}
+        print(json.dumps(row) if args.json else f"PSNR-Y {psnr_db:.3f} dB, mean of {n} crops")
+        return 0
+    upscale = network_upscale(upscaler.upscale)
     result = score(benchmark_pairs(args.hr, args.lr, scale), upscale, scale=scale)
     row = {"model": network.model_id, "protocol": PROTOCOL, **asdict(result)}
     print(
@@ -269,6 +293,22 @@ def _publish(args: argparse.Namespace) -> int:
     from sr_core.quality.publish import publish
 
     publish(args.root, args.weights, args.benchmark, args.val, report=print)
+    return 0
+
+
+def _bench_session(args: argparse.Namespace) -> int:
+    from sr_core.bench import bench_sessions
+
+    if args.runs < 1:
+        raise MeasurementError(f"--runs {args.runs}: expected at least 1.")
+    rows = bench_sessions(Catalogue(args.root), runs=args.runs)
+    if args.json:
+        print(json.dumps([asdict(row) for row in rows], indent=1))
+        return 0
+    print(f"{'model':24} {'extract':>9} {'build':>9} {'session':>9} {'total':>9}  median ms")
+    for row in rows:
+        parts = (row.extract_ms, row.build_ms, row.session_ms, row.total_ms)
+        print(f"{row.model:24} " + " ".join(f"{ms:>9.1f}" for ms in parts))
     return 0
 
 

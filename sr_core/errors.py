@@ -6,6 +6,7 @@
       CatalogueError     precomputed/ is missing, damaged or inconsistent
       DatasetError       a folder of images that cannot be used for training or evaluation
       TrainingError      a training run that cannot start, continue or save
+      MeasurementError   a benchmark that cannot be run as asked
       RuntimeUnavailable an optional package or runtime is not installed
       Cancelled          the caller asked a running job to stop
 
@@ -37,6 +38,10 @@ class DatasetError(UpFrontError):
 
 class TrainingError(UpFrontError):
     """A training run that cannot start, continue or save."""
+
+
+class MeasurementError(UpFrontError):
+    """A benchmark that cannot be run as asked."""
 
 
 class RuntimeUnavailable(UpFrontError):

@@ -2,6 +2,7 @@
 
     manifest.json                  SHA-256 of every other file
     supernets/x4.safetensors+.json EMA weights and how they were trained
+    supernets/x4.csv, x4.png       log and curve of that training
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
 
 A result counts only for the exact weights it was measured with (its model id holds their
@@ -247,6 +248,10 @@ def install_supernet(root: Path, weights: Path) -> int:
     target = root / "supernets" / f"x{scale}.safetensors"
     _write(target, weights.read_bytes())
     _write(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
+    for name in ("log.csv", "curve.png"):  # the run's history, where the run folder has it
+        record = weights.with_name(name)
+        if record.is_file():
+            _write(target.with_suffix(record.suffix), record.read_bytes())
     return scale
 
 

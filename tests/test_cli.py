@@ -14,13 +14,14 @@ from PIL import Image
 
 from sr_core.candidate import uniform
 from sr_core.cli import main
+from sr_core.quality.datasets import validation_crops
 from sr_core.quality.table import results_table
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import Catalogue
 from tests import tiny
 
 COMMANDS = {
-    "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "table",
+    "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
 }  # fmt: skip
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
@@ -224,6 +225,32 @@ def test_unknown_suffix_is_refused_before_the_work(
     assert "Cannot save" in shell.error("upscale", source, tmp_path / "out.gif")
 
 
+def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
+    shell: Shell, photos: Path, tmp_path: Path
+) -> None:
+    row = json.loads(
+        shell("evaluate", "--model", "x4-wide", "--hr", photos / "val", "--crops", "--json")
+    )
+    crops = validation_crops(photos / "val", 4)
+    assert (row["crops_sha256"], row["n"]) == (crops.checksum, 2)
+    for index, crop in enumerate(crops.hr):
+        Image.fromarray(crop).save(tmp_path / f"{index}.png")
+    whole = shell.json("evaluate", "--model", "x4-wide", "--hr", tmp_path)
+    assert row["psnr_y"] == pytest.approx(whole["psnr_y"], abs=1e-9)
+    assert "2 crops" in shell("evaluate", "--model", "x4-wide", "--hr", photos / "val", "--crops")
+
+
+def test_bench_session_times_every_listed_model(shell: Shell, tiny_root: Path) -> None:
+    rows = json.loads(shell("bench", "session", "--runs", 1, "--json"))
+    assert [row["model"] for row in rows] == [m.name for m in Catalogue(tiny_root).models()]
+    for row in rows:
+        parts = row["extract_ms"] + row["build_ms"] + row["session_ms"]
+        assert row["total_ms"] == pytest.approx(parts)
+        assert min(row["extract_ms"], row["build_ms"], row["session_ms"]) > 0
+    assert "median ms" in shell("bench", "session", "--runs", 1)
+    assert "at least 1" in shell.error("bench", "session", "--runs", 0)
+
+
 def test_evaluate_with_and_without_lr_images(shell: Shell, tmp_path: Path) -> None:
     """LR images made by `downscale` are those that evaluate makes itself."""
     folder = tiny.save_benchmark(tmp_path, 4) / "Set5"
@@ -288,11 +315,13 @@ def test_publish_installs_measures_and_seals(
 ) -> None:
     before = {row["id"]: row for row in own_shell.json("models")}
     weights = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=9)
+    (tmp_path / "run/log.csv").write_text("step\n1\n")
     benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
     # Publishing again replaces the results and changes nothing.
     first, text = (own_shell("publish", weights, "--benchmark", benchmark) for _ in range(2))
     assert first == text
     assert own_shell.json("verify")["ok"]
+    assert (own_root / "supernets/x4.csv").read_text() == "step\n1\n"
     assert len(Catalogue(own_root).quality) == 3 * (len(before) + 2)
     rows = own_shell.json("models")
     for row in rows:

@@ -27,7 +27,7 @@ LAYERS = (
     ("runtime", "quality.metrics", "quality.datasets", "quality.benchmark"),
     ("supernet",),  # the rest of it: training
     ("store",),
-    ("quality",),  # the rest of it: publish, table
+    ("quality", "bench"),  # of quality the rest: publish, table
     ("cli", "ui"),
     ("__main__",),
 )

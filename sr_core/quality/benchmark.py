@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from sr_core.errors import DatasetError
-from sr_core.quality.datasets import Pair, bicubic
+from sr_core.quality.datasets import Pair, ValidationCrops, bicubic
 from sr_core.quality.metrics import Image8, psnr_y, ssim_y
 
 Upscale = Callable[[Image8], Image8]
@@ -37,6 +38,23 @@ def score(pairs: Iterable[Pair], upscale: Upscale, *, scale: int) -> Score:
             raise DatasetError(f"{pair.name} is too small to score. {error}") from None
     psnr_db, ssim = np.mean(values, axis=0).tolist()
     return Score(psnr_db, ssim, len(values))
+
+
+def score_crops(
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+    crops: ValidationCrops,
+    *,
+    scale: int,
+) -> float:
+    """The search-time score of a candidate: mean PSNR-Y in dB over fixed validation crops.
+
+    Args:
+        run: the network, (N, 3, h, w) in 0..1 -> (N, 3, s h, s w); output is rounded here.
+        crops: from `quality.datasets.validation_crops`.
+    """
+    lr = np.ascontiguousarray(crops.lr.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
+    sr = np.rint(np.clip(run(lr), 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return float(np.mean([psnr_y(a, b, shave=scale) for a, b in zip(sr, crops.hr, strict=True)]))
 
 
 def bicubic_upscale(scale: int) -> Upscale:

@@ -38,9 +38,7 @@ class TrainArgs:
     seed: int = _option(0, "seed of initialisation, patches and candidates")
     validate_every: int = _option(1000, "steps between validations, logs and checkpoints")
     init_from: Path | None = _option(None, "start from the weights of this .safetensors file")
-    resume: bool = _option(
-        False, "continue the checkpoint in --out (exactly, with equal settings)"
-    )
+    resume: bool = _option(False, "continue the checkpoint in --out (exactly, with equal settings)")
     source_weights: dict[str, float] = field(
         default_factory=dict[str, float],
         metadata={"help": "NAME=FACTOR: draw a source less or more often than its pixels say"},

@@ -18,13 +18,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sr_core.candidate import Candidate
 from sr_core.errors import TrainingError
 from sr_core.presets import presets
+from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import TrainingPatches, validation_crops
-from sr_core.quality.metrics import Image8, psnr_y
+from sr_core.quality.metrics import Image8
 from sr_core.supernet import checkpoint, curve
 from sr_core.supernet.network import Supernet
 from sr_core.supernet.sampling import sample_anchor, sample_candidate
@@ -176,13 +178,13 @@ class _Run:
         """PSNR-Y of every probe on the validation crops, with the EMA weights."""
         trained = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.net.load_state_dict(self.ema)
-        lr = self._tensor(self.val.lr)
         scores: dict[str, float] = {}
         for name, candidate in self.probes.items():
-            sr = self._forward(lr, candidate).clamp(0, 1).mul(255).round().to(torch.uint8)
-            images = sr.permute(0, 2, 3, 1).cpu().numpy()
-            pairs = zip(images, self.val.hr, strict=True)
-            scores[name] = float(np.mean([psnr_y(a, b, shave=self.spec.scale) for a, b in pairs]))
+
+            def run(lr: NDArray[np.float32], candidate: Candidate = candidate) -> Any:
+                return self._forward(torch.from_numpy(lr).to(self.device), candidate).cpu().numpy()
+
+            scores[name] = score_crops(run, self.val, scale=self.spec.scale)
         self.net.load_state_dict(trained)
         return scores
 

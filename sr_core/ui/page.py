@@ -88,7 +88,7 @@ class Page:
         )  # fmt: skip
         gr.Examples(
             [[str(path)] for path in samples.paths()], [self.image],
-            label="Samples", examples_per_page=12,
+            label="Samples", examples_per_page=12, api_visibility="private",
         )  # fmt: skip
         self.mode = gr.Radio(_MODES, value="test", label="What to do", elem_id="mode")
         choices = [(m.title, m.name) for m in self.catalogue.models()]

@@ -223,7 +223,7 @@ def test_interrupted_between_steps_and_resumed_is_as_if_uninterrupted(
 
 
 @pytest.mark.parametrize("validations", [1, 2])
-@pytest.mark.parametrize("place", ["psnr_y", "write_supernet"])
+@pytest.mark.parametrize("place", ["score_crops", "write_supernet"])
 def test_interrupted_in_a_validation_and_resumed_is_as_if_uninterrupted(
     finished: tuple[Path, list[Progress]],
     photos: Path,
@@ -233,7 +233,7 @@ def test_interrupted_in_a_validation_and_resumed_is_as_if_uninterrupted(
     validations: int,
 ) -> None:
     """Validation runs on the averaged weights, which must not end up as the trained ones."""
-    per_validation = 2 * len(finished[1][0].psnr_db) if place == "psnr_y" else 1
+    per_validation = len(finished[1][0].psnr_db) if place == "score_crops" else 1
     calls = validations * per_validation - 1
     monkeypatch.setattr(training, place, after(calls, getattr(training, place)))
     with pytest.raises(KeyboardInterrupt):
