@@ -10,7 +10,7 @@ import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ def save_image(image: Image.Image, path: Path) -> None:
     if kind in _SAVE_MODES and image.mode not in _SAVE_MODES[kind]:
         lost = "16 bits" if image.mode.startswith("I") else "transparency"
         raise InvalidImage(f"{kind} cannot hold the image's {lost}: save it as PNG.")
-    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True, "exact": True}}.get(kind, {})
+    options = _SAVE_OPTIONS.get(kind, {})
     buffer = io.BytesIO()
     try:
         image.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **options)
@@ -184,6 +184,11 @@ _SAVE_FORMATS = {
     ".png": "PNG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF",
     ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP",
 }  # fmt: skip
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "PNG": {"compress_level": 3},  # half the time of the default, files a few percent larger
+    "JPEG": {"quality": 95},
+    "WEBP": {"lossless": True, "exact": True},
+}
 _SAVE_MODES = {
     "JPEG": ("L", "RGB"), "BMP": ("L", "RGB"), "WEBP": ("L", "RGB", "LA", "RGBA"),
 }  # fmt: skip

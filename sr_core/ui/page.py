@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import hashlib
 import json
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -67,6 +70,8 @@ class Page:
         self.first = first
         self.upscalers = jobs.Upscalers(catalogue)
         self.stops: dict[str, threading.Event] = {}
+        self.results = Path(tempfile.mkdtemp(prefix="upfront-"))
+        atexit.register(shutil.rmtree, self.results, ignore_errors=True)
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
@@ -153,7 +158,7 @@ class Page:
             api_visibility="private",
         )
         self.stop.click(self.on_stop, None, None, queue=False, **quiet)
-        page.unload(self.on_stop)
+        page.unload(self.on_close)
 
     def on_preset(self, name: str, table: Any) -> Any:
         """A listed network was chosen (or "Edited below", which keeps the table)."""
@@ -202,8 +207,8 @@ class Page:
             raise gr.Error(
                 "There is no image yet: upload one or pick a sample.", print_exception=False
             )
-        candidate, stop = _parse(table), threading.Event()
-        self.stops[str(request.session_hash)] = stop
+        candidate, stop, session = _parse(table), threading.Event(), _session(request)
+        self.stops[session] = stop
 
         def report(done: int, total: int) -> None:
             progress((done, total), unit="tiles")
@@ -215,7 +220,7 @@ class Page:
             )  # fmt: skip
 
         outcome = _guarded(work)
-        path = _guarded(lambda: _saved(outcome))
+        path = _guarded(lambda: self._saved(outcome, session))
         views = (jobs.view(outcome.bicubic), jobs.view(outcome.result))
         return (
             gr.update(value=views, visible=True),
@@ -224,10 +229,25 @@ class Page:
         )
 
     def on_stop(self, request: gr.Request) -> None:
-        """Stop was pressed or the tab was closed."""
-        stop = self.stops.pop(str(request.session_hash), None)
+        """Stop was pressed: end the running job."""
+        stop = self.stops.pop(_session(request), None)
         if stop:
             stop.set()
+
+    def on_close(self, request: gr.Request) -> None:
+        """The tab was closed: end its job and forget its result."""
+        self.on_stop(request)
+        shutil.rmtree(self._folder(_session(request)), ignore_errors=True)
+
+    def _folder(self, session: str) -> Path:
+        return self.results / session
+
+    def _saved(self, outcome: jobs.Outcome, session: str) -> Path:
+        """The whole result as a PNG that the page may serve; replaces the session's last one."""
+        shutil.rmtree(self._folder(session), ignore_errors=True)
+        path = self._folder(session) / f"upfront-{outcome.model_id}.png"
+        save_image(outcome.result, path)
+        return path
 
     def _show(self, candidate: Candidate) -> tuple[Any, ...]:
         """New values of table, width, preset, facts and JSON."""
@@ -271,9 +291,6 @@ def _pretty(candidate: Candidate) -> str:
     )
 
 
-def _saved(outcome: jobs.Outcome) -> Path:
-    """The whole result as a PNG that the page may serve."""
-    folder = Path(tempfile.mkdtemp(prefix="upfront-"))
-    path = folder / f"upfront-{outcome.model_id}.png"
-    save_image(outcome.result, path)
-    return path
+def _session(request: gr.Request) -> str:
+    """A name for the visitor's tab that is safe as a folder; the browser chose the original."""
+    return hashlib.sha256(str(request.session_hash).encode()).hexdigest()[:16]

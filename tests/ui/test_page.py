@@ -117,6 +117,23 @@ def test_a_run_gives_views_facts_and_the_exact_png(page: Page) -> None:
         assert saved.tobytes() == again.tobytes()
 
 
+def test_results_do_not_pile_up(page: Page) -> None:
+    request: Any = SimpleNamespace(session_hash="../../piling")
+    paths = [
+        Path(
+            page.on_start(
+                tiny.drawn(20 + i, 20), "upscale", page.first.to_json(), request, no_progress
+            )[2]["value"]
+        )
+        for i in range(2)
+    ]
+    folder = paths[1].parent
+    assert folder.parent == page.results
+    assert list(folder.iterdir()) == [paths[1]]
+    page.on_close(request)
+    assert not folder.exists()
+
+
 def test_a_full_disk_is_one_sentence(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
