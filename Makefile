@@ -21,12 +21,16 @@ format: .venv/dev
 
 # Each stamp is newer than the requirements it was installed from.
 .venv/run: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "UpFront needs Python 3.11 or newer: make PYTHON=python3.12, say")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -r requirements.txt
+	@# pip's default torch for Linux brings gigabytes of CUDA: take the CPU build where it is to be had.
+	-[ "$$(uname -s)" != Linux ] || $(BIN)/python -m pip install --quiet --no-deps --retries 0 --timeout 15 \
+		$$(grep -o '^torch==[0-9.]*' requirements.txt) --index-url https://download.pytorch.org/whl/cpu
+	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
 .venv/dev: .venv/run requirements-dev.txt
-	$(BIN)/python -m pip install --quiet $(PIP_OPTIONS) -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
 clean:

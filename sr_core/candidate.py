@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
+from sr_core.checks import integer, json_array, json_object, listed, number, shown
 from sr_core.errors import InvalidCandidate
 
 Block = Literal["skip", "wide", "residual"]
@@ -95,51 +96,15 @@ BLOCKS: dict[str, BlockSpec] = {
     ),
 }
 TAIL_SCHEMES: tuple[Scheme, ...] = ("dense", "block", "unstructured")
+_MAX_LAYERS = max(len(block.convs) for block in BLOCKS.values())
 
 
 def block_spec(name: object) -> BlockSpec:
     """The block called `name`; `InvalidCandidate` lists the valid names otherwise."""
     spec = BLOCKS.get(name) if isinstance(name, str) else None
     if spec is None:
-        raise InvalidCandidate(f"Unknown block {name!r}: expected one of {', '.join(BLOCKS)}.")
+        raise InvalidCandidate(f"Unknown block {shown(name)}: expected one of {', '.join(BLOCKS)}.")
     return spec
-
-
-def _number(value: object, what: str) -> int | float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidCandidate(f"The {what} must be a number, got {_kind(value)}.")
-    return value
-
-
-def _integer(value: object, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidCandidate(f"The {what} must be a whole number, got {_kind(value)}.")
-    return value
-
-
-def _object(
-    data: object, where: str, *, required: set[str], optional: set[str]
-) -> Mapping[str, Any]:
-    """`data` as a JSON object with exactly the known keys."""
-    if not isinstance(data, dict):
-        raise InvalidCandidate(f"{where}: expected a JSON object, got {_kind(data)}.")
-    fields = cast(dict[str, Any], data)
-    if missing := required - fields.keys():
-        raise InvalidCandidate(f"{where}: missing {_list(sorted(missing))}.")
-    if unknown := fields.keys() - required - optional:
-        raise InvalidCandidate(
-            f"{where}: unknown {_list(sorted(map(str, unknown)))}; "
-            f"expected {_list(sorted(required | optional))}."
-        )
-    return fields
-
-
-def _kind(value: object) -> str:
-    return "null" if value is None else type(value).__name__
-
-
-def _list(values: object) -> str:
-    return ", ".join(str(value) for value in cast(list[object], values))
 
 
 @dataclass(frozen=True)
@@ -156,12 +121,12 @@ class LayerPruning:
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
             names = ", ".join(get_args(Scheme))
-            raise InvalidCandidate(f"Unknown scheme {self.scheme!r}: expected one of {names}.")
-        ratio = _number(self.ratio, "ratio")
+            raise InvalidCandidate(f"Unknown scheme {shown(self.scheme)}: expected one of {names}.")
+        ratio = number(self.ratio, "ratio")
         if not 0.0 <= ratio <= MAX_RATIO:
             raise InvalidCandidate(
-                f"Ratio {self.ratio} is outside 0 to {MAX_RATIO}: it is the share of weights "
-                "removed, and a layer must keep some."
+                f"Ratio {shown(self.ratio)} is outside 0 to {MAX_RATIO}: it is the share of "
+                "weights removed, and a layer must keep some."
             )
         ratio = round(float(ratio), RATIO_DECIMALS)
         if self.scheme == "pattern" and 0.0 < ratio < PATTERN_MIN_RATIO:
@@ -196,7 +161,7 @@ class LayerPruning:
     @classmethod
     def from_json(cls, data: object, where: str = "layer") -> LayerPruning:
         """Parse `to_json`'s form; `where` names the layer in the error text."""
-        fields = _object(data, where, required={"scheme"}, optional={"ratio"})
+        fields = json_object(data, where, required={"scheme"}, optional={"ratio"})
         try:
             return cls(fields["scheme"], fields.get("ratio", 0.0))
         except InvalidCandidate as error:
@@ -238,13 +203,11 @@ class Cell:
     @classmethod
     def from_json(cls, data: object, where: str = "cell") -> Cell:
         """Parse `to_json`'s form; a missing `layers` means all dense."""
-        fields = _object(data, where, required={"block"}, optional={"layers"})
-        raw = fields.get("layers", [])
-        if not isinstance(raw, list):
-            raise InvalidCandidate(f"{where}: 'layers' must be a list, got {_kind(raw)}.")
+        fields = json_object(data, where, required={"block"}, optional={"layers"})
+        raw = json_array(fields.get("layers", []), where, "layers", most=_MAX_LAYERS)
         layers = tuple(
             LayerPruning.from_json(layer, f"{where}, layer {index}")
-            for index, layer in enumerate(cast(list[object], raw))
+            for index, layer in enumerate(raw)
         )
         try:
             return cls(fields["block"], layers)
@@ -266,12 +229,12 @@ class Candidate:
     tail: LayerPruning = DENSE
 
     def __post_init__(self) -> None:
-        _integer(self.scale, "scale")
-        _integer(self.width, "width")
+        integer(self.scale, "scale")
+        integer(self.width, "width")
         if self.scale not in SCALES:
-            raise InvalidCandidate(f"Scale {self.scale!r}: expected one of {_list(SCALES)}.")
+            raise InvalidCandidate(f"Scale {shown(self.scale)}: expected one of {listed(SCALES)}.")
         if self.width not in WIDTHS:
-            raise InvalidCandidate(f"Width {self.width!r}: expected one of {_list(WIDTHS)}.")
+            raise InvalidCandidate(f"Width {shown(self.width)}: expected one of {listed(WIDTHS)}.")
         if not 1 <= len(self.cells) <= MAX_CELLS:
             raise InvalidCandidate(f"Got {len(self.cells)} cells: expected 1 to {MAX_CELLS}.")
         if self.tail.scheme not in TAIL_SCHEMES:
@@ -299,14 +262,11 @@ class Candidate:
     @classmethod
     def from_json(cls, data: object) -> Candidate:
         """Parse a decoded JSON object; `InvalidCandidate` names the first thing that is wrong."""
-        fields = _object(data, "candidate", required={"scale", "width", "cells"}, optional={"tail"})
-        raw = fields["cells"]
-        if not isinstance(raw, list):
-            raise InvalidCandidate(f"candidate: 'cells' must be a list, got {_kind(raw)}.")
-        cells = tuple(
-            Cell.from_json(cell, f"cell {index}")
-            for index, cell in enumerate(cast(list[object], raw))
+        fields = json_object(
+            data, "candidate", required={"scale", "width", "cells"}, optional={"tail"}
         )
+        raw = json_array(fields["cells"], "candidate", "cells", most=MAX_CELLS)
+        cells = tuple(Cell.from_json(cell, f"cell {index}") for index, cell in enumerate(raw))
         tail = LayerPruning.from_json(fields.get("tail", DENSE.to_json()), "tail")
         return cls(fields["scale"], fields["width"], cells, tail)
 

@@ -1,42 +1,66 @@
 """`python -m sr_core ...`: every stage from the command line. Expected errors are one sentence.
 
 Exit codes: 0 done, 1 an expected error (or damage found by `verify`), 2 wrong usage, 130
-interrupted.
+interrupted, 141 the reader of the output left (`models | head -1`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sr_core.candidate import Candidate
-from sr_core.errors import (
-    InvalidImage,
-    MeasurementError,
-    RuntimeUnavailable,
-    TrainingError,
-    UpFrontError,
-)
+from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
+from sr_core.errors import InvalidCandidate, MeasurementError, UpFrontError
 from sr_core.layers import ConvLayer, describe, totals
 from sr_core.store import DEFAULT_ROOT, Catalogue, lr_size
+
+AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
+"""`add_parser` of what `add_subparsers` returns, whose type argparse keeps private."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    args = _parser().parse_args(argv)
     try:
-        return args.run(args)
+        try:
+            args = _parser().parse_args(argv)
+            return args.run(args)
+        finally:
+            sys.stdout.flush()  # a reader that left shows here, not when the interpreter ends
     except UpFrontError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
+    except BrokenPipeError:
+        _discard_output()
+        return 141
+    except OSError as error:
+        _discard_output()
+        return _fail(f"The system refused ({error}): check the path, permissions and free space.")
+    except MemoryError:
+        return _fail("The memory is used up: close other programs or do less at once.")
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         return 130
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _discard_output() -> None:
+    """Let output that cannot be written go nowhere, or the interpreter complains when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,61 +71,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--root", type=Path, default=DEFAULT_ROOT, help="precomputed folder to read and write"
     )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, run: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
-        return sub
-
-    def with_json(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--json", action="store_true", help="print JSON")
-
-    with_json(command("models", _models, "List the models of the shipped supernets."))
-
-    sub = command("describe", _describe, "Show a model's layers: shapes, pruning, MACs, bytes.")
-    _add_model(sub)
-    with_json(sub)
-
-    sub = command("upscale", _upscale, "Upscale one image.")
-    sub.add_argument("input", type=Path, metavar="IN")
-    sub.add_argument("output", type=Path, metavar="OUT", help="PNG (exact), WebP, TIFF, JPEG, BMP")
-    sub.add_argument("--scale", type=int, help="factor; default: the model's, else 4")
-    _add_model(sub, required=False)
-
-    sub = command("evaluate", _evaluate, "Measure PSNR-Y and SSIM-Y of a model on image pairs.")
-    _add_model(sub)
-    sub.add_argument("--hr", type=Path, required=True, help="folder of HR images")
-    sub.add_argument("--lr", type=Path, help="folder of LR images; default: bicubic from HR")
-    sub.add_argument(
-        "--crops",
-        action="store_true",
-        help="only the search-time score: PSNR-Y on fixed crops of --hr, LR made from them",
-    )
-    with_json(sub)
-
-    with_json(command("verify", _verify, "Check precomputed/: checksums, schemas, identities."))
-
-    sub = command("train", _train, "Stage 1: train the once-for-all supernet (needs torch).")
-    _add_settings(sub)
-    with_json(sub)
-
-    sub = command("publish", _publish, "Put a trained supernet into precomputed/ and measure it.")
-    sub.add_argument("weights", type=Path, help="supernet.safetensors of a run folder")
-    sub.add_argument(
-        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
-    )
-    sub.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
-
-    bench = commands.add_parser("bench", help="Benchmarks of this computer.")
-    kinds = bench.add_subparsers(required=True, metavar="WHAT")
-    sub = kinds.add_parser("session", help="Time from a candidate to a ready ONNX session.")
-    sub.set_defaults(run=_bench_session)
-    sub.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
-    with_json(sub)
-
-    command("table", _table, "Print the results table of README.md.")
+    add_parser = parser.add_subparsers(required=True, metavar="COMMAND").add_parser
+    _add_use(add_parser)
+    _add_reports(add_parser)
+    _add_stage_1(add_parser)
+    _add_bench(add_parser)
     return parser
+
+
+def _command(
+    add_parser: AddParser, name: str, run: Callable[[Any], int], text: str, *, as_json: bool = False
+) -> argparse.ArgumentParser:
+    sub = add_parser(name, help=text, description=text)
+    sub.set_defaults(run=run)
+    if as_json:
+        sub.add_argument("--json", action="store_true", help="print JSON")
+    return sub
 
 
 def _add_model(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
@@ -110,23 +95,49 @@ def _add_model(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
     )
 
 
-def _add_settings(sub: argparse.ArgumentParser) -> None:
-    """One option per field of `TrainArgs`; torch need not be there to list them."""
-    from sr_core.supernet.settings import TrainArgs
+def _add_use(add_parser: AddParser) -> None:
+    """Commands that run a network on images."""
+    sub = _command(add_parser, "upscale", _upscale, "Upscale one image.")
+    sub.add_argument("input", type=Path, metavar="IN")
+    sub.add_argument("output", type=Path, metavar="OUT", help="PNG (exact), WebP, TIFF, JPEG, BMP")
+    sub.add_argument("--scale", type=int, help="factor; default: the model's, else 4")
+    _add_model(sub, required=False)
+    text = "Measure PSNR-Y and SSIM-Y of a model on image pairs."
+    sub = _command(add_parser, "evaluate", _evaluate, text, as_json=True)
+    _add_model(sub)
+    sub.add_argument("--hr", type=Path, required=True, help="folder of HR images")
+    sub.add_argument("--lr", type=Path, help="folder of LR images; default: bicubic from HR")
+    sub.add_argument(
+        "--crops",
+        action="store_true",
+        help="only the search-time score: PSNR-Y on fixed crops of --hr, LR made from them",
+    )
 
-    for item in fields(TrainArgs):
-        flag = f"--{item.name.replace('_', '-')}"
-        text = item.metadata["help"].replace("%", "%%")  # argparse formats help texts
-        if item.name == "source_weights":
-            sub.add_argument(flag, nargs="*", default=[], metavar="NAME=FACTOR", help=text)
-        elif item.type == "bool":
-            sub.add_argument(flag, action="store_true", help=text)
-        else:
-            kind = {"int": int, "float": float}.get(str(item.type), Path)
-            needed = item.default is MISSING
-            default = None if needed else item.default
-            shown = "" if default is None else f" (default {default})"
-            sub.add_argument(flag, type=kind, required=needed, default=default, help=text + shown)
+
+def _add_reports(add_parser: AddParser) -> None:
+    """Commands that show or check what precomputed/ holds."""
+    text = "List the models of the shipped supernets."
+    _command(add_parser, "models", _models, text, as_json=True)
+    text = "Show a model's layers: shapes, pruning, MACs, bytes."
+    _add_model(_command(add_parser, "describe", _describe, text, as_json=True))
+    text = "Check precomputed/: checksums, schemas, identities."
+    _command(add_parser, "verify", _verify, text, as_json=True)
+    _command(add_parser, "table", _table, "Print the results table of README.md.")
+
+
+def _add_stage_1(add_parser: AddParser) -> None:
+    text = "Stage 1: train the once-for-all supernet (needs torch)."
+    add_train_options(_command(add_parser, "train", run_train, text, as_json=True))
+    text = "Put a trained supernet into precomputed/ and measure it."
+    add_publish_options(_command(add_parser, "publish", run_publish, text))
+
+
+def _add_bench(add_parser: AddParser) -> None:
+    bench = add_parser("bench", help="Benchmarks of this computer.")
+    add_kind = bench.add_subparsers(required=True, metavar="WHAT").add_parser
+    text = "Time from a candidate to a ready ONNX session."
+    sub = _command(add_kind, "session", _bench_session, text, as_json=True)
+    sub.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -134,13 +145,17 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
-    print(f"{'name':24} {'id':20} {'params':>9} {'GMACs':>6}  Set5 PSNR-Y (dB, measured)")
+    print(
+        f"{'name':24} {'id':20} {'params, kept of dense':>21} {'GMACs':>14}  "
+        "Set5 PSNR-Y (dB, measured)"
+    )
     for row in rows:
         psnr = row.get("psnr_y_set5")
         quality = "not measured" if psnr is None else f"{psnr:.2f}"
         print(
-            f"{row['name']:24} {row['id']:20} {row['params_kept']:>9,} "
-            f"{row['macs_kept_g']:>6.2f}  {quality}"
+            f"{row['name']:24} {row['id']:20} "
+            f"{row['params_kept']:>8,} of {row['params_dense']:>9,} "
+            f"{row['macs_kept_g']:>5.2f} of {row['macs_dense_g']:>5.2f}  {quality}"
         )
     return 0
 
@@ -183,13 +198,13 @@ def _layer_row(layer: ConvLayer) -> dict[str, Any]:
 def _upscale(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sr_core.runtime.image import MAX_PIXELS_CLI, open_image, save_format, save_image
+    from sr_core.runtime.image import MAX_PIXELS_CLI, check_output, open_image, save_image
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
     candidate = _chosen(catalogue, args.model, args.scale)
-    save_format(args.output)  # refuses a wrong suffix before the work
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
+    check_output(image, candidate.scale, args.output)
     upscaler = Upscaler(catalogue.network(candidate))
     with tqdm(unit="tile", disable=None) as bar:
 
@@ -209,7 +224,7 @@ def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> C
         return catalogue.models(4 if scale is None else scale)[0].candidate
     candidate = catalogue.find(reference)
     if scale not in (None, candidate.scale):
-        raise InvalidImage(
+        raise InvalidCandidate(
             f"Model {reference} upscales by {candidate.scale}, not {scale}: leave out --scale."
         )
     return candidate
@@ -250,65 +265,21 @@ def _verify(args: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _train(args: argparse.Namespace) -> int:
-    try:
-        from sr_core.supernet.train import Progress, train
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise RuntimeUnavailable(
-            "Training needs torch, which is not installed: run `pip install torch==2.13.0`."
-        ) from None
-    from sr_core.supernet.settings import TrainArgs
-
-    values = {item.name: getattr(args, item.name) for item in fields(TrainArgs)}
-    values["source_weights"] = dict(_factor(text) for text in args.source_weights)
-
-    def report(progress: Progress) -> None:
-        if args.json:
-            print(json.dumps(asdict(progress)), flush=True)
-            return
-        quality = " ".join(f"{name} {db:.2f}" for name, db in progress.psnr_db.items())
-        print(
-            f"step {progress.step}/{progress.steps}  loss {progress.loss_anchor:.4f} "
-            f"{progress.loss_candidate:.4f}  {progress.steps_per_s:.1f} steps/s  "
-            f"ETA {progress.eta_s / 60:.0f} min  PSNR-Y dB: {quality}",
-            flush=True,
-        )
-
-    path = train(TrainArgs(**values), report)
-    print(f"Weights: {path}", file=sys.stderr)
-    return 0
-
-
-def _factor(text: str) -> tuple[str, float]:
-    name, _, factor = text.partition("=")
-    try:
-        return name, float(factor)
-    except ValueError:
-        raise TrainingError(f"--source-weights {text!r}: expected NAME=FACTOR.") from None
-
-
-def _publish(args: argparse.Namespace) -> int:
-    from sr_core.quality.publish import publish
-
-    publish(args.root, args.weights, args.benchmark, args.val, report=print)
-    return 0
-
-
 def _bench_session(args: argparse.Namespace) -> int:
     from sr_core.bench import bench_sessions
 
     if args.runs < 1:
         raise MeasurementError(f"--runs {args.runs}: expected at least 1.")
-    rows = bench_sessions(Catalogue(args.root), runs=args.runs)
+    bench = bench_sessions(Catalogue(args.root), runs=args.runs)
     if args.json:
-        print(json.dumps([asdict(row) for row in rows], indent=1))
+        print(json.dumps(asdict(bench), indent=1))
         return 0
-    print(f"{'model':24} {'extract':>9} {'build':>9} {'session':>9} {'total':>9}  median ms")
-    for row in rows:
+    print(bench.conditions)
+    print(f"{'median ms of':24} {'extract':>9} {'build':>9} {'session':>9} {'total':>9}  p10-p90")
+    for row in bench.models:
         parts = (row.extract_ms, row.build_ms, row.session_ms, row.total_ms)
-        print(f"{row.model:24} " + " ".join(f"{ms:>9.1f}" for ms in parts))
+        spread = f"{row.total_p10_ms:.1f}-{row.total_p90_ms:.1f}"
+        print(f"{row.model:24} {' '.join(f'{ms:>9.1f}' for ms in parts)}  {spread}")
     return 0
 
 

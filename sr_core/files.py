@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import secrets
+import stat
 from pathlib import Path
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to a temporary file beside `path`, then rename it over `path`.
 
-    Raises `OSError` (disk full, no permission) with `path` as it was before and no leftovers.
+    A file that is replaced keeps its permissions, a new one gets those of the umask; a symbolic
+    link stays, and what it points to is written. Raises `OSError` (disk full, no permission)
+    with `path` as it was before and no leftovers.
     """
     raw = data.encode() if isinstance(data, str) else data
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # unlike mkstemp, open applies the umask
             file.write(raw)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)  # mkstemp makes files that only their owner can read
-        Path(temporary).replace(path)
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -24,12 +24,15 @@ from sr_core.files import sha256, write_atomic
 from sr_core.layers import describe, totals
 from sr_core.presets import presets
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.schema import descriptor_problems, quality_row, read_json
 from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
 
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
 OUTPUT_SIZE = (1280, 720)
 """Width and height of the frame that MACs and latency are quoted for."""
+LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
+"""Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
 _MANIFEST = "manifest.json"
 _QUALITY = "results/quality.json"
 
@@ -111,12 +114,9 @@ class Catalogue:
             raise CatalogueError(f"There is no x{scale} supernet here: expected {listed}.")
         if scale not in self._supernets:
             loaded = read_supernet(self._supernet_path(scale))
-            expected = self._manifest.get(f"supernets/x{scale}.safetensors")
-            if loaded.sha256 != expected or loaded.spec.scale != scale:
-                raise CatalogueError(
-                    f"supernets/x{scale}.safetensors does not match its checksum in manifest.json: "
-                    "restore both from the repository."
-                )
+            name = f"supernets/x{scale}.safetensors"
+            if loaded.sha256 != self._manifest.get(name) or loaded.spec.scale != scale:
+                raise _mismatch(name)
             self._supernets[scale] = loaded
         return self._supernets[scale]
 
@@ -126,14 +126,14 @@ class Catalogue:
 
     @cached_property
     def quality(self) -> list[Quality]:
-        """All stored results; an empty list if none were stored."""
+        """All stored results, checked against the manifest; an empty list if none were stored."""
         path = self.root / _QUALITY
         if not path.is_file():
             return []
-        try:
-            return [Quality(**row) for row in _read_json(path, list)]
-        except TypeError as error:
-            raise CatalogueError(f"{_QUALITY} has a malformed row ({error}).") from None
+        if sha256(path) != self._manifest.get(_QUALITY):
+            raise _mismatch(_QUALITY)
+        rows = enumerate(read_json(path, list), start=1)
+        return [Quality(**quality_row(row, f"{_QUALITY}, row {i},")) for i, row in rows]
 
     def models(self, scale: int | None = None) -> list[Model]:
         """The listed models, of one scale or of all."""
@@ -156,9 +156,9 @@ class Catalogue:
 
     def find(self, reference: str) -> Candidate:
         """A candidate by model name, model id, or the path of a candidate's JSON file."""
-        if reference.endswith(".json"):
+        if reference.lower().endswith(".json"):
             try:
-                text = Path(reference).read_text()
+                text = Path(reference).read_text(encoding="utf-8")
             except (OSError, ValueError) as error:
                 raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
             return Candidate.loads(text)
@@ -202,6 +202,7 @@ class Catalogue:
         for scale in self.scales:
             try:
                 self.supernet(scale)
+                problems += descriptor_problems(self.descriptor(scale), f"supernets/x{scale}.json")
             except CatalogueError as error:
                 problems.append(str(error))
         return problems
@@ -222,7 +223,7 @@ class Catalogue:
 
     @cached_property
     def _manifest(self) -> dict[str, str]:
-        return _read_json(self.root / _MANIFEST, dict)
+        return read_json(self.root / _MANIFEST, dict)
 
 
 def bicubic_id(scale: int) -> str:
@@ -243,16 +244,23 @@ def write_manifest(root: Path) -> None:
 
 
 def install_supernet(root: Path, weights: Path) -> int:
-    """Copy a trained supernet and its descriptor into `root`; returns its scale."""
+    """Copy a trained supernet into `root`, adding the licence note; returns its scale."""
     scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
     target = root / "supernets" / f"x{scale}.safetensors"
     _write(target, weights.read_bytes())
-    _write(target.with_suffix(".json"), weights.with_suffix(".json").read_bytes())
+    described = read_descriptor(weights) | {"licence": LICENCE}
+    _write(target.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
     for name in ("log.csv", "curve.png"):  # the run's history, where the run folder has it
         record = weights.with_name(name)
         if record.is_file():
             _write(target.with_suffix(record.suffix), record.read_bytes())
     return scale
+
+
+def _mismatch(name: str) -> CatalogueError:
+    return CatalogueError(
+        f"{name} does not match its checksum in manifest.json: restore both from the repository."
+    )
 
 
 def _write(path: Path, data: bytes | str) -> None:
@@ -265,16 +273,3 @@ def _write(path: Path, data: bytes | str) -> None:
 def _files(root: Path) -> list[str]:
     found = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
     return sorted(n for n in (p.relative_to(root).as_posix() for p in found) if n != _MANIFEST)
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    """Decoded JSON of the expected kind; `CatalogueError` otherwise."""
-    try:
-        data = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: restore it from the repository.") from None
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    if not isinstance(data, kind):
-        raise CatalogueError(f"{path.name} should hold a JSON {kind.__name__}: restore the file.")
-    return data

@@ -166,7 +166,13 @@ ONE_LAYER = [{"block": "wide", "layers": [{"scheme": "dense"}]}]
         (a_candidate(tail={"scheme": "block", "ratio": 2}), ["tail", "2", "0 to 0.95"]),
         (a_candidate(cells=ONE_LAYER), ["cell 0", "3 layers", "expand, linear, conv", "got 1"]),
         (a_candidate(cells=[]), ["0 cells", "1 to 32"]),
-        (a_candidate(cells=[{"block": "skip"}] * (MAX_CELLS + 1)), ["33 cells", "1 to 32"]),
+        (a_candidate(cells=[{"block": "skip"}] * (MAX_CELLS + 1)), ["33 cells", "at most 32"]),
+        # Counted before anything in them is parsed: the first one is wrong already.
+        (a_candidate(cells=[3] * 200_000), ["got 200000 cells", "at most 32"]),
+        (
+            a_candidate(cells=[{"block": "skip", "layers": [3] * 200_000}]),
+            ["cell 0", "got 200000 layers", "at most 3"],
+        ),
         (a_candidate(cells={}), ["'cells'", "list", "dict"]),
         (a_candidate(cells=["wide"]), ["cell 0", "JSON object", "str"]),
         (a_candidate(cells=[{"block": "wide", "layers": 3}]), ["cell 0", "list", "int"]),
@@ -192,6 +198,33 @@ def test_bad_input_is_refused_with_what_was_got_and_expected(
         Candidate.from_json(data)
     for part in message:
         assert part in str(refusal.value)
+
+
+LONG = "x" * 1_000_000
+
+
+def nested(depth: int) -> list[object]:
+    return [nested(depth - 1)] if depth else []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        a_candidate(cells=[{"block": LONG}]),
+        a_candidate(cells=[{"block": nested(400)}]),
+        with_layer({"scheme": LONG}),
+        with_layer({"scheme": [LONG] * 9}),
+        block_ratio(10**4000),
+        a_candidate(scale=10**4000),
+        a_candidate(width=10**4000),
+        a_candidate(**{LONG: 1}),
+        a_candidate(**dict.fromkeys(map(str, range(100_000)))),
+    ],
+)
+def test_huge_values_are_refused_in_one_short_sentence(data: object) -> None:
+    with pytest.raises(InvalidCandidate) as refusal:
+        Candidate.from_json(data)
+    assert len(str(refusal.value)) < 200
 
 
 @pytest.mark.parametrize("text", ["", "{", "{'scale': 4}", "[" * 100_000, "1" * 5000])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,14 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sr_core import bench, cli
 from sr_core.candidate import uniform
 from sr_core.cli import main
+from sr_core.errors import InvalidCandidate
 from sr_core.quality.datasets import validation_crops
+from sr_core.quality.publish import ImageSet
 from sr_core.quality.table import results_table
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import Catalogue
 from tests import tiny
 
+REPOSITORY = Path(__file__).parents[1]
 COMMANDS = {
     "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
 }  # fmt: skip
@@ -75,6 +80,19 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT
     ),
     "verify": record(ok={"type": "boolean"}, problems={"type": "array", "items": TEXT}),
+    "bench": record(
+        processor=TEXT, runtime={"type": "string", "pattern": r"^ONNX Runtime \d"},
+        precision={"const": "fp32"}, threads={"type": "integer", "minimum": 1},
+        warm_up_rounds={"const": 1}, date={"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"},
+        models={
+            "type": "array",
+            "minItems": 20,
+            "items": record(
+                model=TEXT, runs=COUNT, extract_ms=NUMBER, build_ms=NUMBER, session_ms=NUMBER,
+                total_ms=NUMBER, total_p10_ms=NUMBER, total_p90_ms=NUMBER,
+            ),
+        },
+    ),
     "train": record(
         step=COUNT, steps=COUNT, loss_anchor=NUMBER, loss_candidate=NUMBER, lr=NUMBER,
         steps_per_s=NUMBER, eta_s=NUMBER,
@@ -125,7 +143,10 @@ def test_models_as_json_and_as_text(shell: Shell, tiny_root: Path) -> None:
     rows, text = shell.json("models"), shell("models")
     assert rows == [model.summary() for model in Catalogue(tiny_root).models()]
     for row in rows:
-        assert re.search(rf"{row['name']} .*{row['id']} .* {row['psnr_y_set5']:.2f}", text)
+        params = rf"{row['params_kept']:,} of +{row['params_dense']:,}"
+        macs = rf"{row['macs_kept_g']:.2f} of +{row['macs_dense_g']:.2f}"
+        line = rf"^{row['name']} +{row['id']} +{params} +{macs} +{row['psnr_y_set5']:.2f}$"
+        assert re.search(line, text, re.M), line
 
 
 def test_models_without_results_say_so(own_shell: Shell, own_root: Path) -> None:
@@ -169,8 +190,7 @@ def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path) -> None:
 def test_upscale_writes_what_the_library_computes(
     shell: Shell, tiny_root: Path, tmp_path: Path, options: tuple[object, ...], name: str
 ) -> None:
-    """Also into a folder that is not there yet."""
-    image, target = tiny.drawn(23, 17), tmp_path / "new/folder/out.png"
+    image, target = tiny.drawn(23, 17), tmp_path / "out.png"
     image.save(tmp_path / "in.png")
     text = shell("upscale", tmp_path / "in.png", target, *options)
     catalogue = Catalogue(tiny_root)
@@ -200,13 +220,26 @@ def save_text(path: Path) -> Path:
         ("in.png", "out.gif", (), "Cannot save out.gif: expected .png"),
         ("in.png", "out", (), "Cannot save out: expected .png"),
         ("in.png", "text.png/out.png", (), "Cannot save out.png"),
+        ("in.png", "gone/out.png", (), "give a folder that exists"),
         ("clear.png", "out.jpg", (), "JPEG cannot hold the image's transparency"),
+        ("long.png", "out.webp", (), "WEBP cannot hold 32x16384 pixels"),
     ],
 )
-def test_upscale_refuses_and_writes_nothing(
-    shell: Shell, tmp_path: Path, source: str, target: str, options: tuple[object], message: str
+def test_upscale_refuses_before_the_work_and_writes_nothing(
+    shell: Shell,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    target: str,
+    options: tuple[object],
+    message: str,
 ) -> None:
+    def work(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("upscaled first")
+
+    monkeypatch.setattr(Upscaler, "upscale", work)
     tiny.save_drawn(tmp_path / "in.png", 12, 12)
+    tiny.save_drawn(tmp_path / "long.png", 8, 4096)
     tiny.drawn(12, 12).convert("RGBA").save(tmp_path / "clear.png")
     save_text(tmp_path / "text.png")
     before = sorted(tmp_path.iterdir())
@@ -214,15 +247,9 @@ def test_upscale_refuses_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_unknown_suffix_is_refused_before_the_work(
-    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def work(*_: object, **__: object) -> NoReturn:
-        raise AssertionError("upscaled first")
-
-    monkeypatch.setattr(Upscaler, "upscale", work)
-    source = tiny.save_drawn(tmp_path / "in.png", 12, 12)
-    assert "Cannot save" in shell.error("upscale", source, tmp_path / "out.gif")
+def test_another_scale_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
+    with pytest.raises(InvalidCandidate, match="leave out --scale"):
+        cli._chosen(Catalogue(tiny_root), "x4-wide", 2)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
@@ -241,14 +268,39 @@ def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
 
 
 def test_bench_session_times_every_listed_model(shell: Shell, tiny_root: Path) -> None:
-    rows = json.loads(shell("bench", "session", "--runs", 1, "--json"))
+    bench = shell.json("bench", "session", "--runs", 1)
+    rows = bench["models"]
     assert [row["model"] for row in rows] == [m.name for m in Catalogue(tiny_root).models()]
     for row in rows:
         parts = row["extract_ms"] + row["build_ms"] + row["session_ms"]
+        assert row["total_ms"] == row["total_p10_ms"] == row["total_p90_ms"]
         assert row["total_ms"] == pytest.approx(parts)
         assert min(row["extract_ms"], row["build_ms"], row["session_ms"]) > 0
-    assert "median ms" in shell("bench", "session", "--runs", 1)
+    first, second, *_ = shell("bench", "session", "--runs", 2).splitlines()
+    assert first == (
+        f"{bench['processor']}, {bench['runtime']}, fp32, threads: {bench['threads']}, "
+        f"runs: 2 after 1 discarded, {bench['date']}"
+    )
+    assert "median ms" in second
     assert "at least 1" in shell.error("bench", "session", "--runs", 0)
+
+
+def test_bench_session_discards_the_first_round_and_gives_the_spread(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = len(Catalogue(tiny_root).models())
+    rounds = [[1.0, 0.0, 0.0]] * models + [[run / 1000, 0.0, 0.0] for run in range(11)
+                                           for _ in range(models)]  # fmt: skip
+    times = iter(rounds)
+
+    def time_one(*_: object) -> list[float]:
+        return next(times)
+
+    monkeypatch.setattr(bench, "_time_one", time_one)
+    measured = bench.bench_sessions(Catalogue(tiny_root), runs=11)
+    for row in measured.models:
+        assert row.runs == 11
+        assert (row.total_p10_ms, row.total_ms, row.total_p90_ms) == pytest.approx((1, 5, 9))
 
 
 def test_evaluate_with_and_without_lr_images(shell: Shell, tmp_path: Path) -> None:
@@ -354,12 +406,46 @@ def test_publish_checks_everything_before_it_replaces_anything(
     assert own_shell.json("verify")["ok"]
 
 
+def test_image_set_checksum_covers_the_images_that_were_used(tmp_path: Path) -> None:
+    hr, lr = (tiny.save_benchmark(tmp_path, 4) / f"Set5/{name}" for name in ("HR", "LRx4"))
+    (lr / "unused.png").write_bytes(b"not one of them")
+    given = ImageSet.of("Set5", hr, lr)
+    made = ImageSet.of("Set5", hr, None)
+    assert given == ImageSet.of("Set5", hr, lr)
+    tiny.save_drawn(lr / "a.png", 12, 10, seed=99)
+    other_lr = ImageSet.of("Set5", hr, lr)
+    assert ImageSet.of("Set5", hr, None) == made
+    tiny.save_drawn(hr / "a.png", 49, 42, seed=99)
+    other_hr = ImageSet.of("Set5", hr, lr)
+    assert len({s.sha256 for s in (given, made, other_lr, other_hr)}) == 4
+
+
+def test_publish_misses_an_lr_image_before_it_replaces_anything(
+    own_shell: Shell, own_root: Path, tmp_path: Path
+) -> None:
+    weights = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=9)
+    before = (own_root / "supernets/x4.safetensors").read_bytes()
+    benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
+    (benchmark / "Set5/LRx4/b.png").unlink()
+    message = own_shell.error("publish", weights, "--benchmark", benchmark)
+    assert "has no b.png: each HR image needs its LR" in message
+    assert (own_root / "supernets/x4.safetensors").read_bytes() == before
+
+
 def test_table_is_the_table_of_the_readme(shell: Shell, tiny_root: Path) -> None:
     text = shell("table")
     assert text == results_table(Catalogue(tiny_root)) + "\n"
     assert len(text.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
     assert "| bicubic x4 | - | - |" in text
-    assert re.search(r"\| `x2-wide` \| \d+ K \| \d+\.\d\d \| 20\.00 / 0\.5000 \|", text)
+    row = Catalogue(tiny_root).models(2)[0].summary()
+    params, macs = f"{row['params_kept'] / 1e3:.0f} K", f"{row['macs_kept_g']:.1f}"
+    line = f"| `x2-wide` | {params} of {params} | {macs} of {macs} | 20.00 / 0.5000 |"
+    assert line in text
+    kept = re.findall(r"`x2-wide-block50` \| (\d+) K of (\d+) K \| ([\d.]+) of ([\d.]+) ", text)
+    ((params_kept, params_dense, macs_kept, macs_dense),) = kept
+    assert (params_dense, macs_dense) == (params.split()[0], macs)
+    assert int(params_kept) < int(params_dense)
+    assert float(macs_kept) < float(macs_dense)
 
 
 def train_words(photos: Path, out: Path, *more: object) -> list[object]:
@@ -378,7 +464,7 @@ def test_training_without_torch_says_what_to_install(
     monkeypatch.setitem(sys.modules, "torch", None)
     pinned = next(
         line.split()[0]
-        for line in (Path(__file__).parents[1] / "requirements.txt").read_text().splitlines()
+        for line in (REPOSITORY / "requirements.txt").read_text().splitlines()
         if line.startswith("torch")
     )
     message = shell.error(*train_words(photos, tmp_path / "run"))
@@ -388,7 +474,11 @@ def test_training_without_torch_says_what_to_install(
 
 @pytest.mark.usefixtures("one_thread")
 def test_from_photos_to_an_upscaled_image(
-    own_shell: Shell, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_shell: Shell,
+    own_root: Path,
+    photos: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Train, publish, list, upscale, all by command."""
     run = tmp_path / "run"
@@ -397,8 +487,13 @@ def test_from_photos_to_an_upscaled_image(
     for line in lines:
         jsonschema.validate(line, SCHEMAS["train"])
     assert [line["step"] for line in lines] == [1, 2]
-    resumed = own_shell(*train_words(photos, run, "--resume", "--steps", 3))
+    assert "holds a checkpoint" in own_shell.error(*words)
+    resuming = train_words(photos, run, "--resume", "--steps", 3)
+    assert main(["--root", str(own_root), *map(str, resuming)]) == 0
+    resumed, warned = capsys.readouterr()
     assert re.match(r"step 3/3  loss \d.* steps/s  ETA 0 min  PSNR-Y dB: wide \d", resumed)
+    changes = "--steps 2 -> 3, --source-weights {'few': 0.5, 'many': 2.0} -> {}"
+    assert warned.startswith(f"warning: Resuming at step 2 with changes: {changes}.\n")
     own_shell("publish", run / "supernet.safetensors",
               "--benchmark", tiny.save_benchmark(tmp_path / "benchmark", 4),
               "--val", photos / "val")  # fmt: skip
@@ -441,6 +536,53 @@ def test_interruption_is_reported(
     assert capsys.readouterr().err == "Stopped.\n"
 
 
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (OSError(28, "No space left on device", "x.png"), "No space left on device: 'x.png'"),
+        (MemoryError(), "The memory is used up"),
+    ],
+)
+def test_what_the_system_refuses_is_one_sentence(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, failure: BaseException, message: str
+) -> None:
+    def refuse(_: Catalogue) -> NoReturn:
+        raise failure
+
+    monkeypatch.setattr(Catalogue, "verify", refuse)
+    assert message in shell.error("verify")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [("models", "--json"), ("describe", "--help")])
+def test_a_reader_that_leaves_ends_it_quietly(
+    tiny_root: Path, words: tuple[str, ...], unbuffered: str
+) -> None:
+    """`models | head -1`"""
+    with subprocess.Popen(
+        [sys.executable, "-m", "sr_core", "--root", tiny_root, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=REPOSITORY,
+        env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    # argparse itself ignores a failing write, which only an unbuffered one is.
+    assert running.returncode == (0 if unbuffered and "--help" in words else 141)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has this full disk")
+def test_output_to_a_full_disk_is_one_sentence(tiny_root: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sr_core", "--root", tiny_root, "models"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=REPOSITORY,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert re.fullmatch(r"error: .*No space left.*\.\n", done.stderr)
+
+
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
@@ -464,7 +606,7 @@ def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixtur
 def test_runs_as_a_module(tiny_root: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sr_core", "--root", tiny_root, "describe", "--model", "x9"],
-        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stdout == ""

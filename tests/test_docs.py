@@ -14,12 +14,17 @@ REPOSITORY = Path(__file__).parents[1]
 REQUIREMENTS = sorted(REPOSITORY.glob("requirements*.txt"))
 
 
-@pytest.mark.skipif(
-    not (DEFAULT_ROOT / "results/quality.json").is_file(), reason="nothing is published yet"
-)
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "results/quality.json"])
+def test_the_catalogue_is_shipped(name: str) -> None:
+    assert (DEFAULT_ROOT / name).is_file()
+
+
 def test_readme_shows_the_published_results() -> None:
     """`python -m sr_core table` prints the table to paste."""
-    lines = (REPOSITORY / "README.md").read_text().splitlines()
+    lines = README.splitlines()
     table = results_table(Catalogue()).splitlines()
     assert table[0] in lines, "README.md has no results table"
     start = lines.index(table[0])
@@ -29,9 +34,36 @@ def test_readme_shows_the_published_results() -> None:
 
 
 def test_published_folder_is_intact() -> None:
-    if not (DEFAULT_ROOT / "manifest.json").is_file():
-        pytest.skip("nothing is published yet")
     assert Catalogue().verify() == []
+
+
+def placeholders(text: str) -> set[str]:
+    """Words in CAPITALS_WITH_UNDERSCORE that no code mentions: text that was to be filled in."""
+    sources = [*(REPOSITORY / "sr_core").rglob("*.py"), REPOSITORY / "Makefile"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources)
+    words = set(re.findall(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", text))
+    return {word for word in words if not re.search(rf"\b{word}\b", code)}
+
+
+def broken_targets(text: str) -> set[str]:
+    """Relative targets of links and images that are not in the repository."""
+    targets = re.findall(r"\]\(\s*<?([^)>\s]+)", text) + re.findall(r"(?:src|href)=\"(.+?)\"", text)
+    inside = {target.partition("#")[0] for target in targets if not re.match(r"\w+:", target)}
+    return {target for target in inside if not (REPOSITORY / target).exists()}
+
+
+def test_readme_has_no_placeholder() -> None:
+    assert placeholders(README) == set()
+
+
+def test_readme_has_no_broken_link() -> None:
+    assert broken_targets(README) == set()
+
+
+def test_placeholders_and_broken_links_are_found() -> None:
+    assert placeholders("A TRAINING_PARAGRAPH, GRADIO_SERVER_NAME, PSNR") == {"TRAINING_PARAGRAPH"}
+    text = "[a](LICENSE) [b](https://x.org/no) ![c](assets/no.png 'c') [d](#top) <img src=\"no\">"
+    assert broken_targets(text) == {"assets/no.png", "no"}
 
 
 def test_requirements_are_found() -> None:
@@ -40,7 +72,7 @@ def test_requirements_are_found() -> None:
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
 def test_every_requirement_is_bounded_and_has_a_reason(path: Path) -> None:
-    lines = [line for line in path.read_text().splitlines() if line.strip()]
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     packages = [line for line in lines if not line.startswith(("#", "-r "))]
     assert packages
     for line in packages:

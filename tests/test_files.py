@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,9 +19,41 @@ def test_writes_and_replaces(tmp_path: Path, data: bytes | str) -> None:
     write_atomic(path, data)
     raw = data.encode() if isinstance(data, str) else data
     assert path.read_bytes() == raw
-    assert path.stat().st_mode & 0o777 == 0o644
     assert list(path.parent.iterdir()) == [path]
     assert sha256(path) == hashlib.sha256(raw).hexdigest()
+
+
+@pytest.fixture(params=[0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def test_a_new_file_gets_the_permissions_of_the_umask(tmp_path: Path, umask: int) -> None:
+    write_atomic(tmp_path / "file.json", "new")
+    assert (tmp_path / "file.json").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_a_replaced_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "file.json"
+    path.touch()
+    path.chmod(mode)
+    write_atomic(path, "new")
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_symbolic_link_is_written_through(tmp_path: Path, there: bool) -> None:
+    link, target = tmp_path / "link.json", tmp_path / "folder/target.json"
+    if there:
+        write_atomic(target, "old")
+    link.symlink_to(target)
+    write_atomic(link, "new")
+    assert link.is_symlink()
+    assert target.read_text() == "new"
+    assert list(target.parent.iterdir()) == [target]
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

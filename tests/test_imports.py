@@ -19,7 +19,8 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 LAYERS = (
-    ("errors", "files"),
+    ("errors", "files", "machine", "schema"),
+    ("checks",),
     ("candidate",),
     ("layers", "presets"),
     ("pruning",),
@@ -28,6 +29,7 @@ LAYERS = (
     ("supernet",),  # the rest of it: training
     ("store",),
     ("quality", "bench"),  # of quality the rest: publish, table
+    ("cli_train",),
     ("cli", "ui"),
     ("__main__",),
 )
@@ -80,15 +82,15 @@ MODULES = [module for module, path in SOURCES.items() if path.name != "__init__.
 def test_the_reader_of_imports_sees_them() -> None:
     assert "sr_core.candidate" in own_imports("sr_core.layers")
     assert "sr_core.supernet.curve" in own_imports("sr_core.supernet.train")
-    assert "sr_core.supernet.train" in own_imports("sr_core.cli")
-    assert "sr_core.supernet.train" not in imports("sr_core.cli", at_import=True)
+    assert "sr_core.supernet.train" in own_imports("sr_core.cli_train")
+    assert "sr_core.supernet.train" not in imports("sr_core.cli_train", at_import=True)
     assert "torch" in imports("sr_core.supernet.network", at_import=True)
 
 
 def test_vocabulary_and_cost_stand_alone() -> None:
-    assert own_imports("sr_core.candidate") == {"sr_core.errors"}
+    assert own_imports("sr_core.candidate") == {"sr_core.errors", "sr_core.checks"}
     assert own_imports("sr_core.layers") <= {"sr_core.errors", "sr_core.candidate"}
-    for module in ("sr_core.errors", "sr_core.candidate", "sr_core.layers"):
+    for module in ("sr_core.errors", "sr_core.checks", "sr_core.candidate", "sr_core.layers"):
         foreign = {name.split(".")[0] for name in imports(module)} - {"sr_core"}
         assert foreign <= set(sys.stdlib_module_names), module
 

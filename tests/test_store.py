@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import sha256
 from sr_core.presets import presets
 from sr_core.store import (
+    LICENCE,
     Catalogue,
     install_supernet,
     lr_size,
@@ -62,8 +66,9 @@ def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> N
         assert catalogue.find(model.name) == catalogue.find(model.id) == model.candidate
         assert catalogue.listed(model.candidate) == model
     own = uniform(scale=2, width=16, blocks=("skip", "wide"), scheme="block", ratio=0.33)
-    (tmp_path / "own.json").write_text(json.dumps(own.to_json()))
-    assert catalogue.find(str(tmp_path / "own.json")) == own
+    for name in ("own.json", "OWN.JSON"):
+        (tmp_path / name).write_text(json.dumps(own.to_json()))
+        assert catalogue.find(str(tmp_path / name)) == own
     assert catalogue.listed(own) is None
     assert catalogue.network(own).model_id == model_id(own, catalogue.supernet(2).sha256)
 
@@ -127,8 +132,7 @@ def test_results_count_only_for_the_weights_they_were_measured_with(own_root: Pa
     assert all(len(quality) == 3 for quality in before.values())
     assert [q.image_set for q in measured.bicubic(4)] == ["Set5", "Set14", "BSD100"]
 
-    tiny.save_supernet(own_root / WEIGHTS, 4, seed=99)
-    write_manifest(own_root)
+    measured_with_other_weights(own_root)
     for model in Catalogue(own_root).models():
         kept = model.candidate.scale == 2
         assert model.quality == (before[model.name] if kept else ())
@@ -141,12 +145,89 @@ def test_no_results_are_no_error(own_root: Path) -> None:
     assert Catalogue(own_root).models()[0].quality == ()
 
 
+@pytest.mark.parametrize("kind", ["a bit of the results", "cut-off results"])
+def test_results_that_are_not_the_manifests_are_not_shown(own_root: Path, kind: str) -> None:
+    DAMAGE[kind][0](own_root)
+    with pytest.raises(
+        CatalogueError, match=r"quality\.json does not match its checksum .*restore"
+    ):
+        Catalogue(own_root).models()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("psnr_y", bad) for bad in ("30.1", None, [30.1], True, math.nan, math.inf, 10**400, -1)),
+        *(("ssim_y", bad) for bad in ("0.9", None, [], 1.5, -math.inf)),
+        *(("n", bad) for bad in (0, -1, 5.0, True, "5", None)),
+        *((key, bad) for key in ("model_id", "image_set", "protocol") for bad in (None, 3, "", {})),
+        *(("image_set_sha256", bad) for bad in (None, "0" * 63, "G" * 64)),
+        ("note", "a key too many"),
+        ("x" * 1_000_000, 1),
+    ],
+)
+def test_results_of_wrong_types_are_refused(own_root: Path, key: str, value: object) -> None:
+    edit_json(own_root / QUALITY, lambda rows: rows[3].update({key: value}))
+    write_manifest(own_root)
+    with pytest.raises(CatalogueError, match=r"quality\.json, row 4, .*expected") as refusal:
+        Catalogue(own_root).models()
+    assert len(str(refusal.value)) < 300
+    assert Catalogue(own_root).verify() == [str(refusal.value)]
+
+
+@pytest.mark.parametrize("row", [None, [], "row", 3])
+def test_results_that_are_no_objects_are_refused(own_root: Path, row: object) -> None:
+    (own_root / QUALITY).write_text(json.dumps([row]))
+    write_manifest(own_root)
+    with pytest.raises(CatalogueError, match="row 1, has no valid 'model_id'"):
+        Catalogue(own_root).models()
+
+
+@pytest.mark.parametrize("name", [QUALITY, DESCRIPTOR, "manifest.json"])
+def test_deeply_nested_json_is_damage(own_root: Path, name: str) -> None:
+    (own_root / name).write_text("[" * 100_000)
+    if name != "manifest.json":
+        write_manifest(own_root)
+    problems = Catalogue(own_root).verify()
+    assert any(f"{Path(name).name} is damaged (nested too deep)" in p for p in problems), problems
+
+
+def test_files_are_utf_8_whatever_the_locale(own_root: Path, tmp_path: Path) -> None:
+    """As on Windows, where the default is another encoding."""
+    raw = (own_root / DESCRIPTOR).read_text(encoding="utf-8")
+    (own_root / DESCRIPTOR).write_text(raw.replace("drawn", "drawn ×"), encoding="utf-8")
+    write_manifest(own_root)
+    (tmp_path / "own.json").write_text('{"é": 1}', encoding="utf-8")
+    code = """
+import sys
+from pathlib import Path
+from sr_core.errors import InvalidCandidate
+from sr_core.store import Catalogue
+
+catalogue = Catalogue(Path(sys.argv[1]))
+assert catalogue.verify() == [], catalogue.verify()
+try:
+    catalogue.find(sys.argv[2])
+except InvalidCandidate as error:
+    assert "missing cells" in str(error), ascii(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, own_root, tmp_path / "own.json"],
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_sound_folder_has_no_problems(tiny_root: Path) -> None:
     assert Catalogue(tiny_root).verify() == []
 
 
 def measured_with_other_weights(root: Path) -> None:
-    tiny.save_supernet(root / WEIGHTS, 4, seed=99)
+    install_supernet(root, tiny.save_supernet(root / WEIGHTS, 4, seed=99))
     write_manifest(root)
 
 
@@ -166,9 +247,17 @@ def malformed_results(root: Path) -> None:
     write_manifest(root)
 
 
-def spec_of_another_network(root: Path) -> None:
-    edit_json(root / DESCRIPTOR, lambda d: d["spec"].update(cells=3))
+def results_of_another_kind(root: Path) -> None:
+    (root / QUALITY).write_text("{}")
     write_manifest(root)
+
+
+def with_spec(**changes: object) -> Callable[[Path], None]:
+    def damage(root: Path) -> None:
+        edit_json(root / DESCRIPTOR, lambda d: d["spec"].update(changes))
+        write_manifest(root)
+
+    return damage
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
@@ -197,17 +286,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     ),
     "cut-off results": (
         lambda root: (root / QUALITY).write_text("[{"),
-        [f"{QUALITY} does not match its checksum", "quality.json is damaged"],
+        [f"{QUALITY} does not match its checksum"],
     ),
     "cut-off descriptor": (
         lambda root: (root / DESCRIPTOR).write_text("{"),
         [f"{DESCRIPTOR} does not match its checksum", "x4.json is damaged"],
     ),
-    "results of another kind": (
-        lambda root: (root / QUALITY).write_text("{}"),
-        ["should hold a JSON list"],
-    ),
-    "a malformed row": (malformed_results, [f"{QUALITY} has a malformed row"]),
+    "results of another kind": (results_of_another_kind, ["should hold a JSON list"]),
+    "a malformed row": (malformed_results, [f"{QUALITY}, row 4, has no valid 'psnr_y'"]),
     "no manifest": (lambda root: (root / "manifest.json").unlink(), ["manifest.json is missing"]),
     "malformed manifest": (
         lambda root: (root / "manifest.json").write_text("no json"),
@@ -220,7 +306,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "results of other weights": (measured_with_other_weights, ["which is no listed model"]),
     "descriptor of other weights": (of_other_weights, ["is not the file that x4.json describes"]),
     "wrong protocol": (of_another_protocol, ["another protocol than y-shave-v1"]),
-    "wrong spec": (spec_of_another_network, ["cells.2.wide.expand.weight should be finite"]),
+    "wrong spec": (with_spec(cells=3), ["cells.2.wide.expand.weight should be finite"]),
+    "spec of wrong types": (with_spec(cells=2.0), ["no valid spec"]),
 }  # fmt: skip
 
 
@@ -255,6 +342,27 @@ def test_damaged_supernet_is_refused_on_use(own_root: Path, kind: str) -> None:
 def test_the_other_supernet_still_works(own_root: Path) -> None:
     flip_a_bit(own_root / WEIGHTS)
     Catalogue(own_root).network(uniform(scale=2, width=16, blocks=("wide",) * 2))
+
+
+DESCRIPTOR_KEYS = ("training", "data_sha256", "validation_crops_sha256", "licence")
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}, 3, "deleted"])
+@pytest.mark.parametrize("key", DESCRIPTOR_KEYS)
+def test_verify_requires_a_complete_descriptor(own_root: Path, key: str, value: object) -> None:
+    change = {} if value == "deleted" else {key: value}
+    edit_json(own_root / DESCRIPTOR, lambda d: d.pop(key) and d.update(change))
+    write_manifest(own_root)
+    (problem,) = Catalogue(own_root).verify()
+    assert problem.startswith(f"{DESCRIPTOR} has no valid '{key}': expected ")
+
+
+def test_install_adds_the_licence_and_keeps_the_rest(own_root: Path, tmp_path: Path) -> None:
+    run = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=7)
+    left_by_training = json.loads(run.with_suffix(".json").read_text())
+    assert "licence" not in left_by_training
+    install_supernet(own_root, run)
+    assert Catalogue(own_root).descriptor(4) == left_by_training | {"licence": LICENCE}
 
 
 def test_install_replaces_weights_and_descriptor(own_root: Path, tmp_path: Path) -> None:

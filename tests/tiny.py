@@ -10,7 +10,14 @@ from PIL import Image, ImageDraw
 
 from sr_core.quality.datasets import downscale, read_image
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.store import Catalogue, Quality, bicubic_id, write_manifest, write_quality
+from sr_core.store import (
+    Catalogue,
+    Quality,
+    bicubic_id,
+    install_supernet,
+    write_manifest,
+    write_quality,
+)
 from sr_core.supernet.weights import SupernetSpec, SupernetWeights, write_supernet
 
 WIDTH, CELLS = 16, 2
@@ -38,14 +45,20 @@ def save_supernet(path: Path, scale: int, seed: int = 0) -> Path:
     """A supernet file with its descriptor, as a training run leaves it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     spec = SupernetSpec(scale, WIDTH, CELLS)
-    write_supernet(path, spec, weights(spec, seed), {"training": [{"command": "drawn at random"}]})
+    described = {
+        "training": [{"command": "drawn at random"}],
+        "data_sha256": "0" * 64,
+        "validation_crops_sha256": "0" * 64,
+    }
+    write_supernet(path, spec, weights(spec, seed), described)
     return path
 
 
 def write_root(root: Path) -> None:
     """Supernets x2 and x4, made-up results of every model and of bicubic, the manifest."""
     for scale in (2, 4):
-        save_supernet(root / f"supernets/x{scale}.safetensors", scale, seed=scale)
+        run = save_supernet(root / f"supernets/x{scale}.safetensors", scale, seed=scale)
+        install_supernet(root, run)  # in its place, which adds the licence note
     write_manifest(root)
     identities = [model.id for model in Catalogue(root).models()] + [bicubic_id(2), bicubic_id(4)]
     write_quality(

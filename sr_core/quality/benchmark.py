@@ -12,6 +12,7 @@ from PIL import Image
 from sr_core.errors import DatasetError
 from sr_core.quality.datasets import Pair, ValidationCrops, bicubic
 from sr_core.quality.metrics import Image8, psnr_y, ssim_y
+from sr_core.runtime.image import rounded
 
 Upscale = Callable[[Image8], Image8]
 """uint8 LR, (H, W) or (H, W, 3) -> uint8 SR of the same kind."""
@@ -53,7 +54,7 @@ def score_crops(
         crops: from `quality.datasets.validation_crops`.
     """
     lr = np.ascontiguousarray(crops.lr.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
-    sr = np.rint(np.clip(run(lr), 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    sr = rounded(run(lr), np.uint8).transpose(0, 2, 3, 1)
     return float(np.mean([psnr_y(a, b, shave=scale) for a, b in zip(sr, crops.hr, strict=True)]))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from sr_core.errors import DatasetError
 from sr_core.quality.metrics import Image8
@@ -36,12 +36,26 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image8:
-    """An image file as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB."""
+    """An image file, upright, as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB.
+
+    Alpha is left out. `DatasetError` if it is unreadable or has values beyond 8 bits, which
+    Pillow would clip to white.
+    """
     try:
         with Image.open(path) as image:
-            return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+            kind = _READ_AS.get(image.mode)
+            if kind is None:
+                raise DatasetError(
+                    f"{path.name} has pixels of Pillow's mode {image.mode}: expected 8-bit "
+                    "greyscale or colour."
+                )
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.asarray(image if image.mode == kind else image.convert(kind))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path.name} cannot be read as an image ({error}).") from None
+
+
+_READ_AS = {"1": "L", "L": "L", "LA": "L"} | dict.fromkeys(("P", "RGB", "RGBA", "CMYK"), "RGB")
 
 
 def as_rgb(image: Image8) -> Image8:

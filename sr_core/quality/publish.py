@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from sr_core.errors import DatasetError
@@ -24,6 +26,31 @@ BENCHMARKS = ("Set5", "Set14", "BSD100")
 VALIDATION = "Val"
 
 
+@dataclass(frozen=True)
+class ImageSet:
+    """Images to measure on."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+    """None: LR images are made from the HR images."""
+    sha256: str
+    """Over names and contents of the HR images and, where given, their LR images."""
+
+    @classmethod
+    def of(cls, name: str, hr: Path, lr: Path | None) -> ImageSet:
+        """Find and checksum the images; `DatasetError` if some are missing."""
+        files = list_images(hr)
+        checksum = folder_checksum(hr, files)
+        if lr:
+            small = [lr / path.relative_to(hr) for path in files]
+            if missing := [path for path in small if not path.is_file()]:
+                raise DatasetError(f"{lr} has no {missing[0].name}: each HR image needs its LR.")
+            both = f"HR {checksum} LR {folder_checksum(lr, small)}"
+            checksum = hashlib.sha256(both.encode()).hexdigest()
+        return cls(name, hr, lr, checksum)
+
+
 def publish(
     root: Path,
     weights: Path,
@@ -42,11 +69,9 @@ def publish(
         report: gets a line per model.
     """
     scale = read_spec(weights).scale
-    sets: dict[str, tuple[Path, Path | None]] = {
-        name: _set_folders(benchmark / name, scale) for name in BENCHMARKS
-    }
+    sets = [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
     if val:
-        sets[VALIDATION] = (val, None)
+        sets.append(ImageSet.of(VALIDATION, val, None))
     install_supernet(root, weights)
     write_manifest(root)
     catalogue = Catalogue(root)
@@ -67,12 +92,12 @@ def publish(
 
 
 def _measure(
-    identity: str, sets: dict[str, tuple[Path, Path | None]], upscale: Upscale, scale: int
+    identity: str, sets: list[ImageSet], upscale: Upscale, scale: int
 ) -> Iterator[Quality]:
-    for name, (hr, lr) in sets.items():
-        result = score(benchmark_pairs(hr, lr, scale), upscale, scale=scale)
-        checksum = folder_checksum(hr, list_images(hr))
-        yield Quality(identity, name, checksum, PROTOCOL, result.n, result.psnr_y, result.ssim_y)
+    for images in sets:
+        result = score(benchmark_pairs(images.hr, images.lr, scale), upscale, scale=scale)
+        scores = (result.n, result.psnr_y, result.ssim_y)
+        yield Quality(identity, images.name, images.sha256, PROTOCOL, *scores)
 
 
 def _set_folders(folder: Path, scale: int) -> tuple[Path, Path]:

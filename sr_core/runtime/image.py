@@ -1,25 +1,28 @@
 """Any still image to the planes a network reads, and back; one clear refusal for the rest.
 
 Kept: colour, greyscale (also 16-bit greyscale), alpha, RGB colour profile; EXIF orientation is
-applied. CMYK and palette images become RGB.
+applied. CMYK and palette images become RGB. Refused, since Pillow would cut them to 8 bits:
+16 bits per channel with colour or transparency.
 """
 
 from __future__ import annotations
 
 import io
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from sr_core.errors import InvalidImage
 from sr_core.files import write_atomic
 
 Pixels = NDArray[np.uint8 | np.uint16]
+Depth = TypeVar("Depth", bound=np.uint8 | np.uint16)
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 MIN_SIDE = 8
@@ -32,11 +35,8 @@ MAX_PIXELS_CLI = 16_000_000
 class Planes:
     """An image split into what the network upscales and what it does not."""
 
-    rgb: NDArray[np.float32]
-    """(3, H, W) in 0..1; three equal planes if `grey`."""
-    grey: bool
-    levels: int
-    """Largest value of the source's depth: 255 or 65535."""
+    pixels: Pixels
+    """(H, W, 3) uint8 colours; or (H, W) grey, uint8 or uint16."""
     alpha: Image.Image | None
     """Mode L; upscaled by bicubic interpolation, apart from the colours."""
     icc_profile: bytes | None
@@ -46,7 +46,8 @@ def open_image(source: Path | BinaryIO, *, max_pixels: int) -> Image.Image:
     """Read a still image, upright, fully decoded.
 
     Raises `InvalidImage`, in one sentence, for anything that is not a readable still image of
-    at least 8x8 and at most `max_pixels` pixels; size and frames are checked before decoding.
+    at least 8x8 and at most `max_pixels` pixels, or would lose bits; all but damaged pixels are
+    found before decoding.
     """
     try:
         with warnings.catch_warnings():
@@ -58,6 +59,7 @@ def open_image(source: Path | BinaryIO, *, max_pixels: int) -> Image.Image:
                     raise InvalidImage(
                         f"The image has {frames} frames or pages: give a single still image."
                     )
+                _check_depth(image)
                 image.load()
                 return ImageOps.exif_transpose(image)
     except FileNotFoundError:
@@ -101,54 +103,121 @@ def check_size(image: Image.Image, *, max_pixels: int) -> None:
         )
 
 
-def split(image: Image.Image) -> Planes:
-    """Separate an image of any supported mode; `InvalidImage` for float and 32-bit ones."""
-    icc_profile = image.info.get("icc_profile")
-    if image.mode in {"I;16", "I;16B", "I;16L", "I"}:
-        return _split_deep_grey(image, icc_profile)
+def _check_depth(image: ImageFile.ImageFile) -> None:
+    """`InvalidImage` for 16 bits per channel unless it is greyscale without transparency.
+
+    Pillow has no such mode: it would keep the upper 8 bits and say nothing.
+    """
+    deep_grey = image.mode[0] in "IF" and not image.has_transparency_data
+    bits = _stored_bits(image)
+    if bits > 8 and not deep_grey:
+        raise InvalidImage(
+            f"The image has {bits} bits per channel, which are read only from greyscale without "
+            "transparency: save it with 8 bits per channel."
+        )
+
+
+def _stored_bits(image: ImageFile.ImageFile) -> int:
+    """Bits per channel in the file; the formats not named here have at most 8."""
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    if isinstance(image, PngImagePlugin.PngImageFile):  # Pillow keeps IHDR's depth only here
+        return 16 if ";16" in str(image.tile[0].args) else 8
+    return 8
+
+
+def result_mode(image: Image.Image) -> str:
+    """Mode of the upscaled image: L, LA, RGB, RGBA, or I;16.
+
+    Raises `InvalidImage` for floating-point values.
+    """
     if image.mode == "F":
         raise InvalidImage(
             "The image holds floating-point values, whose range is unknown: save it as an 8-bit "
             "or 16-bit image."
         )
-    grey = image.mode in {"1", "L", "LA", "La"}
-    if image.mode == "CMYK":
-        icc_profile = None  # it describes inks, not the RGB that comes out
+    if image.mode.startswith("I"):
+        return "I;16"
+    colours = "L" if image.mode in {"1", "L", "LA", "La"} else "RGB"
+    return f"{colours}A" if image.has_transparency_data else colours
+
+
+def split(image: Image.Image) -> Planes:
+    """Separate an image of any supported mode; `InvalidImage` for float and 32-bit ones."""
+    mode = result_mode(image)
+    # The profile of a CMYK image describes inks, not the RGB that comes out.
+    icc_profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
+    if mode == "I;16":
+        return Planes(_deep_grey(image), None, icc_profile)
     alpha = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if grey else "RGBA")
+    if mode in {"LA", "RGBA"}:
+        image = _converted(image, mode)
         alpha = image.getchannel("A")
-    colours = np.asarray(image.convert("L" if grey else "RGB"), dtype=np.float32) / 255
-    planes = np.stack([colours] * 3) if grey else colours.transpose(2, 0, 1)
-    return Planes(np.ascontiguousarray(planes, dtype=np.float32), grey, 255, alpha, icc_profile)
+    return Planes(np.asarray(_converted(image, mode.removesuffix("A"))), alpha, icc_profile)
 
 
-def _split_deep_grey(image: Image.Image, icc_profile: bytes | None) -> Planes:
+def _converted(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)  # convert always copies
+
+
+def _deep_grey(image: Image.Image) -> NDArray[np.uint16]:
     values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise InvalidImage("The image has more than 16 bits a pixel: save it with 8 or 16 bits.")
-    grey = (values / 65535).astype(np.float32)
-    return Planes(np.stack([grey] * 3), True, 65535, None, icc_profile)
+    return values.astype(np.uint16)
 
 
-def quantise(sr: NDArray[np.float32], planes: Planes) -> Pixels:
-    """Round and clip network output (3, H, W) to the source's depth: (H, W, 3), or (H, W) grey.
+def network_input(pixels: Pixels) -> NDArray[np.float32]:
+    """What the network reads: float32 (1, 3, H, W) in 0..1; three equal planes if `pixels` is grey.
+
+    Args:
+        pixels: (H, W, 3), or (H, W) grey.
+    """
+    height, width = pixels.shape[:2]
+    planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    values = np.empty((1, 3, height, width), dtype=np.float32)
+    return np.divide(planes, np.iinfo(pixels.dtype).max, out=values, dtype=np.float32)
+
+
+def rounded(values: NDArray[np.float32], depth: type[Depth]) -> NDArray[Depth]:
+    """Values in 0..1 to integers from 0 to the largest of `depth` (uint8 or uint16), same shape.
 
     The only place where values are rounded or clipped.
     """
-    pixels = sr.mean(axis=0) if planes.grey else sr.transpose(1, 2, 0)
-    rounded = np.rint(np.clip(pixels, 0, 1) * planes.levels)
-    return rounded.astype(np.uint16 if planes.levels > 255 else np.uint8)
+    return np.rint(np.clip(values, 0, 1) * np.iinfo(depth).max).astype(depth)
 
 
-def join(pixels: Pixels, planes: Planes) -> Image.Image:
-    """The upscaled image, with alpha and colour profile back in place."""
-    image = Image.fromarray(pixels)
+def quantise(sr: NDArray[np.float32], source: Pixels) -> Pixels:
+    """Network output (3, H, W) in the form and depth of `source`: (H, W, 3), or (H, W) grey."""
+    values = sr.mean(axis=0) if source.ndim == 2 else sr.transpose(1, 2, 0)
+    return rounded(values, source.dtype.type)
+
+
+def join(colours: Image.Image, planes: Planes) -> Image.Image:
+    """`colours` (L, RGB or I;16, changed in place) with alpha and colour profile back in place."""
     if planes.alpha is not None:
-        image.putalpha(planes.alpha.resize(image.size, Image.Resampling.BICUBIC))
+        colours.putalpha(planes.alpha.resize(colours.size, Image.Resampling.BICUBIC))
     if planes.icc_profile:
-        image.info["icc_profile"] = planes.icc_profile
-    return image
+        colours.info["icc_profile"] = planes.icc_profile
+    return colours
+
+
+def check_output(image: Image.Image, scale: int, path: Path) -> None:
+    """`InvalidImage`, before any work, if `image` at `scale` times the size cannot go to `path`.
+
+    Checks the suffix, what its format can hold, and that files can be made in the folder.
+    """
+    size = (image.width * scale, image.height * scale)
+    _check_format(save_format(path), result_mode(image), size)
+    folder = path.resolve().parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass  # the one sure test: permissions say nothing of a read-only disk
+    except OSError as error:
+        raise InvalidImage(
+            f"Cannot save {path.name} in {folder} ({error.strerror}): give a folder that exists "
+            "and can be written to."
+        ) from None
 
 
 def save_format(path: Path) -> str:
@@ -159,22 +228,32 @@ def save_format(path: Path) -> str:
     return kind
 
 
+def _check_format(kind: str, mode: str, size: tuple[int, int]) -> None:
+    """`InvalidImage` if files of `kind` cannot hold an image of this mode and size exactly."""
+    if kind in _SAVE_MODES and mode not in _SAVE_MODES[kind]:
+        lost = "16 bits" if mode.startswith("I") else "transparency"
+        raise InvalidImage(f"{kind} cannot hold the image's {lost}: save it as PNG.")
+    if kind in _SAVE_SIDES and max(size) > _SAVE_SIDES[kind]:
+        raise InvalidImage(
+            f"{kind} cannot hold {size[0]}x{size[1]} pixels, its limit is {_SAVE_SIDES[kind]} a "
+            "side: save it as PNG."
+        )
+
+
 def save_image(image: Image.Image, path: Path) -> None:
     """Write an image whole or not at all; the suffix decides the format.
 
     PNG, BMP and TIFF are exact; WebP is written lossless, JPEG at quality 95. Raises
-    `InvalidImage` for an unknown suffix, a mode the format cannot hold, or a full disk.
+    `InvalidImage` for an unknown suffix, what the format cannot hold, or a full disk.
     """
     kind = save_format(path)
-    if kind in _SAVE_MODES and image.mode not in _SAVE_MODES[kind]:
-        lost = "16 bits" if image.mode.startswith("I") else "transparency"
-        raise InvalidImage(f"{kind} cannot hold the image's {lost}: save it as PNG.")
+    _check_format(kind, image.mode, image.size)
     options = _SAVE_OPTIONS.get(kind, {})
     buffer = io.BytesIO()
     try:
         image.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **options)
         write_atomic(path, buffer.getvalue())
-    except (OSError, ValueError) as error:  # ValueError: beyond WebP's 16383 pixels a side
+    except (OSError, ValueError) as error:  # encoders raise either
         raise InvalidImage(
             f"Cannot save {path.name} ({error}): try PNG, or another place."
         ) from None
@@ -193,3 +272,5 @@ _SAVE_MODES = {
     "JPEG": ("L", "RGB"), "BMP": ("L", "RGB"), "WEBP": ("L", "RGB", "LA", "RGBA"),
 }  # fmt: skip
 """Modes that come back unchanged; PNG and TIFF hold all that `join` makes."""
+_SAVE_SIDES = {"JPEG": 65_500, "WEBP": 16_383}
+"""Largest width and height in pixels (libjpeg stops short of the format's 65535)."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sr_core.errors import TrainingError
+from sr_core.machine import processor
 from sr_core.supernet.weights import SupernetSpec
 
 
@@ -87,8 +89,15 @@ _LOCAL = ("data", "val", "out", "init_from", "resume")
 """Settings that name places on this computer; they do not belong in a published descriptor."""
 
 
-def run_record(args: TrainArgs, from_step: int) -> dict[str, Any]:
-    """How a run was started, for the descriptor: settings, code version, processor, date."""
+_DATA = {"data_sha256": "training images", "validation_crops_sha256": "validation crops"}
+"""Checksums in a run's record, and what they are of."""
+
+
+def run_record(args: TrainArgs, from_step: int, facts: Mapping[str, str]) -> dict[str, Any]:
+    """How a run was started, for the descriptor: settings, code version, processor, date.
+
+    `facts` is what only the trainer knows: device, version of torch, checksums of the data.
+    """
     settings = {name: value for name, value in vars(args).items() if name not in _LOCAL}
     return {
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -98,8 +107,26 @@ def run_record(args: TrainArgs, from_step: int) -> dict[str, Any]:
         "commit": _commit(),
         "settings": settings,
         "python": platform.python_version(),
-        "machine": platform.machine(),
+        "processor": processor(),
+        **facts,
     }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two runs' records, settings and data, in one line; "" if nothing.
+
+    What an older record does not hold is not compared.
+    """
+    old, new = before.get("settings", {}), now["settings"]
+    found = [
+        f"--{name.replace('_', '-')} {old[name]} -> {value}"
+        for name, value in new.items()
+        if name in old and old[name] != value
+    ]
+    found += [
+        f"other {what}" for key, what in _DATA.items() if before.get(key, now[key]) != now[key]
+    ]
+    return ", ".join(found)
 
 
 def _command(args: TrainArgs) -> str:

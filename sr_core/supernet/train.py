@@ -30,7 +30,7 @@ from sr_core.quality.metrics import Image8
 from sr_core.supernet import checkpoint, curve
 from sr_core.supernet.network import Supernet
 from sr_core.supernet.sampling import sample_anchor, sample_candidate
-from sr_core.supernet.settings import Progress, TrainArgs, run_record
+from sr_core.supernet.settings import Progress, TrainArgs, differences, run_record
 from sr_core.supernet.weights import (
     SupernetSpec,
     read_descriptor,
@@ -45,20 +45,32 @@ PROBES = (
 """Presets whose validation PSNR is logged while training."""
 
 
-def train(args: TrainArgs, report: Callable[[Progress], None]) -> Path:
+def train(
+    args: TrainArgs,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None] = lambda _: None,
+) -> Path:
     """Run stage 1; returns the path of the EMA weights.
 
     Args:
         args: settings.
         report: called at each validation, after weights and checkpoint were saved.
+        warn: gets one line if a resumed run's settings or data differ from the earlier ones.
 
     Raises:
         TrainingError: it cannot start, diverged (the last checkpoint stays) or cannot save.
     """
-    run = _Run(args)
+    if not args.resume and (args.out / checkpoint.NAME).exists():
+        raise TrainingError(
+            f"{args.out} holds a checkpoint, which a new run would overwrite: use --resume or "
+            "another --out."
+        )
+    run = _Run(args, warn)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         run.loop(report)
+    except BrokenPipeError:  # of who reads the reports; nothing to do with the disk
+        raise
     except OSError as error:
         raise TrainingError(
             f"Could not write to {args.out} ({error}): free some space and use --resume."
@@ -69,7 +81,7 @@ def train(args: TrainArgs, report: Callable[[Progress], None]) -> Path:
 class _Run:
     """State of one training run."""
 
-    def __init__(self, args: TrainArgs) -> None:
+    def __init__(self, args: TrainArgs, warn: Callable[[str], None]) -> None:
         self.args = args
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.patches = TrainingPatches(args.data, args.scale, args.patch, args.source_weights)
@@ -94,7 +106,19 @@ class _Run:
             self.step, self.log, self.history = checkpoint.load(
                 args.out, self.net, self.ema, self.optimizer
             )
-        self.history.append(run_record(args, self.step))
+        record = run_record(args, self.step, self._facts())
+        if args.resume and self.history and (changed := differences(self.history[-1], record)):
+            warn(f"Resuming at step {self.step} with changes: {changed}.")
+        self.history.append(record)
+
+    def _facts(self) -> dict[str, str]:
+        gpu = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if gpu else "CPU",
+            "torch": torch.__version__,
+            "data_sha256": self.patches.checksum,
+            "validation_crops_sha256": self.val.checksum,
+        }
 
     def loop(self, report: Callable[[Progress], None]) -> None:
         """Train from the current step to the last one."""

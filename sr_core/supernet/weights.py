@@ -21,6 +21,7 @@ from sr_core.candidate import BLOCKS, MAX_CELLS, SCALES, WIDTHS, Candidate
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import write_atomic
 from sr_core.layers import INPUT_SKIP_KERNEL, RGB
+from sr_core.schema import read_json
 
 Array = NDArray[np.float32]
 
@@ -122,21 +123,15 @@ def read_supernet(path: Path) -> SupernetWeights:
 
 def read_descriptor(path: Path) -> dict[str, Any]:
     """The JSON descriptor beside a supernet's `path` (.safetensors or .json)."""
-    path = path.with_suffix(".json")
-    try:
-        described = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    if not isinstance(described, dict):
-        raise CatalogueError(f"{path.name} should hold a JSON object: restore the file.")
-    return described
+    return read_json(path.with_suffix(".json"), dict, if_missing="weights need their descriptor")
 
 
 def read_spec(path: Path) -> SupernetSpec:
     """The spec in the descriptor beside `path`."""
     try:
-        return SupernetSpec(**read_descriptor(path)["spec"])
-    except (KeyError, TypeError, InvalidCandidate) as error:
+        spec = read_descriptor(path)["spec"]
+        if any(type(value) is not int for value in spec.values()):
+            raise TypeError("scale, width and cells must be whole numbers")
+        return SupernetSpec(**spec)
+    except (KeyError, TypeError, AttributeError, InvalidCandidate) as error:
         raise CatalogueError(f"{path.stem}.json has no valid spec ({error!r}).") from None

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 import json
+import math
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 from PIL import Image
 
 from sr_core.candidate import (
     MAX_RATIO,
+    PATTERN_MIN_RATIO,
     WIDTHS,
     Candidate,
     LayerPruning,
     Scheme,
 )
-from sr_core.errors import CatalogueError, UpFrontError
+from sr_core.errors import CatalogueError, InvalidImage, UpFrontError
 from sr_core.runtime.image import MAX_PIXELS_UI, save_image
+from sr_core.runtime.upscale import Report
 from sr_core.store import Catalogue
 from sr_core.ui import facts, jobs, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.layer_table import LayerTable
 
-T = TypeVar("T")
 EDITED = "edited"
 _INTRO = """# UpFront
 Sparse super-resolution networks cut out of **one** trained supernet, after
@@ -41,6 +42,9 @@ needed: the supernet was trained with all of them. **Block** removes positions s
 channels, **pattern** keeps 4 of 9 taps of a 3×3 kernel (1×1 layers get block instead) and so \
 removes at least 56 %, **channel** removes whole channels inside a block (its last layer stays \
 dense), **unstructured** removes single weights."""
+_CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
+"""How often Gradio looks for results and uploads to delete, and from what age."""
+_MIN_FREE_BYTES = 500_000_000
 _EMPTY = "<div class='empty'>The result appears here, next to bicubic interpolation.</div>"
 
 
@@ -49,7 +53,7 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
     with gr.Blocks(
         title="UpFront: sparse super-resolution",
         analytics_enabled=False,
-        delete_cache=(3600, 24 * 3600),
+        delete_cache=(_CACHE_CHECK_S, _CACHE_AGE_S),
     ) as page:
         gr.Markdown(_INTRO)
         try:
@@ -58,8 +62,17 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
             gr.Markdown(f"### The models cannot be loaded\n{error}", elem_id="catalogue-error")
         else:
             Page(catalogue, models[0].candidate).build(page)
-    page.queue(max_size=16, default_concurrency_limit=1)
+    page.queue(max_size=64, default_concurrency_limit=1)
     return page
+
+
+@contextmanager
+def _friendly() -> Generator[None, None, None]:
+    """Expected errors become messages on the page."""
+    try:
+        yield
+    except UpFrontError as error:
+        raise gr.Error(str(error), print_exception=False) from None
 
 
 class Page:
@@ -70,8 +83,7 @@ class Page:
         self.first = first
         self.upscalers = jobs.Upscalers(catalogue)
         self.stops: dict[str, threading.Event] = {}
-        self.results = Path(tempfile.mkdtemp(prefix="upfront-"))
-        atexit.register(shutil.rmtree, self.results, ignore_errors=True)
+        """Session -> set it to end that visitor's running job."""
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
@@ -143,56 +155,55 @@ class Page:
 
     def _connect(self, page: gr.Blocks) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        # Editing does not queue, so that no queue keeps it waiting. What may well be refused
+        # does: Gradio shows an error of an event without queue as a failed request.
+        quick: dict[str, Any] = {**quiet, "queue": False}
         shown = [self.table, self.width, self.preset, self.facts, self.json]
-        self.preset.input(self.on_preset, [self.preset, self.table], shown, **quiet)
-        self.table.input(self.on_table, self.table, shown[1:], trigger_mode="always_last", **quiet)
-        self.width.input(self.on_width, [self.width, self.table], shown, **quiet)
-        self.apply.click(self.on_apply, [self.table, self.scheme, self.ratio], shown, **quiet)
+        self.preset.input(self.on_preset, [self.preset, self.table], shown, **quick)
+        self.table.input(self.on_table, self.table, shown[1:], trigger_mode="always_last", **quick)
+        self.width.input(self.on_width, [self.width, self.table], shown, **quick)
+        self.scheme.input(_ratio_range, [self.scheme, self.ratio], self.ratio, **quick)
+        self.apply.click(self.on_apply, [self.table, self.scheme, self.ratio], shown, **quick)
         self.load.click(self.on_json, self.json, shown, **quiet)
-        self.image.upload(_check, self.image, None, api_visibility="private")
-        self.start.click(
+        self.image.upload(_check, self.image, None, **quiet)
+        started = self.start.click(
             self.on_start,
             [self.image, self.mode, self.table],
             [self.slider, self.outcome, self.download],
             show_progress_on=self.outcome,
             api_visibility="private",
         )
-        self.stop.click(self.on_stop, None, None, queue=False, **quiet)
-        page.unload(self.on_close)
+        # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
+        self.stop.click(self.on_stop, None, None, cancels=[started], **quick)
+        page.unload(self.on_stop)
 
+    @_friendly()
     def on_preset(self, name: str, table: Any) -> Any:
         """A listed network was chosen (or "Edited below", which keeps the table)."""
-        if name == EDITED:
-            return self._show(_parse(table))
-        return self._show(_guarded(lambda: self.catalogue.find(name)))
+        return self._show(self._parse(table) if name == EDITED else self.catalogue.find(name))
 
+    @_friendly()
     def on_table(self, table: Any) -> Any:
         """The layer table was edited; it already shows itself."""
-        return self._show(_parse(table))[1:]
+        return self._show(self._parse(table))[1:]
 
+    @_friendly()
     def on_width(self, width: int, table: Any) -> Any:
         """Another number of channels C, same blocks and pruning."""
-        old = _parse(table)
-        return self._show(_guarded(lambda: Candidate(old.scale, width, old.cells, old.tail)))
+        old = self._parse(table)
+        return self._show(Candidate(old.scale, width, old.cells, old.tail))
 
-    def on_apply(self, table: Any, scheme: Scheme, percent: float) -> Any:
+    @_friendly()
+    def on_apply(self, table: Any, scheme: Scheme, percent: float | None) -> Any:
         """One scheme and ratio for every layer that can take it; the tail stays as it is."""
+        wish, old = LayerPruning(scheme, (percent or 0) / 100), self._parse(table)
+        cells = tuple(map(wish.applied_to, old.cells))
+        return self._show(Candidate(old.scale, old.width, cells, old.tail))
 
-        def pruned() -> Candidate:
-            wish, old = LayerPruning(scheme, percent / 100), _parse(table)
-            return Candidate(old.scale, old.width, tuple(map(wish.applied_to, old.cells)), old.tail)
-
-        return self._show(_guarded(pruned))
-
+    @_friendly()
     def on_json(self, text: str) -> Any:
         """A candidate's JSON was pasted."""
-
-        def loaded() -> Candidate:
-            candidate = Candidate.loads(text)
-            self.catalogue.supernet(candidate.scale).spec.check(candidate)
-            return candidate
-
-        return self._show(_guarded(loaded))
+        return self._show(self._checked(Candidate.loads(text)))
 
     def on_start(
         self,
@@ -201,53 +212,50 @@ class Page:
         table: Any,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for one)
-    ) -> Any:
-        """Upscale or test; returns the comparison, the facts and the whole PNG."""
-        if image is None:
-            raise gr.Error(
-                "There is no image yet: upload one or pick a sample.", print_exception=False
-            )
-        candidate, stop, session = _parse(table), threading.Event(), _session(request)
-        self.stops[session] = stop
+    ) -> Generator[Any, None, None]:
+        """Upscale or test; yields the comparison, the facts and the whole PNG."""
 
         def report(done: int, total: int) -> None:
             progress((done, total), unit="tiles")
 
-        def work() -> jobs.Outcome:
-            return jobs.run(
-                self.upscalers.get(candidate), image, mode,
-                report=report, should_stop=stop.is_set,
-            )  # fmt: skip
+        with _friendly(), tempfile.TemporaryDirectory(prefix="upfront-") as folder:
+            outcome = self._run(image, mode, table, str(request.session_hash), report)
+            path = _saved(outcome, Path(folder))
+            views = (jobs.view(outcome.bicubic), jobs.view(outcome.result))
+            # Gradio copies the file into its cache before it comes back here.
+            yield (
+                gr.update(value=views, visible=True),
+                facts.outcome_facts(outcome),
+                gr.update(value=str(path), visible=True),
+            )
 
-        outcome = _guarded(work)
-        path = _guarded(lambda: self._saved(outcome, session))
-        views = (jobs.view(outcome.bicubic), jobs.view(outcome.result))
-        return (
-            gr.update(value=views, visible=True),
-            facts.outcome_facts(outcome),
-            gr.update(value=str(path), visible=True),
-        )
+    def _run(
+        self, image: Image.Image | None, mode: jobs.Mode, table: Any, session: str, report: Report
+    ) -> jobs.Outcome:
+        """One job that `on_stop` can end."""
+        if image is None:
+            raise InvalidImage("There is no image yet: upload one or pick a sample.")
+        upscaler = self.upscalers.get(self._parse(table))
+        stop = self.stops[session] = threading.Event()
+        try:
+            return jobs.run(upscaler, image, mode, report=report, should_stop=stop.is_set)
+        finally:
+            self.stops.pop(session, None)
 
     def on_stop(self, request: gr.Request) -> None:
-        """Stop was pressed: end the running job."""
-        stop = self.stops.pop(_session(request), None)
+        """Stop was pressed or the tab was closed: end the running job."""
+        stop = self.stops.get(str(request.session_hash))
         if stop:
             stop.set()
 
-    def on_close(self, request: gr.Request) -> None:
-        """The tab was closed: end its job and forget its result."""
-        self.on_stop(request)
-        shutil.rmtree(self._folder(_session(request)), ignore_errors=True)
+    def _parse(self, table: Any) -> Candidate:
+        """The candidate in the layer table, which the browser controls."""
+        return self._checked(Candidate.from_json(table))
 
-    def _folder(self, session: str) -> Path:
-        return self.results / session
-
-    def _saved(self, outcome: jobs.Outcome, session: str) -> Path:
-        """The whole result as a PNG that the page may serve; replaces the session's last one."""
-        shutil.rmtree(self._folder(session), ignore_errors=True)
-        path = self._folder(session) / f"upfront-{outcome.model_id}.png"
-        save_image(outcome.result, path)
-        return path
+    def _checked(self, candidate: Candidate) -> Candidate:
+        """`candidate` if the shipped supernet of its scale holds it."""
+        self.catalogue.supernet(candidate.scale).spec.check(candidate)
+        return candidate
 
     def _show(self, candidate: Candidate) -> tuple[Any, ...]:
         """New values of table, width, preset, facts and JSON."""
@@ -265,19 +273,6 @@ class Page:
         return facts.candidate_facts(candidate, self.catalogue.listed(candidate), bicubic)
 
 
-def _guarded(work: Callable[[], T]) -> T:
-    """Run `work`; an expected error becomes a message on the page."""
-    try:
-        return work()
-    except UpFrontError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-
-
-def _parse(table: Any) -> Candidate:
-    """The candidate in the layer table, which the browser controls."""
-    return _guarded(lambda: Candidate.from_json(table))
-
-
 def _check(image: Image.Image | None) -> None:
     """Reading the upload is the check; a bad file is refused there."""
 
@@ -291,6 +286,16 @@ def _pretty(candidate: Candidate) -> str:
     )
 
 
-def _session(request: gr.Request) -> str:
-    """A name for the visitor's tab that is safe as a folder; the browser chose the original."""
-    return hashlib.sha256(str(request.session_hash).encode()).hexdigest()[:16]
+def _saved(outcome: jobs.Outcome, folder: Path) -> Path:
+    """The whole result as a PNG."""
+    if shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
+        raise InvalidImage("The server's disk is nearly full: try again in half an hour.")
+    path = folder / f"upfront-{outcome.model_id}.png"
+    save_image(outcome.result, path)
+    return path
+
+
+def _ratio_range(scheme: str, percent: float | None) -> Any:
+    """The ratio slider for a scheme: pattern cannot remove less than 5 of 9 taps."""
+    lowest = math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
+    return gr.update(minimum=lowest, value=max(lowest, percent or 0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,28 +28,39 @@ def serve(argv: Sequence[str] | None = None) -> int:
         help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)",
     )  # fmt: skip
     parser.add_argument(
-        "--port", type=int, default=int(os.environ.get("GRADIO_SERVER_PORT", DEFAULT_PORT)),
+        "--port", type=_port, default=os.environ.get("GRADIO_SERVER_PORT", str(DEFAULT_PORT)),
         help=f"port (default: GRADIO_SERVER_PORT, else {DEFAULT_PORT})",
     )  # fmt: skip
     args = parser.parse_args(argv)
     page = build_page(Catalogue())
     try:
         launch(page, host=args.host, port=args.port, quiet=False)
-    except OSError:
+    except OSError as error:
         sys.stderr.write(
-            f"error: port {args.port} on {args.host} is taken or not allowed: choose another "
-            "with --port.\n"
+            f"error: cannot listen on {args.host}, port {args.port} ({error.strerror or error}): "
+            "choose others with --host and --port.\n"
         )
         return 1
     page.block_thread()
     return 0
 
 
+def _port(text: str) -> int:
+    """argparse type: also checks the default, which may come from the environment."""
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 1 to 65535")
+    return int(text)
+
+
 def launch(page: gr.Blocks, *, host: str, port: int | None, quiet: bool = True) -> str:
     """Start serving in the background, `/healthz` included; returns the local address.
 
-    Raises `OSError` if the port is taken. `port=None` takes a free one.
+    Raises `OSError` if the port is taken or the host unknown. `port=None` takes a free one.
     """
+    if port is not None:
+        # Gradio blames the port whatever is wrong; the system says what it is.
+        with socket.create_server((host, port)):
+            pass
     app, url, _ = page.launch(
         server_name=host,
         server_port=port,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from sr_core.errors import Cancelled
 from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
@@ -98,5 +100,53 @@ def test_a_bad_upload_is_one_sentence_and_the_page_lives_on(page: Page, tmp_path
     _replace_image(page, bad)
     expect(page.get_by_text("This is not a readable image")).to_be_visible(timeout=15_000)
     page.locator("#mode").get_by_text("Upscale as is").click()
+    expect(page.locator("#mode input").first).to_be_checked()
+
+
+def test_the_table_shows_the_network_that_runs(page: Page) -> None:
+    """Edit a layer, take it back, choose another network and the first one again."""
+    page.get_by_role("button", name="Edit the network, layer by layer").click()
+    scheme = page.get_by_label("Cell 1 1×1 expand scheme")
+    preset = page.locator("#preset input")
+    for wanted, shown in (("block", "Edited below"), ("dense", "All wide, dense")):
+        scheme.select_option(wanted)
+        expect(preset).to_have_value(shown)
+    for title, wanted in (("All wide, block 50 %", "block"), ("All wide, dense", "dense")):
+        preset.click()
+        page.get_by_role("option", name=title, exact=True).first.click()
+        expect(scheme).to_have_value(wanted)
+
+
+def test_stop_ends_a_running_and_a_waiting_job(
+    page: Page, browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+
+    def endless(*_: object, should_stop: Callable[[], bool], **__: object) -> None:
+        ran.append("started")
+        while not should_stop():
+            time.sleep(0.02)
+        ran.append("stopped")
+        raise Cancelled("Stopped after 0 of 1 tiles.")
+
+    monkeypatch.setattr("sr_core.ui.jobs.run", endless)
+    page.locator("#start").click()
+    _wait_for(lambda: ran == ["started"])
+    other = browser.new_page()
+    other.goto(url)
+    other.locator("#start").click()
+    expect(other.get_by_text("queue", exact=False).first).to_be_visible(timeout=15_000)
+    other.get_by_role("button", name="Stop").click()
+    other.wait_for_timeout(500)
     page.get_by_role("button", name="Stop").click()
-    expect(page.locator("#start")).to_be_enabled()
+    _wait_for(lambda: ran == ["started", "stopped"])
+    page.wait_for_timeout(500)
+    other.close()
+    assert ran == ["started", "stopped"], "the waiting job ran although it was stopped"
+
+
+def _wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.02)

@@ -50,16 +50,35 @@ def test_no_images_no_dataset(tmp_path: Path, folder: str) -> None:
         list_images(tmp_path / folder)
 
 
-@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "CMYK", "1"])
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "RGB", "RGBA", "P", "CMYK"])
 def test_every_mode_is_read_as_grey_or_rgb(
     tmp_path: Path, mode: str, rng: np.random.Generator
 ) -> None:
     path = tmp_path / "image.tif"
-    Image.fromarray(noise(rng, 6, 8, 3)).convert(mode).save(path)
+    source = Image.fromarray(noise(rng, 6, 8, 3)).convert(mode)
+    source.save(path)
     image = read_image(path)
+    grey = mode in {"L", "1", "LA"}
     assert image.dtype == np.uint8
-    assert image.shape == ((6, 8) if mode == "L" else (6, 8, 3))
+    assert (image == np.asarray(source.convert("L" if grey else "RGB"))).all()
     assert as_rgb(image).shape == (6, 8, 3)
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_values_beyond_8_bits_are_refused(
+    tmp_path: Path, kind: type[np.generic], rng: np.random.Generator
+) -> None:
+    path = tmp_path / "deep.tif"
+    Image.fromarray((noise(rng, 6, 8).astype(np.float64) * 257).astype(kind)).save(path)
+    with pytest.raises(DatasetError, match=r"deep\.tif has pixels of .*mode [IF].* expected 8-bit"):
+        read_image(path)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path, rng: np.random.Generator) -> None:
+    upright, exif = noise(rng, 6, 8, 3), Image.Exif()
+    exif[0x112] = 6  # to be turned clockwise by 90 degrees
+    Image.fromarray(np.rot90(upright).copy()).save(tmp_path / "turned.png", exif=exif)
+    assert (read_image(tmp_path / "turned.png") == upright).all()
 
 
 def test_png_pixels_are_read_as_they_are(tmp_path: Path, rng: np.random.Generator) -> None:

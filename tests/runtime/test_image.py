@@ -4,6 +4,8 @@ import errno
 import io
 import os
 import struct
+import tempfile
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,17 @@ import pytest
 from PIL import Image, ImageCms
 
 from sr_core.errors import InvalidImage
-from sr_core.runtime.image import MAX_PIXELS_CLI, join, open_image, quantise, save_image, split
+from sr_core.runtime.image import (
+    MAX_PIXELS_CLI,
+    check_output,
+    join,
+    network_input,
+    open_image,
+    quantise,
+    result_mode,
+    save_image,
+    split,
+)
 from tests.tiny import drawn
 
 LIMIT = 2_000_000
@@ -26,16 +38,48 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds no pixels."""
+def png(
+    width: int, height: int, depth: int, colour: int, pixels: bytes, trns: bytes = b""
+) -> bytes:
+    """A PNG file; `colour` is 0 grey, 2 RGB, 4 grey + alpha, 6 RGBA."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    size = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", size) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (chunk(b"tRNS", trns) if trns else b"")
+        + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    return png(width, height, 8, 2, b"")
+
+
+def deep_png(colour: int, trns: bytes = b"") -> bytes:
+    """A black 10x9 PNG of 16 bits per channel."""
+    channels = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    return png(10, 9, 16, colour, zlib.compress(bytes((1 + 2 * channels * 10) * 9)), trns)
+
+
+def deep_tiff(channels: int) -> bytes:
+    """A black 10x9 TIFF of 16 bits per channel: grey (1), RGB (3), RGBA (4)."""
+    depths, pixels = 146, 154  # where they begin in the file
+    photometric = 1 if channels == 1 else 2
+    tags = {
+        256: 10, 257: 9, 258: 16 if channels == 1 else depths, 259: 1, 262: photometric,
+        273: pixels, 277: channels, 278: 9, 279: 180 * channels, 338: 2, 339: 1,
+    }  # fmt: skip
+    if channels < 4:
+        del tags[338]
+    content = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags))
+    for tag, value in tags.items():
+        content += struct.pack("<HHII", tag, 3, channels if tag == 258 else 1, value)
+    return content.ljust(depths, b"\0") + struct.pack("<4H", *[16] * 4) + bytes(180 * channels)
 
 
 def frames(kind: str) -> bytes:
@@ -55,6 +99,12 @@ BAD_FILES = {
     "line.png": (encoded(drawn(100, 7), "PNG"), "100x7 pixels: at least 8x8"),
     "large.png": (png_header(2000, 1001), "2000x1001 = 2.0 million .* limit here is 2 million"),
     "bomb.png": (png_header(60_000, 60_000), "beyond the limit of 2 million pixels"),
+    "deep rgb.png": (deep_png(2), "16 bits per channel, .* save it with 8 bits"),
+    "deep grey and alpha.png": (deep_png(4), "16 bits per channel"),
+    "deep rgba.png": (deep_png(6), "16 bits per channel"),
+    "deep grey, one transparent.png": (deep_png(0, b"\0\x09"), "16 bits per channel"),
+    "deep rgb.tif": (deep_tiff(3), "16 bits per channel"),
+    "deep rgba.tif": (deep_tiff(4), "16 bits per channel"),
     "moves.gif": (frames("GIF"), "2 frames or pages"),
     "moves.png": (frames("PNG"), "2 frames or pages"),
     "moves.webp": (frames("WEBP"), "2 frames or pages"),
@@ -94,6 +144,12 @@ def test_limits_are_inclusive() -> None:
         open_image(io.BytesIO(encoded(drawn(40, 50), "PNG")), max_pixels=1999)
 
 
+@pytest.mark.parametrize("content", [deep_png(0), deep_tiff(1)])
+def test_16_bit_greyscale_without_alpha_is_read(content: bytes) -> None:
+    image = open_image(io.BytesIO(content), max_pixels=LIMIT)
+    assert (image.mode, image.size) == ("I;16", (10, 9))
+
+
 def test_photo_with_an_embedded_preview_is_one_image() -> None:
     """Phones write MPO, a JPEG with more pictures behind the photo."""
     image = open_image(io.BytesIO(frames("MPO")), max_pixels=LIMIT)
@@ -127,10 +183,11 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
 def round_trip(image: Image.Image) -> Image.Image:
     """What upscaling does to an image, with a network that changes nothing."""
     planes = split(image)
-    assert planes.rgb.shape == (3, image.height, image.width)
-    assert planes.rgb.dtype == np.float32
-    assert 0 <= planes.rgb.min() <= planes.rgb.max() <= 1
-    return join(quantise(planes.rgb, planes), planes)
+    values = network_input(planes.pixels)
+    assert values.shape == (1, 3, image.height, image.width)
+    assert values.dtype == np.float32
+    assert 0 <= values.min() <= values.max() <= 1
+    return join(Image.fromarray(quantise(values[0], planes.pixels)), planes)
 
 
 def deep_grey() -> Image.Image:
@@ -174,15 +231,25 @@ def test_every_kind_of_image_comes_back_unchanged(kind: str) -> None:
     image = make()
     with image:
         result = round_trip(image)
-        assert result.mode == mode
+        assert result.mode == result_mode(image) == mode
         expected = np.asarray(image if mode == "I;16" else image.convert(mode))
     assert (np.asarray(result) == expected).all()
 
 
 def test_grey_input_gives_three_equal_planes() -> None:
     for image in (drawn(10, 12).convert("L"), deep_grey()):
-        rgb = split(image).rgb
+        rgb = network_input(split(image).pixels)[0]
         assert (rgb == rgb[0]).all()
+
+
+def test_splitting_takes_no_more_than_the_pixels() -> None:
+    """Three bytes a pixel, and as many again while Pillow hands them over."""
+    image = drawn(500, 400)
+    tracemalloc.start()
+    split(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 7 * 500 * 400
 
 
 @pytest.mark.parametrize(
@@ -201,10 +268,10 @@ def test_values_of_unknown_range_are_refused(values: np.ndarray, expected: str) 
 @pytest.mark.parametrize("levels", [8, 16])
 def test_values_are_rounded_and_clipped(levels: int) -> None:
     image = drawn(8, 8).convert("L") if levels == 8 else deep_grey()
-    planes = split(image)
+    source = split(image).pixels
     top = 2**levels - 1
     sr = np.array([-0.1, 0.4 / top, 0.6 / top, 1 - 0.6 / top, 1.7], dtype=np.float32)
-    pixels = quantise(np.broadcast_to(sr, (3, 1, 5)), planes)
+    pixels = quantise(np.broadcast_to(sr, (3, 1, 5)), source)
     assert pixels.tolist() == [[0, 0, 1, top - 1, top]]
     assert pixels.dtype == f"uint{levels}"
 
@@ -260,9 +327,55 @@ def test_unknown_suffix_is_refused(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_too_large_for_webp_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidImage, match="limit of 16383 pixels"):
-        save_image(Image.new("L", (16384, 1)), tmp_path / "out.webp")
+@pytest.mark.parametrize(("suffix", "limit"), [(".webp", 16_383), (".jpg", 65_500)])
+def test_too_large_for_the_format_is_refused(tmp_path: Path, suffix: str, limit: int) -> None:
+    path = tmp_path / f"out{suffix}"
+    save_image(Image.new("L", (limit, 1)), path)
+    path.unlink()
+    with pytest.raises(InvalidImage, match=rf"{limit + 1}x1 pixels, its limit is {limit} a side"):
+        save_image(Image.new("L", (limit + 1, 1)), path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("RGB", "out.gif", "expected .png"),
+        ("RGBA", "out.jpg", "JPEG cannot hold the image's transparency"),
+        ("P with one transparent colour", "out.bmp", "BMP cannot hold the image's transparency"),
+        ("I;16", "out.webp", "WEBP cannot hold the image's 16 bits"),
+        ("RGB", "gone/out.png", "Cannot save out.png in .*gone .*give a folder that exists"),
+        ("RGB", "file.txt/out.png", "Cannot save out.png in .*file.txt"),
+    ],
+)
+def test_output_is_checked_before_there_is_any(
+    tmp_path: Path, kind: str, name: str, expected: str
+) -> None:
+    (tmp_path / "file.txt").touch()
+    with KEPT[kind][0]() as image:
+        check_output(image, 4, tmp_path / "out.png")
+        with pytest.raises(InvalidImage, match=expected):
+            check_output(image, 4, tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(("suffix", "limit"), [(".webp", 16_383), (".jpg", 65_500)])
+def test_size_of_the_output_is_checked(tmp_path: Path, suffix: str, limit: int) -> None:
+    side = limit // 4
+    check_output(Image.new("L", (8, side)), 4, tmp_path / f"out{suffix}")
+    with pytest.raises(InvalidImage, match=rf"32x{4 * side + 4} pixels, its limit is {limit}"):
+        check_output(Image.new("L", (8, side + 1)), 4, tmp_path / f"out{suffix}")
+
+
+def test_folder_without_permission_is_found_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    with pytest.raises(InvalidImage, match=r"Cannot save out\.png in .*\(Permission denied\)"):
+        check_output(drawn(8, 8), 4, tmp_path / "out.png")
 
 
 def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

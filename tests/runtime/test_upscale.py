@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -40,7 +41,7 @@ class FloatResult:
         self.tiles: list[NDArray[np.float32]] = []
         monkeypatch.setattr(images, "quantise", self._quantise)
 
-    def _quantise(self, sr: NDArray[np.float32], _: images.Planes) -> NDArray[np.uint8]:
+    def _quantise(self, sr: NDArray[np.float32], _: images.Pixels) -> NDArray[np.uint8]:
         self.tiles.append(sr)
         return np.zeros((*sr.shape[1:], 3), dtype=np.uint8)
 
@@ -61,7 +62,7 @@ def test_tiled_is_untiled_before_rounding(
     """Every pixel, at the seams and at the image's border, on tiles of about 5x5 pixels."""
     chosen = candidate(scale, *blocks, scheme=scheme, ratio=0.6)
     image = drawn(26, 31)
-    whole = upscaler(chosen, 1000).run(images.split(image).rgb[None])[0]
+    whole = upscaler(chosen, 1000).run(images.network_input(images.split(image).pixels))[0]
     result = FloatResult(monkeypatch)
     upscaler(chosen, 6).upscale(image)
     areas = [tile.keep for tile in tiles(31, 26, tile=6, halo=0)]
@@ -79,7 +80,7 @@ def test_tiled_is_untiled_before_rounding(
 def test_a_smaller_halo_shows_at_the_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     """The halo is as large as needed: with one pixel less, tiles differ from the whole."""
     chosen, image = candidate(2, "residual", "residual"), drawn(24, 24)
-    whole = upscaler(chosen, 1000).run(images.split(image).rgb[None])[0]
+    whole = upscaler(chosen, 1000).run(images.network_input(images.split(image).pixels))[0]
 
     def too_small(candidate: Candidate) -> int:
         return halo(candidate) - 1
@@ -194,6 +195,16 @@ def test_untrained_network_keeps_a_constant_grey(scale: int) -> None:
     grey = Image.new("RGB", (20, 12), (128, 128, 128))
     result = np.asarray(Upscaler(network, threads=1, tile=7).upscale(grey))
     assert (result == 128).all()
+
+
+def test_memory_does_not_grow_with_the_output() -> None:
+    """Beside Pillow's images: the input's bytes, twice while they are handed over, and a tile."""
+    network, image, tile = upscaler(candidate(4, "wide", "wide"), 16), drawn(240, 200), 16 + 2 * 4
+    tracemalloc.start()
+    network.upscale(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 240 * 200 + 5 * (3 * 4 * (4 * tile) ** 2)
 
 
 def test_one_session_serves_several_threads() -> None:

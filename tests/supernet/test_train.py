@@ -21,6 +21,7 @@ from safetensors.numpy import load_file, save_file
 from sr_core.candidate import Block, Candidate, uniform
 from sr_core.errors import CatalogueError, DatasetError, InvalidCandidate, TrainingError
 from sr_core.files import sha256
+from sr_core.machine import processor
 from sr_core.presets import presets
 from sr_core.quality.benchmark import network_upscale
 from sr_core.quality.datasets import TrainingPatches, validation_crops
@@ -116,6 +117,11 @@ def test_descriptor_says_how_the_weights_came_about(
     assert record["settings"]["patch"] == 8
     assert "--steps 4 --patch 8 --batch 2" in record["command"]
     assert record["commit"]
+    assert record["processor"] == processor()
+    assert torch.cuda.is_available() or record["device"] == "CPU"
+    assert record["torch"] == torch.__version__
+    assert record["data_sha256"] == described["data_sha256"]
+    assert record["validation_crops_sha256"] == described["validation_crops_sha256"]
     assert str(photos) not in text
     assert str(out) not in text
 
@@ -249,10 +255,36 @@ def test_finished_run_resumes_to_nothing_or_to_more_steps(
 ) -> None:
     out = shutil.copytree(finished[0], tmp_path / "run")
     reports: list[Progress] = []
-    train(settings(photos, out, resume=True), reports.append)
-    assert reports == []
-    train(settings(photos, out, resume=True, steps=6), reports.append)
+    warnings: list[str] = []
+    train(settings(photos, out, resume=True), reports.append, warnings.append)
+    assert reports == warnings == []
+    train(settings(photos, out, resume=True, steps=6), reports.append, warnings.append)
     assert [progress.step for progress in reports] == [6]
+    assert warnings == ["Resuming at step 4 with changes: --steps 4 -> 6."]
+
+
+def test_resuming_with_other_settings_or_data_is_allowed_but_not_silent(
+    finished: tuple[Path, list[Progress]], photos: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    fewer = shutil.copytree(photos, tmp_path / "photos")
+    (fewer / "train/many/5.png").unlink()
+    warnings: list[str] = []
+    args = settings(photos, out, resume=True, steps=6, lr=1e-4, source_weights={"few": 0.5})
+    train(replace(args, data=fewer / "train"), nothing, warnings.append)
+    assert warnings == [
+        "Resuming at step 4 with changes: --steps 4 -> 6, --lr 0.0008 -> 0.0001, "
+        "--source-weights {} -> {'few': 0.5}, other training images."
+    ]
+
+
+def test_a_new_run_does_not_overwrite_a_checkpoint(
+    finished: tuple[Path, list[Progress]], photos: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in finished[0].iterdir()}
+    with pytest.raises(TrainingError, match=r"holds a checkpoint.*use --resume or another --out"):
+        train(settings(photos, finished[0]), nothing)
+    assert {path.name: path.read_bytes() for path in finished[0].iterdir()} == before
 
 
 def test_init_from_takes_weights_and_history(
@@ -366,6 +398,16 @@ def test_missing_initial_weights_are_refused(photos: Path, tmp_path: Path) -> No
     args = settings(photos, tmp_path / "out", init_from=tmp_path / "none.safetensors")
     with pytest.raises(CatalogueError, match=r"none\.json is missing"):
         train(args, nothing)
+
+
+def test_a_reader_of_reports_that_left_is_no_full_disk(photos: Path, tmp_path: Path) -> None:
+    """`train | head -1`"""
+
+    def gone(_: Progress) -> NoReturn:
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        train(settings(photos, tmp_path, steps=1), gone)
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

@@ -47,6 +47,40 @@ def test_testing_compares_with_the_image_itself(upscaler: jobs.Upscaler, mode: s
     assert outcome.bicubic_score.psnr_y_db > outcome.score.psnr_y_db + 3
 
 
+@pytest.mark.parametrize(
+    ("mode", "note"),
+    [
+        ("RGB", ""),
+        ("L", ""),
+        ("RGBA", "Alpha was left out of the test."),
+        ("LA", "Alpha was left out of the test."),
+        ("I;16", "Tested at 8 bits."),
+    ],
+)
+def test_what_a_test_leaves_out_is_noted(upscaler: jobs.Upscaler, mode: str, note: str) -> None:
+    """It changes nothing else: the score is that of the plain 8-bit image."""
+    plain = tiny.drawn(83, 50).convert("L" if mode in {"L", "LA", "I;16"} else "RGB")
+    image = plain.convert(mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(plain).astype(np.uint16) * 257 + 100)
+    outcome = jobs.run(upscaler, image, "test")
+    assert outcome.note == note
+    assert outcome.score == jobs.run(upscaler, plain, "test").score
+    assert jobs.run(upscaler, image, "upscale").note == ""
+
+
+@pytest.mark.parametrize("mode", ["upscale", "test"])
+@pytest.mark.parametrize("image", [
+    Image.new("F", (80, 80), 0.5),
+    Image.fromarray(np.full((80, 80), 70_000, np.int32)),
+])  # fmt: skip
+def test_both_modes_refuse_the_same(
+    upscaler: jobs.Upscaler, image: Image.Image, mode: jobs.Mode
+) -> None:
+    with pytest.raises(InvalidImage, match=r"floating-point|more than 16 bits"):
+        jobs.run(upscaler, image, mode)
+
+
 def test_an_image_too_small_to_shrink_is_refused(upscaler: jobs.Upscaler) -> None:
     with pytest.raises(InvalidImage, match=r"31x40 .* at least 32x32"):
         jobs.run(upscaler, tiny.drawn(31, 40), "test")

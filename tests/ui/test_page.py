@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,9 @@ def test_choosing_a_preset_fills_the_table(page: Page) -> None:
     table, width, preset, shown, text = page.on_preset("x4-wide-block50", None)
     assert Candidate.from_json(table) == Candidate.loads(text)
     assert (width, preset) == (16, "x4-wide-block50")
-    assert "20.8" in shown or "dB" in shown
+    model = next(m for m in page.catalogue.models(4) if m.name == preset)
+    (psnr_db,) = (q.psnr_y for q in model.quality if q.image_set == "Set5")
+    assert f"<strong>{psnr_db:.2f} dB</strong>" in shown
 
 
 def test_editing_the_table_makes_it_an_edited_network(page: Page) -> None:
@@ -61,6 +64,8 @@ def test_applying_a_scheme_to_all_layers_reaches_the_preset(page: Page) -> None:
         ({"scale": 4, "width": 16, "cells": []}, "0 cells"),
         ("<script>", "JSON object"),
         (None, "JSON object"),
+        ({"scale": 4, "width": 16, "cells": [{"block": "skip"}] * 3}, "this supernet is x4"),
+        ({"scale": 4, "width": 32, "cells": [{"block": "skip"}] * 2}, "width up to 16"),
     ],
 )
 def test_whatever_the_browser_sends_gets_a_sentence(page: Page, table: Any, message: str) -> None:
@@ -99,39 +104,25 @@ no_progress: Any = _nothing  # in the place of `gr.Progress`
 def test_upscaling_without_an_image_asks_for_one(page: Page) -> None:
     request: Any = SimpleNamespace(session_hash="s")
     with pytest.raises(gr.Error, match="no image yet"):
-        page.on_start(None, "upscale", page.first.to_json(), request)
+        next(page.on_start(None, "upscale", page.first.to_json(), request))
 
 
 def test_a_run_gives_views_facts_and_the_exact_png(page: Page) -> None:
     request: Any = SimpleNamespace(session_hash="s")
     image = tiny.drawn(80, 48)
-    slider, shown, download = page.on_start(
-        image, "test", page.first.to_json(), request, progress=no_progress
-    )
+    run = page.on_start(image, "test", page.first.to_json(), request, no_progress)
+    slider, shown, download = next(run)
     assert [view.size for view in slider["value"]] == [(80, 48)] * 2
     assert "PSNR-Y" in shown
     assert "measured just now" in shown
     upscaler = jobs.Upscalers(page.catalogue).get(page.first)
     again = jobs.run(upscaler, image, "test").result
-    with Image.open(download["value"]) as saved:
+    path = Path(download["value"])
+    with Image.open(path) as saved:
         assert saved.tobytes() == again.tobytes()
-
-
-def test_results_do_not_pile_up(page: Page) -> None:
-    request: Any = SimpleNamespace(session_hash="../../piling")
-    paths = [
-        Path(
-            page.on_start(
-                tiny.drawn(20 + i, 20), "upscale", page.first.to_json(), request, no_progress
-            )[2]["value"]
-        )
-        for i in range(2)
-    ]
-    folder = paths[1].parent
-    assert folder.parent == page.results
-    assert list(folder.iterdir()) == [paths[1]]
-    page.on_close(request)
-    assert not folder.exists()
+    run.close()
+    assert not path.parent.exists()
+    assert page.stops == {}
 
 
 def test_a_full_disk_is_one_sentence(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,12 +132,8 @@ def test_a_full_disk_is_one_sentence(page: Page, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("sr_core.files.os.fsync", full)
     request: Any = SimpleNamespace(session_hash="s")
     with pytest.raises(gr.Error, match="No space left"):
-        page.on_start(
-            tiny.drawn(20, 20),
-            "upscale",
-            page.first.to_json(),
-            request,
-            progress=no_progress,
+        next(
+            page.on_start(tiny.drawn(20, 20), "upscale", page.first.to_json(), request, no_progress)
         )
 
 
@@ -160,7 +147,7 @@ def test_stop_reaches_the_running_job(page: Page) -> None:
 
     wide = tiny.drawn(600, 20)
     with pytest.raises(gr.Error, match="Stopped after 1 of 3 tiles"):
-        page.on_start(wide, "upscale", page.first.to_json(), request, progress=stop_at_once)
+        next(page.on_start(wide, "upscale", page.first.to_json(), request, stop_at_once))
 
 
 @pytest.mark.parametrize("name", ["empty.png", "text.png", "drawing.svg", "cut.png", "tiny.png"])
@@ -186,7 +173,11 @@ def test_the_table_offers_what_a_candidate_takes() -> None:
 
 
 def test_facts_escape_what_they_show(page: Page) -> None:
-    assert "<script" not in facts.candidate_facts(page.first, None, ())
+    upscaler = jobs.Upscalers(page.catalogue).get(page.first)
+    outcome = jobs.run(upscaler, tiny.drawn(48, 48), "test")
+    shown = facts.outcome_facts(replace(outcome, note="<script>"))
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
 
 
 def test_samples_are_there() -> None:
@@ -213,12 +204,33 @@ def test_health_check_and_busy_port(tiny_root: Path, capsys: pytest.CaptureFixtu
         taken.listen()
         port = taken.getsockname()[1]
         assert serve(["--port", str(port)]) == 1
-    assert f"port {port} on 127.0.0.1 is taken" in capsys.readouterr().err
+    assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
+    assert serve(["--host", "no-such-host.invalid"]) == 1
+    assert "cannot listen on no-such-host.invalid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["0", "99999", "-1", "abc"])
+def test_a_bad_port_is_one_sentence(
+    port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GRADIO_SERVER_PORT", port)
+    with pytest.raises(SystemExit):
+        serve([])
+    assert "is no port: expected 1 to 65535" in capsys.readouterr().err
+
+
+def test_editing_does_not_wait_in_the_queue(tiny_root: Path) -> None:
+    blocks = build_page(Catalogue(tiny_root))
+    waiting = {fn.name: fn.queue is not False for fn in blocks.fns.values()}
+    assert waiting["on_start"]
+    for edit in ("on_preset", "on_table", "on_width", "on_apply"):
+        assert not waiting[edit], edit
+    start = next(index for index, fn in blocks.fns.items() if fn.name == "on_start")
+    assert [start] in [fn.cancels for fn in blocks.fns.values()], "Stop cancels waiting jobs"
 
 
 _WITHOUT_TORCH = """
 import sys
-sys.modules["torch"] = None  # any import of it raises
 from pathlib import Path
 from sr_core.store import Catalogue
 from sr_core.ui import jobs
@@ -229,7 +241,7 @@ catalogue = Catalogue(Path(sys.argv[1]))
 build_page(catalogue)
 upscaler = jobs.Upscalers(catalogue).get(catalogue.find("x4-wide-pattern75"))
 assert jobs.run(upscaler, tiny.drawn(64, 64), "test").score.psnr_y_db > 0
-assert sys.modules["torch"] is None
+assert "torch" not in sys.modules
 """
 
 

@@ -3,7 +3,7 @@
 const box = element.querySelector('.layer-table');
 const copy = (value) => JSON.parse(JSON.stringify(value));
 let state = null; // the candidate as edited here
-let sent = ''; // what the server got last
+let known = ''; // the value that page and server agree on
 let timer = 0;
 
 function make(tag, attributes = {}, text = '') {
@@ -28,7 +28,7 @@ function minimum(scheme) {
 function commit() {
   clearTimeout(timer);
   timer = setTimeout(() => {
-    sent = JSON.stringify(state);
+    known = JSON.stringify(state);
     props.value = copy(state);
     trigger('input');
   }, 60);
@@ -114,7 +114,9 @@ function build() {
 }
 
 function load() {
-  if (!props.value || !props.value.cells || JSON.stringify(props.value) === sent) return;
+  const json = JSON.stringify(props.value);
+  if (!props.value || !props.value.cells || json === known) return;
+  known = json;
   state = copy(props.value);
   build();
 }

@@ -24,8 +24,8 @@ class LayerTable(gr.HTML):
             value=candidate.to_json(),
             vocabulary=vocabulary(),
             html_template="<div class='layer-table'></div>",
-            css_template=(_HERE / "layer_table.css").read_text(),
-            js_on_load=(_HERE / "layer_table.js").read_text(),
+            css_template=(_HERE / "layer_table.css").read_text(encoding="utf-8"),
+            js_on_load=(_HERE / "layer_table.js").read_text(encoding="utf-8"),
             elem_id=elem_id,
         )
 
