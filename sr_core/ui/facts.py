@@ -53,8 +53,8 @@ def _tile(label: str, value: str, beside: str) -> str:
     )
 
 
-def outcome_facts(outcome: Outcome) -> str:
-    """Measurements of one run, as HTML."""
+def outcome_facts(outcome: Outcome, model: Model | None) -> str:
+    """Measurements of one run, as HTML; `model` is the listed model that ran, if it is one."""
     (lr_width, lr_height), result = outcome.lr_size, outcome.result
     rows = ""
     if outcome.score and outcome.bicubic_score:
@@ -65,7 +65,7 @@ def outcome_facts(outcome: Outcome) -> str:
         f"<strong>{outcome.elapsed_ms:,.0f} ms</strong>, measured just now, one run, on the "
         f"computer that serves this page ({machine.processor()}, ONNX Runtime "
         f"{onnxruntime.__version__}, fp32, a thread per core). It is no phone latency.",
-        f"Model {outcome.model_id}.",
+        f"Model: {html.escape(model.title if model else 'edited network')} ({outcome.model_id}).",
         f"The comparison shows the centre, {VIEW_SIDE} pixels a side at most; the download is "
         "whole." if cropped else "",
     ]  # fmt: skip

@@ -45,6 +45,7 @@ class Outcome:
     """Width and height of what the network read."""
     elapsed_ms: float
     """Wall time of the upscaling itself, tiles and rounding included, session start not."""
+    candidate: Candidate
     model_id: str
     score: Score | None
     bicubic_score: Score | None
@@ -102,8 +103,10 @@ def run(
     scores = (None, None)
     if reference is not None:
         scores = (_score(result, reference, scale), _score(bicubic, reference, scale))
-    model_id = upscaler.network.model_id
-    return Outcome(result, bicubic, image.size, elapsed_ms, model_id, *scores, note)
+    network = upscaler.network
+    return Outcome(
+        result, bicubic, image.size, elapsed_ms, network.candidate, network.model_id, *scores, note
+    )
 
 
 def view(image: Image.Image) -> Image.Image:

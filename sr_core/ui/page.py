@@ -130,7 +130,7 @@ class Page:
 
     def _build_editor(self) -> None:
         gr.Markdown(_EDITOR_HELP)
-        with gr.Row(equal_height=True):
+        with gr.Row():
             widths = [
                 w for w in WIDTHS if w <= self.catalogue.supernet(self.first.scale).spec.width
             ]
@@ -225,7 +225,7 @@ class Page:
             # Gradio copies the file into its cache before it comes back here.
             yield (
                 gr.update(value=views, visible=True),
-                facts.outcome_facts(outcome),
+                facts.outcome_facts(outcome, self.catalogue.listed(outcome.candidate)),
                 gr.update(value=str(path), visible=True),
             )
 

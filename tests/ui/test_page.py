@@ -175,7 +175,7 @@ def test_the_table_offers_what_a_candidate_takes() -> None:
 def test_facts_escape_what_they_show(page: Page) -> None:
     upscaler = jobs.Upscalers(page.catalogue).get(page.first)
     outcome = jobs.run(upscaler, tiny.drawn(48, 48), "test")
-    shown = facts.outcome_facts(replace(outcome, note="<script>"))
+    shown = facts.outcome_facts(replace(outcome, note="<script>"), None)
     assert "&lt;script&gt;" in shown
     assert "<script" not in shown
 
