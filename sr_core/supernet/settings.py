@@ -35,6 +35,7 @@ class TrainArgs:
     batch: int = _option(16, "patches per step")
     lr: float = _option(8e-4, "peak learning rate of Adam")
     warmup: int = _option(1000, "steps of linear warm-up; cosine decay to 1 % of --lr follows")
+    candidates: int = _option(1, "random candidates per step, beside the dense anchor")
     distill: float = _option(0.0, "weight of the candidate's L1 distance to the anchor's output")
     ema: float = _option(0.999, "decay of the weights' moving average")
     seed: int = _option(0, "seed of initialisation, patches and candidates")
@@ -48,7 +49,7 @@ class TrainArgs:
 
     def __post_init__(self) -> None:
         SupernetSpec(self.scale, self.width, self.cells)
-        positive = ("steps", "patch", "batch", "lr", "validate_every")
+        positive = ("steps", "patch", "batch", "candidates", "lr", "validate_every")
         for name in positive:
             if not getattr(self, name) > 0:
                 raise TrainingError(f"--{name.replace('_', '-')} must be above 0.")

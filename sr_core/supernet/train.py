@@ -1,7 +1,7 @@
 """Stage 1 training: once-for-all, so that every candidate works without fine-tuning.
 
-Each step takes one batch through a dense anchor and through one random pruned candidate
-(`sampling`) and sums the two gradients. The paper trains a dense supernet and fine-tunes each
+Each step takes one batch through a dense anchor and through random pruned candidates
+(`sampling`) and sums their gradients. The paper trains a dense supernet and fine-tunes each
 pruned candidate; sampling the pruning too is UpFront's step beyond it.
 
 A run folder holds `log.csv`, `curve.png`, the latest checkpoint (exact resume) and
@@ -152,29 +152,29 @@ class _Run:
             report(progress)
 
     def _train_step(self) -> tuple[float, float]:
-        """One batch through an anchor and a candidate; returns their losses."""
+        """One batch through an anchor and the candidates; returns their (mean) losses."""
         # A generator per step, so that a resumed run repeats an uninterrupted one exactly.
         rng = np.random.default_rng((self.args.seed, self.step))
         lr, hr = (self._tensor(a) for a in self.patches.batch(rng, self.args.batch))
         size = {"scale": self.spec.scale, "width": self.spec.width, "cells": self.spec.cells}
-        anchor, candidate = sample_anchor(rng, **size), sample_candidate(rng, **size)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self.step)
         self.optimizer.zero_grad()
-        guide = self._forward(lr, anchor)
+        guide = self._forward(lr, sample_anchor(rng, **size))
         loss_anchor = (guide - hr).abs().mean()
         loss_anchor.backward()
-        output = self._forward(lr, candidate)
-        loss_candidate = (output - hr).abs().mean()
-        loss = loss_candidate
-        if self.args.distill:
-            guided = (output - guide.detach()).abs().mean()
-            loss = loss_candidate + self.args.distill * guided
-        loss.backward()
+        losses: list[float] = []
+        for _ in range(self.args.candidates):
+            output = self._forward(lr, sample_candidate(rng, **size))
+            loss = (output - hr).abs().mean()
+            losses.append(loss.item())
+            if self.args.distill:
+                loss = loss + self.args.distill * (output - guide.detach()).abs().mean()
+            loss.backward()
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
         self._update_ema()
-        return loss_anchor.item(), loss_candidate.item()
+        return loss_anchor.item(), float(np.mean(losses))
 
     def _forward(self, lr: Tensor, candidate: Candidate) -> Tensor:
         with torch.autocast(self.device.type, dtype=torch.bfloat16):
