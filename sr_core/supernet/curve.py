@@ -6,6 +6,7 @@ import csv
 import io
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from sr_core.files import write_atomic
@@ -27,6 +28,7 @@ def _draw(log: list[dict[str, float]]) -> Figure:
     steps = [row["step"] for row in log]
     figure = Figure(figsize=(9, 4), layout="constrained")
     quality, loss = figure.subplots(1, 2, width_ratios=(2, 1))
+    quality.set_prop_cycle(color=[colormaps["tab20"](index) for index in range(20)])
     for key in log[0]:
         if key.startswith("psnr_"):
             label = f"{key.removeprefix('psnr_')} ({log[-1][key]:.2f} dB)"
