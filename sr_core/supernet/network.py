@@ -106,7 +106,8 @@ class Supernet(nn.Module):
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, generator=generator)
-                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
                 if name == "tail" or name.endswith(_LAST_CONVS):
                     with torch.no_grad():
                         layer.weight.mul_(0.1)  # start near the identity: near bicubic as a whole

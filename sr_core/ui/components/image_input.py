@@ -18,7 +18,7 @@ class ImageInput(gr.Image):
 
     is_template = True  # keeps the stock front end
 
-    def preprocess(self, payload: ImageData | None) -> Image.Image | None:  # type: ignore[override]
+    def preprocess(self, payload: ImageData | None) -> Image.Image | None:
         if payload is None or payload.path is None:
             return None
         try:
