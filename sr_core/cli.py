@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -230,6 +231,11 @@ def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> C
     return candidate
 
 
+def _finite(psnr_db: float) -> float | None:
+    """JSON has no infinity: the PSNR of equal images is null there."""
+    return psnr_db if math.isfinite(psnr_db) else None
+
+
 def _evaluate(args: argparse.Namespace) -> int:
     from sr_core.quality.benchmark import network_upscale, score, score_crops
     from sr_core.quality.datasets import benchmark_pairs, validation_crops
@@ -242,12 +248,14 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.crops:
         crops = validation_crops(args.hr, scale)
         psnr_db, n = score_crops(upscaler.run, crops, scale=scale), len(crops.hr)
-        row = {"model": network.model_id, "crops_sha256": crops.checksum, "psnr_y": psnr_db, "n": n}
+        row: dict[str, Any] = {"model": network.model_id, "crops_sha256": crops.checksum, "n": n}
+        row["psnr_y"] = _finite(psnr_db)
         print(json.dumps(row) if args.json else f"PSNR-Y {psnr_db:.3f} dB, mean of {n} crops")
         return 0
     upscale = network_upscale(upscaler.upscale)
     result = score(benchmark_pairs(args.hr, args.lr, scale), upscale, scale=scale)
     row = {"model": network.model_id, "protocol": PROTOCOL, **asdict(result)}
+    row["psnr_y"] = _finite(result.psnr_y)
     print(
         json.dumps(row)
         if args.json

@@ -17,6 +17,7 @@ from sr_core import bench, cli
 from sr_core.candidate import uniform
 from sr_core.cli import main
 from sr_core.errors import InvalidCandidate
+from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
 from sr_core.quality.publish import ImageSet
 from sr_core.quality.table import results_table
@@ -265,6 +266,19 @@ def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
     whole = shell.json("evaluate", "--model", "x4-wide", "--hr", tmp_path)
     assert row["psnr_y"] == pytest.approx(whole["psnr_y"], abs=1e-9)
     assert "2 crops" in shell("evaluate", "--model", "x4-wide", "--hr", photos / "val", "--crops")
+
+
+def test_the_psnr_of_equal_images_is_null_in_json(
+    shell: Shell, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    equal = Score(psnr_y=float("inf"), ssim_y=1.0, n=1)
+
+    def scored(*_: object, **__: object) -> Score:
+        return equal
+
+    monkeypatch.setattr("sr_core.quality.benchmark.score", scored)
+    text = shell("evaluate", "--model", "x4-wide", "--hr", photos / "val", "--json")
+    assert json.loads(text)["psnr_y"] is None
 
 
 def test_bench_session_times_every_listed_model(shell: Shell, tiny_root: Path) -> None:

@@ -6,6 +6,7 @@ Each number says whether it was counted or measured, with unit, resolution and p
 from __future__ import annotations
 
 import html
+from math import isfinite
 
 import onnxruntime
 
@@ -76,6 +77,8 @@ def _scores(outcome: Outcome, score: Score, bicubic: Score) -> str:
     """Table of a test, with how it was done."""
     scale = outcome.result.width // outcome.lr_size[0]
     gain_db = score.psnr_y_db - bicubic.psnr_y_db
+    # Equal images have an infinite PSNR, and then there is no gain to speak of.
+    gain = f"<p class='gain'>{gain_db:+.2f} dB against bicubic</p>" if isfinite(gain_db) else ""
     how = (
         f"Shrunk by {scale} (bicubic, 8 bits) and enlarged again; PSNR and SSIM are on the luma, "
         f"{scale} pixels of border left out. {outcome.note}"
@@ -85,8 +88,7 @@ def _scores(outcome: Outcome, score: Score, bicubic: Score) -> str:
         "<th>SSIM-Y</th></tr></thead><tbody>"
         + _score_row("This model", score)
         + _score_row("Bicubic", bicubic)
-        + f"</tbody></table><p class='gain'>{gain_db:+.2f} dB against bicubic</p>"
-        + f"<p class='origin'>{html.escape(how)}</p>"
+        + f"</tbody></table>{gain}<p class='origin'>{html.escape(how)}</p>"
     )
 
 

@@ -180,6 +180,18 @@ def test_facts_escape_what_they_show(page: Page) -> None:
     assert "<script" not in shown
 
 
+@pytest.mark.parametrize("psnr_db", [30.0, float("inf")])
+def test_equal_images_have_no_gain_to_show(page: Page, psnr_db: float) -> None:
+    """A flat image: bicubic interpolation gives it back exactly."""
+    upscaler = jobs.Upscalers(page.catalogue).get(page.first)
+    outcome = jobs.run(upscaler, Image.new("RGB", (64, 64), (90, 90, 90)), "test")
+    shown = facts.outcome_facts(replace(outcome, score=jobs.Score(psnr_db, 1.0)), None)
+    assert "identical" in shown
+    assert "against bicubic" not in shown
+    assert "inf" not in shown
+    assert "nan" not in shown
+
+
 def test_samples_are_there() -> None:
     assert len(samples.paths()) >= 5
 
