@@ -19,8 +19,8 @@ from typing import Any, TypeAlias
 from sr_core.candidate import Candidate
 from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
 from sr_core.errors import InvalidCandidate, MeasurementError, UpFrontError
-from sr_core.layers import ConvLayer, describe, totals
-from sr_core.store import DEFAULT_ROOT, Catalogue, lr_size
+from sr_core.layers import ConvLayer, describe, lr_size, totals
+from sr_core.store import DEFAULT_ROOT, Catalogue
 
 AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 """`add_parser` of what `add_subparsers` returns, whose type argparse keeps private."""

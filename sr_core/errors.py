@@ -7,6 +7,8 @@
       DatasetError       a folder of images that cannot be used for training or evaluation
       TrainingError      a training run that cannot start, continue or save
       MeasurementError   a benchmark that cannot be run as asked
+      LatencyError       a device, output size or thread count that has no latency estimate
+      SearchError        a search that cannot start, or a stored front that cannot be used
       RuntimeUnavailable an optional package or runtime is not installed
       Cancelled          the caller asked a running job to stop
 
@@ -42,6 +44,14 @@ class TrainingError(UpFrontError):
 
 class MeasurementError(UpFrontError):
     """A benchmark that cannot be run as asked."""
+
+
+class LatencyError(UpFrontError):
+    """A device, output size or thread count for which there is no latency estimate."""
+
+
+class SearchError(UpFrontError):
+    """A search that cannot start or continue, or a stored front that cannot be used."""
 
 
 class RuntimeUnavailable(UpFrontError):

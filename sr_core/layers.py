@@ -20,6 +20,8 @@ PATTERN_TAPS = 4
 INPUT_SKIP_KERNEL = 5
 """5x5 reaches every LR pixel that bicubic x2 or x4 reads, so bicubic is its starting point."""
 BYTES_PER_VALUE = 4  # fp32
+OUTPUT_SIZE = (1280, 720)
+"""Width and height of the frame that MACs and latency are quoted for."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,11 @@ def kept_weights(in_channels: int, out_channels: int, kernel: int, pruning: Laye
         case "unstructured":
             weights = in_channels * out_channels * kernel**2
             return max(1, round((1.0 - pruning.ratio) * weights))
+
+
+def lr_size(scale: int, output: tuple[int, int] = OUTPUT_SIZE) -> tuple[int, int]:
+    """(height, width) of the LR frame that gives an output of (width, height)."""
+    return output[1] // scale, output[0] // scale
 
 
 def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLayer]:

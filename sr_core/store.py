@@ -3,6 +3,7 @@
     manifest.json                  SHA-256 of every other file
     supernets/x4.safetensors+.json EMA weights and how they were trained
     supernets/x4.csv, x4.png       log and curve of that training
+    devices/*.json                 latency profiles of devices
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
 
 A result counts only for the exact weights it was measured with (its model id holds their
@@ -19,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from sr_core.candidate import Candidate, model_id
-from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
-from sr_core.layers import describe, totals
+from sr_core.latency.profile import DeviceProfile, own_device_path, read_profile
+from sr_core.layers import describe, lr_size, totals
 from sr_core.presets import presets
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.schema import descriptor_problems, quality_row, read_json
@@ -29,8 +31,6 @@ from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
 
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
-OUTPUT_SIZE = (1280, 720)
-"""Width and height of the frame that MACs and latency are quoted for."""
 LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
 _MANIFEST = "manifest.json"
@@ -78,11 +78,6 @@ class Model:
             row[f"psnr_y_{result.image_set.lower()}"] = round(result.psnr_y, 3)
             row[f"ssim_y_{result.image_set.lower()}"] = round(result.ssim_y, 4)
         return row
-
-
-def lr_size(scale: int) -> tuple[int, int]:
-    """(height, width) of the LR frame that gives a 1280x720 output."""
-    return OUTPUT_SIZE[1] // scale, OUTPUT_SIZE[0] // scale
 
 
 class Catalogue:
@@ -153,6 +148,27 @@ class Catalogue:
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""
         return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
+
+    @cached_property
+    def devices(self) -> list[DeviceProfile]:
+        """Latency profiles: this computer's, if it was measured, then the shipped ones."""
+        shipped = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        own = own_device_path()
+        return [read_profile(own), *shipped] if own.is_file() else shipped
+
+    def device(self, identity: str | None = None) -> DeviceProfile:
+        """The profile called `identity`; None takes the first."""
+        for profile in self.devices:
+            if identity in (None, profile.id):
+                return profile
+        listed = ", ".join(profile.id for profile in self.devices) or "none yet: run `measure`"
+        raise LatencyError(f"There is no device {identity!r}: expected one of {listed}.")
+
+    def _device(self, path: Path) -> DeviceProfile:
+        name = f"devices/{path.name}"
+        if sha256(path) != self._manifest.get(name):
+            raise _mismatch(name)
+        return read_profile(path)
 
     def find(self, reference: str) -> Candidate:
         """A candidate by model name, model id, or the path of a candidate's JSON file."""

@@ -22,14 +22,15 @@ LAYERS = (
     ("errors", "files", "machine", "schema"),
     ("checks",),
     ("candidate",),
-    ("layers", "presets"),
-    ("pruning",),
+    ("layers", "presets", "notation"),
+    ("pruning", "latency.profile", "latency.estimate"),
     ("supernet.weights", "supernet.extract", "supernet.settings", "supernet.sampling"),
     ("runtime", "quality.metrics", "quality.datasets", "quality.benchmark"),
     ("supernet",),  # the rest of it: training
     ("store",),
-    ("quality", "bench"),  # of quality the rest: publish, table
-    ("cli_train",),
+    ("quality", "bench", "latency"),  # of quality the rest: publish, table
+    ("search",),
+    ("cli_train", "cli_latency", "cli_search"),
     ("cli", "ui"),
     ("__main__",),
 )

@@ -17,12 +17,12 @@ import pytest
 from sr_core.candidate import SCALES, model_id, uniform
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import sha256
+from sr_core.layers import lr_size
 from sr_core.presets import presets
 from sr_core.store import (
     LICENCE,
     Catalogue,
     install_supernet,
-    lr_size,
     write_manifest,
     write_quality,
 )

@@ -12,8 +12,8 @@ import onnxruntime
 
 from sr_core import machine
 from sr_core.candidate import Candidate
-from sr_core.layers import describe, totals
-from sr_core.store import Model, Quality, lr_size
+from sr_core.layers import describe, lr_size, totals
+from sr_core.store import Model, Quality
 from sr_core.ui.jobs import VIEW_SIDE, Outcome, Score
 
 

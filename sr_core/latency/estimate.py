@@ -1,0 +1,226 @@
+"""Latency of a candidate on a device profile: total, 90 % interval, per layer, and its basis.
+
+The model is a sum over the convolutions that `sr_core.layers.describe` lists. Nothing is priced
+at zero for being unknown: what a profile was not fitted to is priced with the nearest
+coefficients it has, counts as extrapolated, lowers `coverage` and widens the interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sr_core.candidate import Candidate, Scheme
+from sr_core.errors import LatencyError
+from sr_core.latency.profile import (
+    BASES,
+    Basis,
+    Costs,
+    DeviceProfile,
+    Kind,
+    Range,
+    SparsityAssumption,
+)
+from sr_core.layers import OUTPUT_SIZE, RGB, ConvLayer, describe, lr_size
+
+CONFIDENCE = 0.9
+FINE_GRAINED: tuple[Scheme, ...] = ("block", "pattern", "unstructured")
+"""Schemes that leave a mask; only a sparse kernel can gain time from them."""
+TERMS = tuple(Costs.model_fields)
+"""Names of the coefficients, in the order of `work`."""
+_MAX_SIDE = 8192
+_KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
+_NO_GAIN = SparsityAssumption(share=0, low=0, high=0)
+
+
+@dataclass(frozen=True)
+class LayerLatency:
+    """One layer's share of the total."""
+
+    name: str
+    ms: float
+    basis: Basis
+
+
+@dataclass(frozen=True)
+class LatencyEstimate:
+    """An estimate for one frame; `per_layer` sums to `total_ms`."""
+
+    profile_id: str
+    threads: int | None
+    output: tuple[int, int]
+    """Width and height of the output frame."""
+    total_ms: float
+    low_ms: float
+    high_ms: float
+    """The interval holds the true latency with `CONFIDENCE`, as far as the profile knows."""
+    per_layer: tuple[LayerLatency, ...]
+    coverage: float
+    """Share of `total_ms` in layers that are inside the profile's scope."""
+    basis: Basis
+    """The weakest among the layers."""
+    notes: tuple[str, ...]
+    """What is not covered, in sentences."""
+
+
+def kind(layer: ConvLayer) -> Kind:
+    """The row of a profile's coefficients that prices this layer."""
+    return _KINDS[layer.kernel]
+
+
+def work(layer: ConvLayer, channel_step: int) -> tuple[float, float, float, float, float]:
+    """How often each of `TERMS` counts for a layer without fine-grained pruning.
+
+    The RGB input is never padded to whole channel steps: runtimes have kernels of their own for it.
+    """
+    inputs = layer.in_channels
+    if inputs != RGB:
+        inputs = _whole_steps(inputs, channel_step)
+    outputs = _whole_steps(layer.out_channels, channel_step)
+    mpx = layer.height * layer.width / 1e6
+    gmacs = inputs * outputs * layer.kernel**2 * mpx / 1e3
+    return 1.0, gmacs, mpx, mpx * inputs, mpx * outputs
+
+
+def estimate(
+    profile: DeviceProfile,
+    candidate: Candidate,
+    *,
+    output: tuple[int, int] = OUTPUT_SIZE,
+    threads: int | None = None,
+    sparsity_share: float | None = None,
+) -> LatencyEstimate:
+    """Price one frame.
+
+    Args:
+        output: width and height of the output frame, multiples of the scale up to 8192.
+        threads: one of `profile.threads`; None takes the default.
+        sparsity_share: replaces the assumed share of `profile.sparsity`, 0 to 1; ignored where
+            the runtime gains nothing from masks.
+
+    Raises:
+        LatencyError: an output size or thread count that cannot be priced.
+    """
+    layers = describe(candidate, *_lr_size(output, candidate.scale))
+    costs = profile.setting(threads).costs
+    share = _assumption(profile, sparsity_share)
+    priced: list[LayerLatency] = []
+    low_ms = high_ms = 0.0
+    for layer in layers:
+        basis = _basis(profile, layer)
+        dense_ms, arithmetic_ms = _price(costs[kind(layer)], work(layer, profile.channel_step))
+        removed_ms = arithmetic_ms * _masked_share(layer)
+        spread = _factor(profile, layer)
+        low_ms += (dense_ms - share.high * removed_ms) / spread
+        high_ms += (dense_ms - share.low * removed_ms) * spread
+        priced.append(LayerLatency(layer.name, dense_ms - share.share * removed_ms, basis))
+    total_ms = sum(layer.ms for layer in priced)
+    covered_ms = sum(layer.ms for layer in priced if layer.basis == profile.basis)
+    return LatencyEstimate(
+        profile.id, profile.setting(threads).threads, output, total_ms, low_ms, high_ms,
+        tuple(priced), covered_ms / total_ms if total_ms else 0.0,
+        BASES[max(BASES.index(layer.basis) for layer in priced)], _notes(profile, layers),
+    )  # fmt: skip
+
+
+def _lr_size(output: tuple[int, int], scale: int) -> tuple[int, int]:
+    width, height = output
+    if not all(0 < side <= _MAX_SIDE and side % scale == 0 for side in output):
+        raise LatencyError(
+            f"Output {width}x{height} has no x{scale} input: expected sides that are multiples "
+            f"of {scale}, up to {_MAX_SIDE}."
+        )
+    return lr_size(scale, output)
+
+
+def _whole_steps(channels: int, step: int) -> int:
+    return -(-channels // step) * step
+
+
+def _price(costs: Costs, times: tuple[float, ...]) -> tuple[float, float]:
+    """(ms of the layer run dense, ms of it that is arithmetic)."""
+    launches, gmacs, mpx, reads, writes = times
+    arithmetic_ms = costs.ms_per_gmac * gmacs
+    other_ms = (
+        costs.launch_ms * launches
+        + costs.ms_per_mpx * mpx
+        + costs.ms_per_mpx_in * reads
+        + costs.ms_per_mpx_out * writes
+    )
+    return other_ms + arithmetic_ms, arithmetic_ms
+
+
+def _assumption(profile: DeviceProfile, share: float | None) -> SparsityAssumption:
+    if profile.sparsity is None:
+        return _NO_GAIN
+    if share is None:
+        return profile.sparsity
+    if not 0 <= share <= 1:
+        raise LatencyError(f"The share of skipped MACs that saves time is 0 to 1, got {share}.")
+    low, high = min(profile.sparsity.low, share), max(profile.sparsity.high, share)
+    return SparsityAssumption(share=share, low=low, high=high)
+
+
+def _masked_share(layer: ConvLayer) -> float:
+    """Share of the weights that fine-grained pruning removes; 0 without."""
+    if layer.pruning.scheme not in FINE_GRAINED:
+        return 0.0
+    return 1 - layer.weights_kept / (layer.in_channels * layer.out_channels * layer.kernel**2)
+
+
+def part(layer: ConvLayer) -> str:
+    """Which part of the network a layer belongs to, in the words of `profile.Part`."""
+    return layer.name.split(".")[2] if layer.role == "cell" else layer.role
+
+
+def _in_scope(profile: DeviceProfile, layer: ConvLayer) -> bool:
+    if part(layer) not in profile.scope.parts or kind(layer) not in profile.scope.channels:
+        return False
+    inputs, outputs = profile.scope.channels[kind(layer)]
+    return _within(layer.in_channels, inputs) and _within(layer.out_channels, outputs)
+
+
+def _size_in_scope(profile: DeviceProfile, layer: ConvLayer) -> bool:
+    return _within(layer.height * layer.width / 1e6, profile.scope.lr_mpx)
+
+
+def _within(value: float, limits: Range) -> bool:
+    return limits[0] <= value <= limits[1]
+
+
+def _basis(profile: DeviceProfile, layer: ConvLayer) -> Basis:
+    if profile.sparsity is not None and _masked_share(layer):
+        return "assumed"
+    known = _in_scope(profile, layer) and _size_in_scope(profile, layer)
+    return profile.basis if known else "extrapolated"
+
+
+def _factor(profile: DeviceProfile, layer: ConvLayer) -> float:
+    spread = profile.spread
+    factor = spread.inside if _in_scope(profile, layer) else spread.outside
+    return factor if _size_in_scope(profile, layer) else factor * spread.other_size
+
+
+def _notes(profile: DeviceProfile, layers: list[ConvLayer]) -> tuple[str, ...]:
+    notes: list[str] = []
+    strange = sorted({_NAMES[part(layer)] for layer in layers if not _in_scope(profile, layer)})
+    if strange:
+        notes.append(f"Extrapolated, not among the fitted layers: {', '.join(strange)}.")
+    if not _size_in_scope(profile, layers[0]):
+        notes.append("Extrapolated: the frame size is outside what the profile was fitted to.")
+    if any(_masked_share(layer) for layer in layers):
+        notes.append(
+            "No gain from masks: this runtime computes block, pattern and unstructured layers "
+            "as dense ones."
+            if profile.sparsity is None
+            else "Assumed: how much time fine-grained sparsity saves; nobody measured it here."
+        )
+    return tuple(notes)
+
+
+_NAMES = {
+    "head": "head",
+    "tail": "tail",
+    "input_skip": "input skip and pixel shuffle",
+    "wide": "wide blocks of these widths",
+    "residual": "residual blocks",
+}

@@ -1,0 +1,195 @@
+"""What one device costs: coefficients of a latency model, where they come from, what they cover.
+
+A profile is one device + processor + runtime + precision, never "a phone". The files are JSON in
+`precomputed/devices/`; the profile of the computer at hand lies in the user's data folder.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from platformdirs import user_data_dir
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from sr_core.errors import LatencyError
+
+Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed"]
+"""How well a millisecond is founded, from the best to the weakest:
+
+- measured here, measured elsewhere: the model was fitted to timings made on this computer, or on
+  the named one;
+- calibrated: fitted to figures that others published for this device;
+- extrapolated: the same coefficients outside what they were fitted to;
+- assumed: rests on an assumption that nobody has measured on this device.
+"""
+BASES: tuple[Basis, ...] = (
+    "measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed",
+)  # fmt: skip
+Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
+Part = Literal["head", "wide", "residual", "tail", "input_skip"]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
+Range = tuple[NonNegative, NonNegative]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Costs(_Record):
+    """Coefficients of one kind of convolution: its time is their sum, each times its work."""
+
+    launch_ms: NonNegative = 0.0
+    """Per layer and frame."""
+    ms_per_gmac: NonNegative = 0.0
+    """Per 10^9 multiply-accumulates."""
+    ms_per_mpx: NonNegative = 0.0
+    """Per 10^6 LR pixels."""
+    ms_per_mpx_in: NonNegative = 0.0
+    """Per 10^6 LR pixels and input channel: reading."""
+    ms_per_mpx_out: NonNegative = 0.0
+    """Per 10^6 LR pixels and output channel: writing."""
+
+
+class Setting(_Record):
+    """Coefficients for one number of threads (None where the device has no such choice)."""
+
+    threads: int | None = Field(default=None, ge=1)
+    costs: dict[Kind, Costs]
+    held_out: HeldOut | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Setting:
+        if missing := {"conv1x1", "conv3x3", "conv5x5"} - self.costs.keys():
+            raise ValueError(f"costs of {', '.join(sorted(missing))} are missing")
+        return self
+
+
+class HeldOut(_Record):
+    """What the fit did on candidates it had not seen."""
+
+    n: int = Field(ge=1)
+    mape_percent: NonNegative
+    """Mean absolute percentage error."""
+    coverage: float = Field(ge=0, le=1)
+    """Share of them inside their 90 % interval."""
+
+
+class Scope(_Record):
+    """What the coefficients were fitted to; anything else is extrapolated."""
+
+    parts: tuple[Part, ...]
+    channels: dict[Kind, tuple[Range, Range]]
+    """Lowest and highest input channels, and output channels."""
+    lr_mpx: Range
+    """LR frame size in 10^6 pixels."""
+
+
+class Spread(_Record):
+    """Factors f of the 90 % interval ms / f .. ms * f."""
+
+    inside: Factor
+    """A layer inside the scope."""
+    outside: Factor
+    """A layer outside the scope."""
+    other_size: Factor
+    """Times this, if the frame size is outside the scope."""
+    source: str = Field(min_length=1)
+    """Where the factors come from."""
+
+
+class SparsityAssumption(_Record):
+    """The share of arithmetic that fine-grained pruning saves of the MACs it removes.
+
+    0: as slow as dense. 1: time follows the kept MACs. Nobody published it for the device, so
+    `low` to `high` is part of every interval.
+    """
+
+    share: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+
+
+class Anchor(_Record):
+    """Data a profile was fitted to."""
+
+    what: str = Field(min_length=1)
+    n: int = Field(ge=1)
+    source: str = Field(min_length=1)
+    error: str = ""
+    """Error of the fit against these data, in words."""
+
+
+class DeviceProfile(_Record):
+    """The latency model of one device."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    title: str = Field(min_length=1)
+    device: str = Field(min_length=1)
+    processor: str = Field(min_length=1)
+    runtime: str = Field(min_length=1)
+    precision: str = Field(min_length=1)
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    basis: Literal["measured here", "measured elsewhere", "calibrated"]
+    """Of what is inside the scope."""
+    channel_step: int = Field(ge=1, le=64)
+    """The runtime computes whole steps of channels: 20 cost as much as 32 where the step is 16."""
+    settings: tuple[Setting, ...] = Field(min_length=1)
+    """One per number of threads, the default one last."""
+    scope: Scope
+    spread: Spread
+    sparsity: SparsityAssumption | None
+    """None: the runtime runs masked layers as dense ones, so fine-grained pruning gains nothing."""
+    anchors: tuple[Anchor, ...] = Field(min_length=1)
+    caveats: tuple[str, ...] = ()
+
+    @property
+    def threads(self) -> list[int]:
+        """Thread counts to choose from; empty if the device has no such choice."""
+        return [s.threads for s in self.settings if s.threads is not None]
+
+    def setting(self, threads: int | None) -> Setting:
+        """Coefficients for `threads`; None takes the default."""
+        if threads is None:
+            return self.settings[-1]
+        for setting in self.settings:
+            if setting.threads == threads:
+                return setting
+        choices = ", ".join(map(str, self.threads)) or "no thread count"
+        raise LatencyError(
+            f"{self.title} has no coefficients for {threads} threads: expected {choices}."
+        )
+
+
+THIS_COMPUTER = "this-computer"
+"""Id of the profile that `measure` makes."""
+
+
+def own_device_path() -> Path:
+    """Where `measure` keeps this computer's profile: the user's data folder, or $UPFRONT_DATA."""
+    folder = os.environ.get("UPFRONT_DATA") or user_data_dir("upfront", appauthor=False)
+    return Path(folder) / "devices" / f"{THIS_COMPUTER}.json"
+
+
+def read_profile(path: Path) -> DeviceProfile:
+    """A profile's JSON file; `LatencyError` names the first thing that is wrong with it."""
+    try:
+        return DeviceProfile.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LatencyError(f"There is no device profile {path.name}: restore it.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise LatencyError(
+            f"Device profile {path.name} is damaged ({where}: {first['msg']}): restore or measure "
+            "it again."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise LatencyError(f"Device profile {path.name} cannot be read ({error}).") from None
+
+
+def to_json(profile: DeviceProfile) -> str:
+    """What `read_profile` reads."""
+    return profile.model_dump_json(indent=1, exclude_defaults=True) + "\n"
