@@ -17,6 +17,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sr_core.candidate import Candidate
+from sr_core.cli_latency import (
+    add_estimate_options,
+    add_galaxy_options,
+    add_measure_options,
+    run_devices,
+    run_estimate,
+    run_galaxy,
+    run_measure,
+)
 from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
 from sr_core.errors import InvalidCandidate, MeasurementError, UpFrontError
 from sr_core.layers import ConvLayer, describe, lr_size, totals
@@ -76,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_use(add_parser)
     _add_reports(add_parser)
     _add_stage_1(add_parser)
+    _add_latency(add_parser)
     _add_bench(add_parser)
     return parser
 
@@ -131,6 +141,19 @@ def _add_stage_1(add_parser: AddParser) -> None:
     add_train_options(_command(add_parser, "train", run_train, text, as_json=True))
     text = "Put a trained supernet into precomputed/ and measure it."
     add_publish_options(_command(add_parser, "publish", run_publish, text))
+
+
+def _add_latency(add_parser: AddParser) -> None:
+    text = "Time this computer and make its latency profile (under a minute)."
+    add_measure_options(_command(add_parser, "measure", run_measure, text, as_json=True))
+    text = "List the devices that have a latency profile."
+    _command(add_parser, "devices", run_devices, text, as_json=True)
+    text = "Estimate a model's latency on a device, layer by layer."
+    sub = _command(add_parser, "estimate", run_estimate, text, as_json=True)
+    _add_model(sub)
+    add_estimate_options(sub)
+    text = "Fit the Galaxy profiles to a table of published block latencies."
+    add_galaxy_options(_command(add_parser, "galaxy", run_galaxy, text))
 
 
 def _add_bench(add_parser: AddParser) -> None:

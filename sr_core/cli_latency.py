@@ -1,0 +1,147 @@
+"""The commands of latency: `measure` this computer, `estimate` a model, list and fit `devices`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sr_core.errors import LatencyError, MeasurementError
+from sr_core.files import write_atomic
+from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
+from sr_core.latency.profile import DeviceProfile, own_device_path, to_json
+from sr_core.layers import OUTPUT_SIZE
+from sr_core.store import Catalogue, write_manifest
+
+
+def add_measure_options(parser: argparse.ArgumentParser) -> None:
+    """How long, and where the profile goes."""
+    parser.add_argument("--seconds", type=float, default=55, help="about this long (default 55)")
+    parser.add_argument(
+        "--held-out", type=int, default=12,
+        help="random candidates per thread count that check the fit (default 12)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of probes and candidates")
+    parser.add_argument(
+        "--ship", action="store_true",
+        help="write it into the precomputed folder instead, named after the processor",
+    )  # fmt: skip
+
+
+def add_estimate_options(parser: argparse.ArgumentParser) -> None:
+    """Device, frame size and threads."""
+    parser.add_argument("--device", help="id from `devices`; default: the first")
+    parser.add_argument(
+        "--size", type=output_size, default=OUTPUT_SIZE, metavar="WxH",
+        help="output size (default 1280x720)",
+    )  # fmt: skip
+    parser.add_argument("--threads", type=int, help="default: the most the profile has")
+
+
+def add_galaxy_options(parser: argparse.ArgumentParser) -> None:
+    """The table to fit."""
+    parser.add_argument("table", type=Path, help="CSV of predicted block latencies")
+
+
+def output_size(text: str) -> tuple[int, int]:
+    """argparse type: 1280x720 -> (1280, 720)."""
+    found = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected WIDTHxHEIGHT")
+    return int(found[1]), int(found[2])
+
+
+def run_measure(args: argparse.Namespace) -> int:
+    """`measure`: this computer's profile, into the user's data folder or the catalogue."""
+    from tqdm import tqdm
+
+    from sr_core.latency.measure import measure, measured_elsewhere
+
+    if args.held_out < 0 or args.seconds <= 0:
+        raise MeasurementError("--held-out and --seconds must not be negative, nor seconds 0.")
+    with tqdm(unit="network", disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        profile = measure(
+            seconds=args.seconds, held_out=args.held_out, seed=args.seed, report=report
+        )
+    path = own_device_path()
+    if args.ship:
+        profile = measured_elsewhere(profile)
+        path = args.root / "devices" / f"{profile.id}.json"
+    write_atomic(path, to_json(profile))
+    if args.ship:
+        write_manifest(args.root)
+    print(to_json(profile) if args.json else f"{path}\n{_accuracy(profile)}")
+    return 0
+
+
+def _accuracy(profile: DeviceProfile) -> str:
+    lines = [f"{profile.title}: 90 % interval x/÷ {profile.spread.inside:.2f}"]
+    for setting in profile.settings:
+        check = setting.held_out
+        lines.append(
+            f"{setting.threads} thread(s): not checked"
+            if check is None
+            else f"{setting.threads} thread(s): {check.n} unseen candidates, mean error "
+            f"{check.mape_percent:.1f} %, {check.coverage:.0%} inside the interval"
+        )
+    return "\n".join(lines)
+
+
+def run_devices(args: argparse.Namespace) -> int:
+    """`devices`: what there are profiles for."""
+    devices = Catalogue(args.root).devices
+    if args.json:
+        print(json.dumps([device.model_dump(mode="json") for device in devices], indent=1))
+        return 0
+    for device in devices:
+        threads = ", ".join(map(str, device.threads)) or "-"
+        print(f"{device.id:40} {device.basis:18} threads {threads:6} {device.title}")
+    return 0
+
+
+def run_estimate(args: argparse.Namespace) -> int:
+    """`estimate`: the latency of a model on a device, per layer."""
+    catalogue = Catalogue(args.root)
+    if not catalogue.devices:
+        raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
+    profile = catalogue.device(args.device)
+    candidate = catalogue.find(args.model)
+    result = estimate(profile, candidate, output=args.size, threads=args.threads)
+    print(json.dumps(asdict(result), indent=1) if args.json else _text(profile, result))
+    return 0
+
+
+def _text(profile: DeviceProfile, result: LatencyEstimate) -> str:
+    lines = [
+        f"{layer.name:28} {layer.ms:>9.3f} ms  {layer.ms / result.total_ms:>4.0%}  {layer.basis}"
+        for layer in result.per_layer
+    ]
+    threads = f", {result.threads} thread(s)" if result.threads else ""
+    lines += [
+        f"{'total, estimated':28} {result.total_ms:>9.3f} ms  "
+        f"({CONFIDENCE:.0%} interval {result.low_ms:.1f} to {result.high_ms:.1f})",
+        f"{profile.title}, {profile.runtime}, {profile.precision}{threads}, output "
+        f"{result.output[0]}x{result.output[1]}; basis: {result.basis}, "
+        f"{result.coverage:.0%} of the time inside the profile's scope",
+        *result.notes,
+    ]
+    return "\n".join(lines)
+
+
+def run_galaxy(args: argparse.Namespace) -> int:
+    """`galaxy`: fit the Galaxy profiles and put them into the catalogue."""
+    from sr_core.latency.galaxy import galaxy_profiles
+
+    for profile in galaxy_profiles(args.table, datetime.now(UTC).strftime("%Y-%m-%d")):
+        write_atomic(args.root / "devices" / f"{profile.id}.json", to_json(profile))
+        print(f"{profile.title}: {profile.anchors[0].error}")
+    write_manifest(args.root)
+    return 0
