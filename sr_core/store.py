@@ -22,8 +22,9 @@ from typing import Any
 from sr_core.candidate import Candidate, model_id
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
-from sr_core.latency.profile import DeviceProfile, own_device_path, read_profile
+from sr_core.latency.profile import BASES, DeviceProfile, own_device_path, read_profile
 from sr_core.layers import describe, lr_size, totals
+from sr_core.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.presets import presets
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.schema import descriptor_problems, quality_row, read_json
@@ -151,10 +152,12 @@ class Catalogue:
 
     @cached_property
     def devices(self) -> list[DeviceProfile]:
-        """Latency profiles: this computer's, if it was measured, then the shipped ones."""
-        shipped = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        """Latency profiles, the best founded first: this computer's, if it was measured."""
+        found = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
         own = own_device_path()
-        return [read_profile(own), *shipped] if own.is_file() else shipped
+        if own.is_file():
+            found.append(read_profile(own))
+        return sorted(found, key=lambda profile: BASES.index(profile.basis))
 
     def device(self, identity: str | None = None) -> DeviceProfile:
         """The profile called `identity`; None takes the first."""
@@ -171,19 +174,22 @@ class Catalogue:
         return read_profile(path)
 
     def find(self, reference: str) -> Candidate:
-        """A candidate by model name, model id, or the path of a candidate's JSON file."""
+        """A candidate by model name or id, as a network text, or by the path of its JSON file."""
         if reference.lower().endswith(".json"):
             try:
                 text = Path(reference).read_text(encoding="utf-8")
             except (OSError, ValueError) as error:
                 raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
             return Candidate.loads(text)
+        if looks_like_text(reference):
+            return from_text(reference)
         for model in self.models():
             if reference in (model.name, model.id):
                 return model.candidate
         names = ", ".join(model.name for model in self.models())
         raise InvalidCandidate(
-            f"There is no model {reference!r}: expected a candidate's .json file or one of {names}."
+            f"There is no model {reference!r}: expected a candidate's .json file, a network text "
+            f"like {EXAMPLE}, or one of {names}."
         )
 
     def network(self, candidate: Candidate) -> ExtractedNetwork:
