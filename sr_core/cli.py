@@ -26,6 +26,7 @@ from sr_core.cli_latency import (
     run_galaxy,
     run_measure,
 )
+from sr_core.cli_search import add_front_options, add_search_options, run_front, run_search
 from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
 from sr_core.errors import InvalidCandidate, MeasurementError, UpFrontError
 from sr_core.layers import ConvLayer, describe, lr_size, totals
@@ -86,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_reports(add_parser)
     _add_stage_1(add_parser)
     _add_latency(add_parser)
+    _add_stage_2(add_parser)
     _add_bench(add_parser)
     return parser
 
@@ -102,7 +104,9 @@ def _command(
 
 def _add_model(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
     sub.add_argument(
-        "--model", required=required, help="name or id from `models`, or a candidate's JSON file"
+        "--model",
+        required=required,
+        help="name or id from `models`, a network text (x4c32_12wb50b50b50), or a JSON file",
     )
 
 
@@ -154,6 +158,13 @@ def _add_latency(add_parser: AddParser) -> None:
     add_estimate_options(sub)
     text = "Fit the Galaxy profiles to a table of published block latencies."
     add_galaxy_options(_command(add_parser, "galaxy", run_galaxy, text))
+
+
+def _add_stage_2(add_parser: AddParser) -> None:
+    text = "Stage 2: search networks that trade cost against quality."
+    add_search_options(_command(add_parser, "search", run_search, text))
+    text = "Show the networks found by `search` that no other one beats on a device."
+    add_front_options(_command(add_parser, "front", run_front, text, as_json=True))
 
 
 def _add_bench(add_parser: AddParser) -> None:

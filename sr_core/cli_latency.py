@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -60,8 +61,11 @@ def run_measure(args: argparse.Namespace) -> int:
 
     from sr_core.latency.measure import measure, measured_elsewhere
 
-    if args.held_out < 0 or args.seconds <= 0:
-        raise MeasurementError("--held-out and --seconds must not be negative, nor seconds 0.")
+    for option, value in (("--held-out", args.held_out), ("--seed", args.seed)):
+        if value < 0:
+            raise MeasurementError(f"{option} {value}: expected 0 or more.")
+    if not 0 < args.seconds < math.inf:
+        raise MeasurementError(f"--seconds {args.seconds:g}: expected a time above 0.")
     with tqdm(unit="network", disable=None) as bar:
 
         def report(done: int, total: int) -> None:

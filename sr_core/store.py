@@ -4,6 +4,8 @@
     supernets/x4.safetensors+.json EMA weights and how they were trained
     supernets/x4.csv, x4.png       log and curve of that training
     devices/*.json                 latency profiles of devices
+    fronts/x4.parquet+.json        networks that the search evaluated, and its runs
+    results/published.json         accuracy of others' models, with sources
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
 
 A result counts only for the exact weights it was measured with (its model id holds their
@@ -17,25 +19,31 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sr_core.candidate import Candidate, model_id
+from sr_core.candidate import SCALES, Candidate, model_id
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
 from sr_core.latency.profile import BASES, DeviceProfile, own_device_path, read_profile
+from sr_core.latency.profile import to_json as profile_json
 from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.presets import presets
+from sr_core.published import PublishedModel, read_published
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.schema import descriptor_problems, quality_row, read_json
 from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
+
+if TYPE_CHECKING:  # pandas and pyarrow load only where a front is read
+    from sr_core.search.records import Front
 
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
 LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
 _MANIFEST = "manifest.json"
 _QUALITY = "results/quality.json"
+_PUBLISHED = "results/published.json"
 
 
 @dataclass(frozen=True)
@@ -87,6 +95,7 @@ class Catalogue:
     def __init__(self, root: Path = DEFAULT_ROOT) -> None:
         self.root = root
         self._supernets: dict[int, SupernetWeights] = {}
+        self._fronts: dict[int, Front] = {}
 
     @cached_property
     def scales(self) -> list[int]:
@@ -146,6 +155,16 @@ class Catalogue:
         """The listed model that is this candidate, if there is one."""
         return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
 
+    @cached_property
+    def published(self) -> list[PublishedModel]:
+        """Models of others, with their sources; none if the file is not there."""
+        path = self.root / _PUBLISHED
+        if not path.is_file():
+            return []
+        if sha256(path) != self._manifest.get(_PUBLISHED):
+            raise _mismatch(_PUBLISHED)
+        return read_published(path)
+
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""
         return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
@@ -167,20 +186,65 @@ class Catalogue:
         listed = ", ".join(profile.id for profile in self.devices) or "none yet: run `measure`"
         raise LatencyError(f"There is no device {identity!r}: expected one of {listed}.")
 
+    def keep_device(self, profile: DeviceProfile) -> Path:
+        """Keep this computer's new profile in the user's data folder; returns where."""
+        path = own_device_path()
+        _write(path, profile_json(profile))
+        self.__dict__.pop("devices", None)  # so that the cached list is made anew
+        return path
+
     def _device(self, path: Path) -> DeviceProfile:
         name = f"devices/{path.name}"
         if sha256(path) != self._manifest.get(name):
             raise _mismatch(name)
         return read_profile(path)
 
+    def front(self, scale: int) -> Front | None:
+        """What the search evaluated with the shipped weights of a scale; None if nothing.
+
+        `CatalogueError` if the files are damaged, or are of other weights.
+        """
+        from sr_core.search.records import front_paths, read_front
+
+        paths = front_paths(self.root, scale)
+        if not any(path.exists() for path in paths):
+            return None
+        if scale not in self._fronts:
+            for path in paths:
+                name = f"fronts/{path.name}"
+                if not path.is_file() or sha256(path) != self._manifest.get(name):
+                    raise _mismatch(name)
+            front = read_front(self.root, scale)
+            self._check_weights(front)
+            self._fronts[scale] = front
+        return self._fronts[scale]
+
+    def _check_weights(self, front: Front) -> None:
+        scale = front.header.scale
+        supernet = self.supernet(scale)
+        if front.header.weights_sha256 != supernet.sha256:
+            raise CatalogueError(
+                f"fronts/x{scale}.json is of other weights than supernets/x{scale}.safetensors: "
+                f"delete fronts/x{scale}.* and search again."
+            )
+        try:
+            for candidate in front.candidates:
+                supernet.spec.check(candidate)
+        except InvalidCandidate as error:
+            raise CatalogueError(f"fronts/x{scale}.parquet: {error} Search again.") from None
+
     def find(self, reference: str) -> Candidate:
-        """A candidate by model name or id, as a network text, or by the path of its JSON file."""
-        if reference.lower().endswith(".json"):
-            try:
-                text = Path(reference).read_text(encoding="utf-8")
-            except (OSError, ValueError) as error:
-                raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
-            return Candidate.loads(text)
+        """A candidate by the path of its JSON file, or as `named` finds it."""
+        if not reference.lower().endswith(".json"):
+            return self.named(reference)
+        try:
+            text = Path(reference).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
+        return Candidate.loads(text)
+
+    def named(self, reference: str) -> Candidate:
+        """A candidate by model name or id, or as a network text; opens no file."""
         if looks_like_text(reference):
             return from_text(reference)
         for model in self.models():
@@ -191,6 +255,11 @@ class Catalogue:
             f"There is no model {reference!r}: expected a candidate's .json file, a network text "
             f"like {EXAMPLE}, or one of {names}."
         )
+
+    def check(self, candidate: Candidate, scale: int | None = None) -> Candidate:
+        """`candidate`, if the shipped supernet of `scale` (default: its own) holds it."""
+        self.supernet(candidate.scale if scale is None else scale).spec.check(candidate)
+        return candidate
 
     def network(self, candidate: Candidate) -> ExtractedNetwork:
         """A candidate with the shipped weights of its scale."""
@@ -212,7 +281,7 @@ class Catalogue:
             for name in sorted(manifest.keys() & present)
             if sha256(self.root / name) != manifest[name]
         ]
-        for check in (self._check_supernets, self._check_quality):
+        for check in (self._check_supernets, self._check_quality, self._check_fronts):
             try:
                 problems += check()
             except CatalogueError as error:
@@ -238,6 +307,15 @@ class Catalogue:
         ]
         if any(q.protocol != PROTOCOL for q in self.quality):
             problems.append(f"{_QUALITY} holds results of another protocol than {PROTOCOL}.")
+        return problems
+
+    def _check_fronts(self) -> list[str]:
+        problems: list[str] = []
+        for scale in SCALES:
+            try:
+                self.front(scale)
+            except CatalogueError as error:
+                problems.append(str(error))
         return problems
 
     def _supernet_path(self, scale: int) -> Path:

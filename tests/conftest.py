@@ -32,6 +32,21 @@ settings.register_profile("upfront", deadline=None, derandomize=True)
 settings.load_profile("upfront")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Nothing reads or writes the data folder of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UPFRONT_DATA", str(tmp_path_factory.mktemp("user-data")))
+        yield
+
+
+@pytest.fixture
+def user_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own, empty data folder, for tests that write into it."""
+    monkeypatch.setenv("UPFRONT_DATA", str(tmp_path / "user-data"))
+    return tmp_path / "user-data"
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)

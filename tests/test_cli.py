@@ -28,6 +28,7 @@ from tests import tiny
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = {
     "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
+    "measure", "devices", "estimate", "galaxy", "search", "front",
 }  # fmt: skip
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}

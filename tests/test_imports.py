@@ -19,13 +19,14 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 LAYERS = (
-    ("errors", "files", "machine", "schema"),
+    ("errors", "files", "machine", "schema", "published"),
     ("checks",),
     ("candidate",),
     ("layers", "presets", "notation"),
     ("pruning", "latency.profile", "latency.estimate"),
     ("supernet.weights", "supernet.extract", "supernet.settings", "supernet.sampling"),
     ("runtime", "quality.metrics", "quality.datasets", "quality.benchmark"),
+    ("search.records",),  # what the store reads
     ("supernet",),  # the rest of it: training
     ("store",),
     ("quality", "bench", "latency"),  # of quality the rest: publish, table

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import platform
+import re
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -27,3 +29,13 @@ def test_processor_without_cpuinfo_or_without_a_name_in_it(
     assert machine.processor() == (name or platform.machine())
     (tmp_path / "cpuinfo").write_text("processor: 0\n")
     assert machine.processor() == (name or platform.machine())
+
+
+def test_commit_is_that_of_the_code_or_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?|unknown", machine.commit())
+
+    def no_git(*_: object, **__: object) -> NoReturn:
+        raise FileNotFoundError("git")
+
+    monkeypatch.setattr(machine.subprocess, "run", no_git)
+    assert machine.commit() == "unknown"

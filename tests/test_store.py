@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,11 +16,14 @@ import numpy as np
 import pytest
 
 from sr_core.candidate import SCALES, model_id, uniform
-from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
+from sr_core.latency.profile import THIS_COMPUTER, read_profile, to_json
 from sr_core.layers import lr_size
+from sr_core.notation import to_text
 from sr_core.presets import presets
 from sr_core.store import (
+    DEFAULT_ROOT,
     LICENCE,
     Catalogue,
     install_supernet,
@@ -64,6 +68,7 @@ def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> N
     catalogue = Catalogue(tiny_root)
     for model in catalogue.models():
         assert catalogue.find(model.name) == catalogue.find(model.id) == model.candidate
+        assert catalogue.find(to_text(model.candidate)) == model.candidate
         assert catalogue.listed(model.candidate) == model
     own = uniform(scale=2, width=16, blocks=("skip", "wide"), scheme="block", ratio=0.33)
     for name in ("own.json", "OWN.JSON"):
@@ -76,7 +81,8 @@ def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("x4-huge", r"no model 'x4-huge': expected a candidate's \.json file or one of x2-wide,"),
+        ("x4-huge", r"no model 'x4-huge': expected .*\.json file, .* x4c32_.*, or one of x2-"),
+        ("x4c32_2wb", "'2wb' is not understood"),
         ("nowhere.json", r"Cannot read nowhere\.json .*No such file"),
     ],
 )
@@ -421,3 +427,82 @@ def test_install_on_a_full_disk_keeps_the_old(
         install_supernet(own_root, run)
     monkeypatch.undo()
     assert Catalogue(own_root).verify() == []
+
+
+SHIPPED_DEVICES = DEFAULT_ROOT / "devices"
+PHONE, COMPUTER = "galaxy-s10-gpu", "intel-xeon-2-threads-onnx"
+
+
+def add_devices(root: Path, *names: str) -> None:
+    (root / "devices").mkdir()
+    for name in names:
+        shutil.copy(SHIPPED_DEVICES / f"{name}.json", root / "devices")
+    write_manifest(root)
+
+
+def add_own_device(folder: Path, **changes: object) -> Path:
+    """This computer's profile, as `measure` leaves it in the user's folder."""
+    profile = read_profile(SHIPPED_DEVICES / f"{COMPUTER}.json")
+    update = {"id": THIS_COMPUTER, "basis": "measured here", **changes}
+    path = folder / f"devices/{THIS_COMPUTER}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(to_json(profile.model_copy(update=update)))
+    return path
+
+
+def test_the_best_founded_device_comes_first(own_root: Path, user_data: Path) -> None:
+    add_devices(own_root, PHONE, COMPUTER)
+    assert [device.id for device in Catalogue(own_root).devices] == [COMPUTER, PHONE]
+    add_own_device(user_data)
+    catalogue = Catalogue(own_root)
+    assert [device.id for device in catalogue.devices] == [THIS_COMPUTER, COMPUTER, PHONE]
+    assert catalogue.device() is catalogue.device(THIS_COMPUTER) is catalogue.devices[0]
+    assert catalogue.device(PHONE) == read_profile(SHIPPED_DEVICES / f"{PHONE}.json")
+    assert catalogue.verify() == []  # the user's folder is none of its business
+
+
+def test_every_shipped_device_is_listed_by_its_file_name() -> None:
+    shipped = [device for device in Catalogue().devices if device.id != THIS_COMPUTER]
+    assert {device.id for device in shipped} == {path.stem for path in SHIPPED_DEVICES.iterdir()}
+    assert len(shipped) >= 4
+    assert "measured here" not in {device.basis for device in shipped}
+
+
+@pytest.mark.parametrize("identity", ["galaxy-s20-gpu", "", None])
+def test_an_unknown_device_is_refused(own_root: Path, identity: str | None) -> None:
+    with pytest.raises(LatencyError, match=r"no device .*: expected one of none yet: run `measure"):
+        Catalogue(own_root).device(identity)
+    add_devices(own_root, PHONE, COMPUTER)
+    if identity is not None:
+        expected = rf"no device '{identity}': expected one of {COMPUTER}, {PHONE}\.$"
+        with pytest.raises(LatencyError, match=expected):
+            Catalogue(own_root).device(identity)
+
+
+def test_no_devices_are_no_error(own_root: Path) -> None:
+    assert Catalogue(own_root).devices == []
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_device_that_is_not_the_manifests_is_not_used(own_root: Path, listed: bool) -> None:
+    add_devices(own_root, *([PHONE] if listed else []))
+    path = own_root / f"devices/{PHONE}.json"
+    path.write_text((SHIPPED_DEVICES / path.name).read_text() + " ")
+    with pytest.raises(CatalogueError, match=rf"devices/{PHONE}\.json does not match its checks"):
+        Catalogue(own_root).device(PHONE)
+    reason = "does not match its checksum in" if listed else "is not listed in"
+    assert Catalogue(own_root).verify() == [f"devices/{PHONE}.json {reason} manifest.json."]
+
+
+def test_a_damaged_device_with_a_fresh_manifest_is_refused_on_use(own_root: Path) -> None:
+    add_devices(own_root, PHONE)
+    edit_json(own_root / f"devices/{PHONE}.json", lambda d: d.pop("spread"))
+    write_manifest(own_root)
+    with pytest.raises(LatencyError, match=rf"{PHONE}\.json is damaged \(spread: Field required"):
+        Catalogue(own_root).device(PHONE)
+
+
+def test_a_damaged_profile_of_this_computer_is_refused(own_root: Path, user_data: Path) -> None:
+    add_own_device(user_data).write_text("{")
+    with pytest.raises(LatencyError, match=rf"{THIS_COMPUTER}\.json is damaged .* measure it again"):
+        Catalogue(own_root).device()

@@ -117,7 +117,7 @@ def estimate(
     covered_ms = sum(layer.ms for layer in priced if layer.basis == profile.basis)
     return LatencyEstimate(
         profile.id, profile.setting(threads).threads, output, total_ms, low_ms, high_ms,
-        tuple(priced), covered_ms / total_ms if total_ms else 0.0,
+        tuple(priced), covered_ms / total_ms,
         BASES[max(BASES.index(layer.basis) for layer in priced)], _notes(profile, layers),
     )  # fmt: skip
 
@@ -187,8 +187,12 @@ def _within(value: float, limits: Range) -> bool:
     return limits[0] <= value <= limits[1]
 
 
+def _gain_assumed(profile: DeviceProfile, layer: ConvLayer) -> bool:
+    return profile.sparsity is not None and _masked_share(layer) > 0
+
+
 def _basis(profile: DeviceProfile, layer: ConvLayer) -> Basis:
-    if profile.sparsity is not None and _masked_share(layer):
+    if _gain_assumed(profile, layer):
         return "assumed"
     known = _in_scope(profile, layer) and _size_in_scope(profile, layer)
     return profile.basis if known else "extrapolated"
@@ -196,7 +200,8 @@ def _basis(profile: DeviceProfile, layer: ConvLayer) -> Basis:
 
 def _factor(profile: DeviceProfile, layer: ConvLayer) -> float:
     spread = profile.spread
-    factor = spread.inside if _in_scope(profile, layer) else spread.outside
+    known = _in_scope(profile, layer) and not _gain_assumed(profile, layer)
+    factor = spread.inside if known else spread.outside
     return factor if _size_in_scope(profile, layer) else factor * spread.other_size
 
 

@@ -8,13 +8,14 @@ predictions: how far the predictions are from a phone was not published.
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from sr_core.candidate import DENSE
+from sr_core.candidate import DENSE, SCALES
 from sr_core.errors import DatasetError
 from sr_core.latency.calibrate import (
     Sample,
@@ -63,42 +64,55 @@ TARGETS = (
 
 def galaxy_profiles(table: Path, date: str) -> list[DeviceProfile]:
     """One profile per processor from the CSV of block latencies (columns as in `_COLUMNS`)."""
-    rows = _read(table)
+    blocks = _read(table)
     profiles: list[DeviceProfile] = []
     for target in TARGETS:
         key = (target.device, target.processor)
-        samples = [_sample(row) for row in rows if (row["device"], row["processor"]) == key]
+        samples = [sample for name, sample in blocks if name == key]
+        if not samples:
+            raise DatasetError(f"{table.name} has no block of {target.title}: expected its rows.")
         # The table is a grid in order of channels: shuffled, the folds are alike.
         order = np.random.default_rng(0).permutation(len(samples))
         profiles.append(_profile(target, [samples[i] for i in order], date))
     return profiles
 
 
-def _read(table: Path) -> list[dict[str, str]]:
+def _read(table: Path) -> list[tuple[tuple[str, str], Sample]]:
+    """Every block of the table with its (device, processor)."""
     try:
         with table.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError) as error:
+            reader = csv.DictReader(file)
+            if missing := _COLUMNS - set(reader.fieldnames or ()):
+                raise DatasetError(
+                    f"{table.name} has no {', '.join(sorted(missing))}: expected a table of block "
+                    "latencies."
+                )
+            return [
+                ((row["device"], row["processor"]), _sample(row, f"{table.name}, line {line}"))
+                for line, row in enumerate(reader, start=2)
+            ]
+    except (OSError, UnicodeError, csv.Error) as error:
         raise DatasetError(f"Cannot read {table} ({error}).") from None
-    if missing := _COLUMNS - (rows[0].keys() if rows else set[str]()):
-        raise DatasetError(
-            f"{table.name} has no {', '.join(sorted(missing))}: expected a table of block "
-            "latencies."
-        )
-    return rows
 
 
-def _sample(row: dict[str, str]) -> Sample:
+def _sample(row: dict[str, str], where: str) -> Sample:
     """One block: 1x1 in -> expand, 1x1 expand -> linear, 3x3 linear -> out."""
-    height, width = lr_size(int(row["scale"]))
-    channels = [int(row[f"{name}_channels"]) for name in ("in", "expand", "linear", "out")]
+    try:
+        scale = int(row["scale"])
+        channels = [int(row[f"{name}_channels"]) for name in ("in", "expand", "linear", "out")]
+        ms = float(row["latency_ms"])
+    except (TypeError, ValueError):  # a row cut short holds None
+        raise DatasetError(f"{where}: expected numbers of scale, channels and ms.") from None
+    if not (scale in SCALES and min(channels) > 0 and 0 < ms < math.inf):
+        raise DatasetError(f"{where}: expected scale 2 or 4, and channels and ms above 0.")
+    height, width = lr_size(scale)
     layers = [
         _conv(f"cells.0.wide.{name}", kernel, inputs, outputs, height, width)
         for name, kernel, inputs, outputs in zip(
             ("expand", "linear", "conv"), (1, 1, 3), channels, channels[1:], strict=False
         )
     ]
-    return Sample(layers, float(row["latency_ms"]))
+    return Sample(layers, ms)
 
 
 def _conv(name: str, kernel: int, inputs: int, outputs: int, height: int, width: int) -> ConvLayer:

@@ -58,6 +58,8 @@ _PROBES: tuple[tuple[int, tuple[int, int], int], ...] = (
 """(scale, output size, how many)."""
 _OUTSIDE_FACTOR = 1.3
 """Widens the interval for another layer, and again for another frame size: our allowance."""
+_MAX_NAME = 40
+"""Characters of a processor's name in an id, which has at most 64."""
 Report = Callable[[int, int], None]
 """Called with (candidates timed, candidates in all)."""
 
@@ -97,7 +99,7 @@ def measure(
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
     """The profile as it is shipped to others: named after its processor, not "this computer"."""
     name = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", profile.processor.lower())
-    slug = "-".join(re.findall("[a-z0-9]+", name)) or "cpu"
+    slug = "-".join(re.findall("[a-z0-9]+", name))[:_MAX_NAME].strip("-") or "cpu"
     return profile.model_copy(
         update={
             "id": f"{slug}-{profile.settings[-1].threads}-threads-onnx",
@@ -197,7 +199,7 @@ def _profile(seen: dict[int, list[Sample]], checks: dict[int, list[Sample]]) -> 
     mpx = [sample.layers[0].height * sample.layers[0].width / 1e6 for sample in everything]
     return DeviceProfile(
         id=THIS_COMPUTER,
-        title=f"This computer ({processor()}), ONNX Runtime",
+        title="This computer, ONNX Runtime",
         device="computer",
         processor=processor(),
         runtime=f"ONNX Runtime {ort.__version__}",

@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from platformdirs import user_data_dir
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from sr_core.errors import LatencyError
 
@@ -29,13 +36,24 @@ BASES: tuple[Basis, ...] = (
 )  # fmt: skip
 Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
 Part = Literal["head", "wide", "residual", "tail", "input_skip"]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+"""The upper limit keeps every sum finite."""
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Factor = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
-Range = tuple[NonNegative, NonNegative]
+
+
+def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
+    if limits[0] > limits[1]:
+        raise ValueError(f"the lowest, {limits[0]}, is above the highest, {limits[1]}")
+    return limits
+
+
+Range = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_in_order)]
+"""Lowest and highest."""
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Costs(_Record):
@@ -56,7 +74,7 @@ class Costs(_Record):
 class Setting(_Record):
     """Coefficients for one number of threads (None where the device has no such choice)."""
 
-    threads: int | None = Field(default=None, ge=1)
+    threads: Count | None = None
     costs: dict[Kind, Costs]
     held_out: HeldOut | None = None
 
@@ -64,13 +82,15 @@ class Setting(_Record):
     def _complete(self) -> Setting:
         if missing := {"conv1x1", "conv3x3", "conv5x5"} - self.costs.keys():
             raise ValueError(f"costs of {', '.join(sorted(missing))} are missing")
+        if self.costs["conv3x3"] == Costs():  # every network has them: its total is above 0
+            raise ValueError("conv3x3 costs nothing")
         return self
 
 
 class HeldOut(_Record):
     """What the fit did on candidates it had not seen."""
 
-    n: int = Field(ge=1)
+    n: Count
     mape_percent: NonNegative
     """Mean absolute percentage error."""
     coverage: float = Field(ge=0, le=1)
@@ -111,12 +131,18 @@ class SparsityAssumption(_Record):
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _ordered(self) -> SparsityAssumption:
+        if not self.low <= self.share <= self.high:
+            raise ValueError("expected low <= share <= high")
+        return self
+
 
 class Anchor(_Record):
     """Data a profile was fitted to."""
 
     what: str = Field(min_length=1)
-    n: int = Field(ge=1)
+    n: Count
     source: str = Field(min_length=1)
     error: str = ""
     """Error of the fit against these data, in words."""
@@ -145,6 +171,13 @@ class DeviceProfile(_Record):
     anchors: tuple[Anchor, ...] = Field(min_length=1)
     caveats: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _distinct(self) -> DeviceProfile:
+        counts = [setting.threads for setting in self.settings]
+        if len(set(counts)) < len(counts):
+            raise ValueError("two settings have the same number of threads")
+        return self
+
     @property
     def threads(self) -> list[int]:
         """Thread counts to choose from; empty if the device has no such choice."""
@@ -165,6 +198,8 @@ class DeviceProfile(_Record):
 
 THIS_COMPUTER = "this-computer"
 """Id of the profile that `measure` makes."""
+_MAX_PLACE = 80
+"""Characters of the place of a fault that an error text names."""
 
 
 def own_device_path() -> Path:
@@ -181,13 +216,17 @@ def read_profile(path: Path) -> DeviceProfile:
         raise LatencyError(f"There is no device profile {path.name}: restore it.") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
+        # a key may be anything: cut short, and on one line
+        where = repr(".".join(map(str, first["loc"])))[1:-1][:_MAX_PLACE] or "the file"
+        fault = first["msg"].removeprefix("Value error, ")
         raise LatencyError(
-            f"Device profile {path.name} is damaged ({where}: {first['msg']}): restore or measure "
+            f"Device profile {path.name} is damaged ({where}: {fault}): restore or measure "
             "it again."
         ) from None
     except (OSError, ValueError) as error:
-        raise LatencyError(f"Device profile {path.name} cannot be read ({error}).") from None
+        raise LatencyError(
+            f"Device profile {path.name} cannot be read ({error}): restore or measure it again."
+        ) from None
 
 
 def to_json(profile: DeviceProfile) -> str:

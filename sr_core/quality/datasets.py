@@ -20,6 +20,8 @@ from sr_core.errors import DatasetError
 from sr_core.quality.metrics import Image8
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+BENCHMARKS = ("Set5", "Set14", "BSD100")
+"""Test sets: for reporting, never for choosing."""
 VALIDATION_CROPS = 48
 VALIDATION_CROP_HR = 192
 """Side of a validation crop in HR pixels (48 LR pixels at x4)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sr_core.errors import DatasetError
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
-from sr_core.quality.datasets import benchmark_pairs, folder_checksum, list_images
+from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import (
@@ -22,7 +22,6 @@ from sr_core.store import (
 )
 from sr_core.supernet.weights import read_spec
 
-BENCHMARKS = ("Set5", "Set14", "BSD100")
 VALIDATION = "Val"
 
 
@@ -69,7 +68,7 @@ def publish(
         report: gets a line per model.
     """
     scale = read_spec(weights).scale
-    sets = [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
+    sets = benchmark_sets(benchmark, scale)
     if val:
         sets.append(ImageSet.of(VALIDATION, val, None))
     install_supernet(root, weights)
@@ -78,7 +77,7 @@ def publish(
     rows = [q for q in catalogue.quality if _scale_of(catalogue, q.model_id) not in (scale, None)]
 
     def measure(name: str, identity: str, upscale: Upscale) -> None:
-        scored = list(_measure(identity, sets, upscale, scale))
+        scored = list(score_sets(identity, sets, upscale, scale))
         rows.extend(scored)
         values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in scored)
         report(f"{name:24} {values}")
@@ -91,9 +90,15 @@ def publish(
     write_manifest(root)
 
 
-def _measure(
+def benchmark_sets(benchmark: Path, scale: int) -> list[ImageSet]:
+    """Set5, Set14 and BSD100 below `benchmark`; `DatasetError` if something is missing."""
+    return [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
+
+
+def score_sets(
     identity: str, sets: list[ImageSet], upscale: Upscale, scale: int
 ) -> Iterator[Quality]:
+    """Score one model, which `identity` names, on each of the sets."""
     for images in sets:
         result = score(benchmark_pairs(images.hr, images.lr, scale), upscale, scale=scale)
         scores = (result.n, result.psnr_y, result.ssim_y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sr_core.quality.publish import BENCHMARKS
+from sr_core.quality.datasets import BENCHMARKS
 from sr_core.store import Catalogue, Quality
 
 

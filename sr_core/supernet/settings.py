@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_core.errors import TrainingError
-from sr_core.machine import processor
+from sr_core.machine import commit, processor
 from sr_core.supernet.weights import SupernetSpec
 
 
@@ -105,7 +104,7 @@ def run_record(args: TrainArgs, from_step: int, facts: Mapping[str, str]) -> dic
         "command": _command(args),
         "continues": "checkpoint" if args.resume else "weights" if args.init_from else "nothing",
         "from_step": from_step,
-        "commit": _commit(),
+        "commit": commit(),
         "settings": settings,
         "python": platform.python_version(),
         "processor": processor(),
@@ -144,17 +143,3 @@ def _command(args: TrainArgs) -> str:
         elif name not in _LOCAL and name != "source_weights":
             words.append(f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}")
     return " ".join(words)
-
-
-def _commit() -> str:
-    """The git commit of the code, with `+changes` if files differ; `unknown` without git."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", ".") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"

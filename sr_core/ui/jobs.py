@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,21 +36,28 @@ class Score:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of one run."""
+    """What one network made of the image."""
 
-    result: Image.Image
-    bicubic: Image.Image
-    """The same input enlarged by bicubic interpolation."""
-    lr_size: tuple[int, int]
-    """Width and height of what the network read."""
-    elapsed_ms: float
-    """Wall time of the upscaling itself, tiles and rounding included, session start not."""
     candidate: Candidate
     model_id: str
+    result: Image.Image
+    elapsed_ms: float
+    """Wall time of the upscaling itself, tiles and rounding included, session start not."""
     score: Score | None
+    """None unless the mode was `test`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several networks on one image, next to bicubic interpolation and, in a test, the truth."""
+
+    lr_size: tuple[int, int]
+    """Width and height of what the networks read."""
+    truth: Image.Image | None
+    bicubic: Image.Image
     bicubic_score: Score | None
-    """Both None unless the mode was `test`."""
-    note: str = ""
+    outcomes: tuple[Outcome, ...]
+    note: str
     """What the test left out of the image, in a sentence; empty if nothing."""
 
 
@@ -76,37 +83,62 @@ class Upscalers:
             return self._sessions[candidate.id]
 
 
-def run(
-    upscaler: Upscaler,
+def compare(
+    upscalers: Sequence[Upscaler],
     image: Image.Image,
     mode: Mode,
     *,
     report: Report | None = None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Outcome:
-    """Upscale `image`, or in `test` mode its bicubically shrunk version, and compare.
+) -> Comparison:
+    """Upscale `image`, or in `test` mode its bicubically shrunk version, with every network.
+
+    Args:
+        upscalers: networks of one scale, at least one.
+        report: progress over the tiles of all networks.
 
     Raises:
         InvalidImage: what `upscale` refuses too, or too small to be tested.
         Cancelled: `should_stop` said so.
     """
-    scale, note = upscaler.scale, ""
+    scale, note = upscalers[0].scale, ""
     reference: Image8 | None = None
     if mode == "test":
         original, note = _original(image, scale)
         lr, reference = downscale(original, scale)
         image = Image.fromarray(lr)
+    size = (image.width * scale, image.height * scale)
+    bicubic = _plain(image).resize(size, Image.Resampling.BICUBIC)
+    outcomes = tuple(
+        _outcome(upscaler, image, reference, _share(report, i, len(upscalers)), should_stop)
+        for i, upscaler in enumerate(upscalers)
+    )
+    truth, baseline = None, None
+    if reference is not None:
+        truth, baseline = Image.fromarray(reference), _score(bicubic, reference, scale)
+    return Comparison(image.size, truth, bicubic, baseline, outcomes, note)
+
+
+def _outcome(
+    upscaler: Upscaler,
+    image: Image.Image,
+    reference: Image8 | None,
+    report: Report | None,
+    should_stop: Callable[[], bool],
+) -> Outcome:
     started = time.perf_counter()
     result = upscaler.upscale(image, report=report, should_stop=should_stop)
     elapsed_ms = (time.perf_counter() - started) * 1e3
-    bicubic = _plain(image).resize(result.size, Image.Resampling.BICUBIC)
-    scores = (None, None)
-    if reference is not None:
-        scores = (_score(result, reference, scale), _score(bicubic, reference, scale))
+    score = None if reference is None else _score(result, reference, upscaler.scale)
     network = upscaler.network
-    return Outcome(
-        result, bicubic, image.size, elapsed_ms, network.candidate, network.model_id, *scores, note
-    )
+    return Outcome(network.candidate, network.model_id, result, elapsed_ms, score)
+
+
+def _share(report: Report | None, index: int, count: int) -> Report | None:
+    """Progress of one of several equal jobs as progress of all."""
+    if report is None:
+        return None
+    return lambda done, total: report(index * total + done, count * total)
 
 
 def view(image: Image.Image) -> Image.Image:

@@ -1,51 +1,39 @@
-"""The page: choose or edit a network, give an image, upscale or test it."""
+"""The page: a target bar above the tabs Explore, Prune and Compare, which share one state.
+
+The state (what is looked at, which network, what is compared) lives in the components and in the
+link; every callback reads it from there, changes it, and shows the change.
+"""
 
 from __future__ import annotations
 
-import json
-import math
-import shutil
-import tempfile
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, cast
 
 import gradio as gr
-from PIL import Image
 
-from sr_core.candidate import (
-    MAX_RATIO,
-    PATTERN_MIN_RATIO,
-    WIDTHS,
-    Candidate,
-    LayerPruning,
-    Scheme,
-)
-from sr_core.errors import CatalogueError, InvalidImage, UpFrontError
-from sr_core.runtime.image import MAX_PIXELS_UI, save_image
-from sr_core.runtime.upscale import Report
+from sr_core.candidate import Candidate, Scheme
+from sr_core.errors import CatalogueError, LatencyError, UpFrontError
+from sr_core.latency.measure import measure
+from sr_core.latency.profile import THIS_COMPUTER
 from sr_core.store import Catalogue
-from sr_core.ui import facts, jobs, samples
-from sr_core.ui.components.image_input import ImageInput
-from sr_core.ui.components.layer_table import LayerTable
+from sr_core.ui import prune, quick
+from sr_core.ui.api import add_api
+from sr_core.ui.compare import Compare
+from sr_core.ui.explore import Explore
+from sr_core.ui.friendly import friendly
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.prune import Prune
+from sr_core.ui.target import Target, Updates
+from sr_core.ui.view import DEFAULT_BUDGET_MS, MAX_PICKED, Link, Tab, View, make_view, parse_query, query
 
-EDITED = "edited"
 _INTRO = """# UpFront
-Sparse super-resolution networks cut out of **one** trained supernet, after
-[arXiv 2108.08910](https://arxiv.org/abs/2108.08910): pick one, prune it layer by layer, and see
-what it does to an image. Not the authors' code."""
-_MODES = [("Upscale as is", "upscale"), ("Test: shrink it first, then compare", "test")]
-_EDITOR_HELP = """Pick a block per cell, and a scheme and ratio per layer. No fine-tuning is \
-needed: the supernet was trained with all of them. **Block** removes positions shared by 4 output \
-channels, **pattern** keeps 4 of 9 taps of a 3×3 kernel (1×1 layers get block instead) and so \
-removes at least 56 %, **channel** removes whole channels inside a block (its last layer stays \
-dense), **unstructured** removes single weights."""
+Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
+supernet, after [arXiv 2108.08910](https://arxiv.org/abs/2108.08910) (not the authors' code). \
+Every number says whether it is measured, estimated or published."""
 _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
-_MIN_FREE_BYTES = 500_000_000
-_EMPTY = "<div class='empty'>The result appears here, next to bicubic interpolation.</div>"
+_REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname); return []; }"
 
 
 def build_page(catalogue: Catalogue) -> gr.Blocks:
@@ -57,245 +45,340 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
     ) as page:
         gr.Markdown(_INTRO)
         try:
-            models = catalogue.models()
-        except CatalogueError as error:
+            start = first_link(catalogue)
+            Page(catalogue, start).build(page)
+        except (CatalogueError, LatencyError) as error:
             gr.Markdown(f"### The models cannot be loaded\n{error}", elem_id="catalogue-error")
-        else:
-            Page(catalogue, models[0].candidate).build(page)
     page.queue(max_size=64, default_concurrency_limit=1)
     return page
 
 
-@contextmanager
-def _friendly() -> Generator[None, None, None]:
-    """Expected errors become messages on the page."""
-    try:
-        yield
-    except UpFrontError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+def first_link(catalogue: Catalogue) -> Link:
+    """What a visitor without a link sees: x4 where there is one, the best founded device, the
+    front's knee."""
+    scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
+    view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
+    knee = Pricing(catalogue).shown(view).knee()
+    return Link(view, knee or catalogue.models(scale)[0].candidate)
 
 
 class Page:
-    """Components and callbacks; callbacks parse, call one function of the core, and format."""
+    """Connects the tabs; callbacks parse the state, change it, and ask the tabs to show it."""
 
-    def __init__(self, catalogue: Catalogue, first: Candidate) -> None:
+    def __init__(self, catalogue: Catalogue, start: Link) -> None:
         self.catalogue = catalogue
-        self.first = first
-        self.upscalers = jobs.Upscalers(catalogue)
-        self.stops: dict[str, threading.Event] = {}
-        """Session -> set it to end that visitor's running job."""
+        self.start = start
+        self.pricing = Pricing(catalogue)
+        self.target = Target(catalogue)
+        self.explore = Explore(self.pricing)
+        self.prune = Prune(self.pricing, quick.QuickLook(catalogue))
+        self.compare = Compare(self.pricing)
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
-        with gr.Row():
-            with gr.Column(scale=2, min_width=320):
-                self._build_inputs()
-            with gr.Column(scale=3, min_width=320):
-                self._build_results()
-        with gr.Accordion("Edit the network, layer by layer", open=False, elem_id="editor"):
-            self._build_editor()
+        self.target.build(self.start.view)
+        panels = {"explore": self.explore, "prune": self.prune, "compare": self.compare}
+        opened: dict[str, gr.Tab] = {}
+        with gr.Tabs(selected=self.start.tab, elem_id="tabs") as self.tabs:
+            for name, panel in panels.items():
+                with gr.Tab(name.capitalize(), id=name) as opened[name]:
+                    panel.build(self.start)
+        self.tab = gr.State(self.start.tab)
+        self.link = gr.Textbox(
+            label="Link to what you see", elem_id="link", buttons=["copy"], interactive=False,
+            lines=1, max_lines=2,
+        )  # fmt: skip
         self._connect(page)
-
-    def _build_inputs(self) -> None:
-        self.image = ImageInput(
-            label=f"Image (up to {MAX_PIXELS_UI / 1e6:.0f} million pixels)",
-            elem_id="image", height=300, value=str(samples.paths()[0]),
-            type="pil", image_mode=None, format="png", sources=["upload", "clipboard"],
-            buttons=["fullscreen"],
-        )  # fmt: skip
-        gr.Examples(
-            [[str(path)] for path in samples.paths()], [self.image],
-            label="Samples", examples_per_page=12, api_visibility="private",
-        )  # fmt: skip
-        self.mode = gr.Radio(_MODES, value="test", label="What to do", elem_id="mode")
-        choices = [(m.title, m.name) for m in self.catalogue.models()]
-        self.preset = gr.Dropdown(
-            [*choices, ("Edited below", EDITED)], value=choices[0][1], label="Network",
-            elem_id="preset",
-        )  # fmt: skip
-        self.facts = gr.HTML(self._facts(self.first), elem_id="facts")
-        with gr.Row():
-            self.start = gr.Button("Upscale", variant="primary", elem_id="start", scale=3)
-            self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
-
-    def _build_results(self) -> None:
-        self.slider = gr.ImageSlider(
-            label="Bicubic | this model", format="png", interactive=False,
-            max_height=640, elem_id="result", buttons=["fullscreen"], visible=False,
-        )  # fmt: skip
-        self.outcome = gr.HTML(_EMPTY, elem_id="outcome")
-        self.download = gr.DownloadButton(
-            "Download the PNG", elem_id="download", visible=False, size="md"
-        )
-
-    def _build_editor(self) -> None:
-        gr.Markdown(_EDITOR_HELP)
-        with gr.Row():
-            widths = [
-                w for w in WIDTHS if w <= self.catalogue.supernet(self.first.scale).spec.width
-            ]
-            self.width = gr.Radio(
-                widths, value=self.first.width, label="Channels C", elem_id="width"
-            )
-            self.scheme = gr.Dropdown(
-                ["dense", "channel", "block", "pattern", "unstructured"], value="block",
-                label="Scheme for all layers", elem_id="scheme",
+        for name, tab in opened.items():
+            tab.select(
+                self._on_tab(name), self._inputs(), [self.tab, self.link], queue=False,
+                show_progress="hidden", api_visibility="private",
             )  # fmt: skip
-            self.ratio = gr.Slider(
-                0, MAX_RATIO * 100, 50, step=1, label="Weights removed (%)", elem_id="ratio"
-            )
-            self.apply = gr.Button("Apply to all layers", elem_id="apply", min_width=120)
-        self.table = LayerTable(self.first, elem_id="layers")
-        with gr.Accordion("As JSON (for --model on the command line)", open=False):
-            self.json = gr.Textbox(
-                _pretty(self.first), label="Candidate", lines=6, max_lines=12, elem_id="json",
-                buttons=["copy"],
-            )  # fmt: skip
-            self.load = gr.Button("Load this JSON", elem_id="load")
+        add_api(self.pricing, self.compare.upscalers)
+
+    def _inputs(self) -> list[Any]:
+        """The state of the page, in the order of `_read`."""
+        target, explore = self.target, self.explore
+        return [
+            target.scale, target.device, target.size, target.threads, target.share,
+            explore.budget, explore.axis, explore.metric, self.prune.table, self.compare.picked,
+            self.tab, self.prune.ratio,
+        ]  # fmt: skip
+
+    def _outputs(self) -> list[Any]:
+        """Everything that a change of the state may touch."""
+        target, explore, prune_ = self.target, self.explore, self.prune
+        return [
+            target.scale, target.device, target.size, target.threads, target.share, target.about,
+            explore.axis, explore.metric, explore.budget, explore.plot, explore.card,
+            prune_.preset, prune_.width, prune_.table, prune_.schemes, prune_.json,
+            self.compare.picked, self.tabs, self.tab, self.link,
+        ]  # fmt: skip
 
     def _connect(self, page: gr.Blocks) -> None:
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        # Editing does not queue, so that no queue keeps it waiting. What may well be refused
-        # does: Gradio shows an error of an event without queue as a failed request.
+        # Looking and editing do not queue, so that no queue keeps them waiting. What may well be
+        # refused does: Gradio shows an error of an event without queue as a failed request.
         quick: dict[str, Any] = {**quiet, "queue": False}
-        shown = [self.table, self.width, self.preset, self.facts, self.json]
-        self.preset.input(self.on_preset, [self.preset, self.table], shown, **quick)
-        self.table.input(self.on_table, self.table, shown[1:], trigger_mode="always_last", **quick)
-        self.width.input(self.on_width, [self.width, self.table], shown, **quick)
-        self.scheme.input(_ratio_range, [self.scheme, self.ratio], self.ratio, **quick)
-        self.apply.click(self.on_apply, [self.table, self.scheme, self.ratio], shown, **quick)
-        self.load.click(self.on_json, self.json, shown, **quiet)
-        self.image.upload(_check, self.image, None, **quiet)
-        started = self.start.click(
-            self.on_start,
-            [self.image, self.mode, self.table],
-            [self.slider, self.outcome, self.download],
-            show_progress_on=self.outcome,
-            api_visibility="private",
+        target, explore, prune_, compare = self.target, self.explore, self.prune, self.compare
+        shown = self._outputs()
+        gr.on(
+            [target.scale.input, target.device.input, target.size.input, target.threads.input,
+             target.share.release, explore.axis.input, explore.metric.input],
+            self.on_view, self._inputs(), shown, trigger_mode="always_last", **quick,
+        )  # fmt: skip
+        explore.budget.change(
+            self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quick
         )
+        explore.plot.select(
+            self.on_select, self._inputs(), shown, trigger_mode="always_last", **quick
+        )
+        explore.best.click(self.on_best, self._inputs(), shown, **quiet)
+        explore.knee.click(self.on_knee, self._inputs(), shown, **quiet)
+        explore.prune.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **quick)
+        for button in (explore.pick, prune_.pick):
+            button.click(self.on_pick, self._inputs(), shown, **quiet)
+        prune_.table.input(
+            self.on_table, self._inputs(), shown, trigger_mode="always_last", **quick
+        )
+        prune_.preset.input(self.on_preset, [prune_.preset, *self._inputs()], shown, **quick)
+        prune_.width.input(self.on_width, [prune_.width, *self._inputs()], shown, **quick)
+        prune_.scheme.input(prune.ratio_range, [prune_.scheme, prune_.ratio], prune_.ratio, **quick)
+        prune_.ratio.release(self.on_ratio, self._inputs(), prune_.schemes, **quick)
+        prune_.apply.click(self.on_apply, [prune_.scheme, *self._inputs()], shown, **quick)
+        prune_.load.click(self.on_json, [prune_.json, *self._inputs()], shown, **quiet)
+        prune_.json.change(
+            self.on_quality, prune_.json, [prune_.quality, prune_.picture],
+            trigger_mode="always_last", show_progress="minimal", api_visibility="private",
+        )  # fmt: skip
+        prune_.time.click(
+            self.on_time, self._inputs(), prune_.schemes, concurrency_id="timing",
+            show_progress="minimal", api_visibility="private",
+        )  # fmt: skip
+        compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
+        compare.image.upload(compare.check, compare.image, None, **quiet)
+        started = compare.start.click(
+            self.on_compare, [compare.image, compare.mode, *self._inputs()],
+            [compare.grid, compare.outcome], show_progress_on=compare.outcome,
+            api_visibility="private",
+        )  # fmt: skip
         # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
-        self.stop.click(self.on_stop, None, None, cancels=[started], **quick)
+        compare.stop.click(self.on_stop, None, None, cancels=[started], **quick)
+        target.measure.click(
+            self.on_measure, self._inputs(), shown, concurrency_id="timing",
+            show_progress_on=target.about, api_visibility="private",
+        )  # fmt: skip
+        self.link.change(None, self.link, None, js=_REPLACE_URL, api_visibility="private")
+        page.load(self.on_load, None, [*shown, prune_.quality, prune_.picture], **quiet)
         page.unload(self.on_stop)
 
-    @_friendly()
-    def on_preset(self, name: str, table: Any) -> Any:
-        """A listed network was chosen (or "Edited below", which keeps the table)."""
-        return self._show(self._parse(table) if name == EDITED else self.catalogue.find(name))
+    def _read(self, values: Sequence[Any]) -> tuple[Link, float | None]:
+        """The state in the components, all of which the browser controls, and the ratio slider."""
+        scale, device, size, threads, share, budget_ms, axis, metric, table, picked, tab, ratio = (
+            values
+        )
+        view = make_view(
+            self.catalogue, scale=scale, device=device, size=size, threads=threads, share=share,
+            budget_ms=budget_ms, axis=axis, metric=metric,
+        )  # fmt: skip
+        current = self._fitting(Candidate.from_json(table), view)
+        texts = [str(text) for text in picked or ()]
+        chosen = tuple(self.catalogue.named(text) for text in texts[: MAX_PICKED + 1])
+        chosen = tuple(self.catalogue.check(c) for c in chosen if c.scale == view.scale)
+        return Link(view, current, chosen, cast(Tab, tab)), ratio
 
-    @_friendly()
-    def on_table(self, table: Any) -> Any:
+    def _fitting(self, candidate: Candidate, view: View) -> Candidate:
+        """`candidate`, or after a change of scale its blocks and pruning at the other scale."""
+        if candidate.scale != view.scale:
+            candidate = replace(candidate, scale=view.scale)
+        return self.catalogue.check(candidate)
+
+    def _linked(self, link: Link, updates: Updates) -> Updates:
+        return {**updates, self.link: f"?{query(link)}"}
+
+    def _show_current(self, link: Link, ratio: float | None) -> Updates:
+        """Another network is selected."""
+        shown = self.explore.show_marks(link) | self.prune.show_current(link, ratio)
+        return self._linked(link, shown)
+
+    def _show_all(self, link: Link, ratio: float | None) -> Updates:
+        """Anything may have changed."""
+        shown = self.target.show(link.view) | self.explore.show_front(link)
+        shown |= self.prune.show_view(link, ratio) | self.compare.show(link)
+        return self._linked(link, shown)
+
+    @friendly()
+    def on_view(self, *values: Any) -> Updates:
+        """Another scale, device, size, thread count, assumption, axis or metric."""
+        return self._show_all(*self._read(values))
+
+    @friendly()
+    def on_budget(self, *values: Any) -> Updates:
+        """Another latency budget."""
+        link, _ = self._read(values)
+        return self._linked(link, self.explore.show_marks(link))
+
+    @friendly()
+    def on_select(self, event: gr.EventData, *values: Any) -> Updates:
+        """A point of the plot or a row of its table was chosen."""
+        link, ratio = self._read(values)
+        chosen = self.pricing.candidate(link.view, str(event.value))
+        if chosen is None:
+            raise LatencyError("This network is not in the stored front: reload the page.")
+        return self._show_current(replace(link, current=chosen), ratio)
+
+    @friendly()
+    def on_best(self, *values: Any) -> Updates:
+        """The best network under the budget, please."""
+        link, ratio = self._read(values)
+        view = replace(link.view, axis="latency")
+        shown = self.pricing.shown(view)
+        best = shown.best(view.budget_ms)
+        if best is None:
+            cheapest = f", the cheapest takes {shown.cost.min():.1f} ms" if len(shown.cost) else ""
+            raise LatencyError(
+                f"No stored network meets the budget{cheapest}: raise the budget, or set one."
+            )
+        return self._show_current(replace(link, current=best), ratio)
+
+    @friendly()
+    def on_knee(self, *values: Any) -> Updates:
+        """The knee of the front, please."""
+        link, ratio = self._read(values)
+        knee = self.pricing.shown(link.view).knee()
+        return self._show_current(replace(link, current=knee or link.current), ratio)
+
+    @friendly()
+    def on_pick(self, *values: Any) -> Updates:
+        """The selected network joins the comparison."""
+        link, _ = self._read(values)
+        picked = tuple(dict.fromkeys((*link.picked, link.current)))
+        if len(picked) > MAX_PICKED:
+            raise LatencyError(
+                f"Compare holds {MAX_PICKED} networks already: remove one there first."
+            )
+        link = replace(link, picked=picked)
+        gr.Info(f"Compare holds {len(picked)} of {MAX_PICKED} networks.", duration=3)
+        return self._linked(link, self.compare.show(link) | self.explore.show_marks(link))
+
+    @friendly()
+    def on_picked(self, *values: Any) -> Updates:
+        """The list of networks to compare was changed."""
+        link, _ = self._read(values)
+        return self._linked(link, self.explore.show_marks(link))
+
+    @friendly()
+    def on_table(self, *values: Any) -> Updates:
         """The layer table was edited; it already shows itself."""
-        return self._show(self._parse(table))[1:]
+        link, ratio = self._read(values)
+        shown = self.explore.show_marks(link) | self.prune.show_edited(link, ratio)
+        return self._linked(link, shown)
 
-    @_friendly()
-    def on_width(self, width: int, table: Any) -> Any:
+    @friendly()
+    def on_preset(self, name: str, *values: Any) -> Updates:
+        """A listed network was chosen (or "Edited below", which keeps the table)."""
+        link, ratio = self._read(values)
+        current = link.current if name == prune.EDITED else self.catalogue.named(name)
+        return self._show_current(replace(link, current=current), ratio)
+
+    @friendly()
+    def on_width(self, width: int, *values: Any) -> Updates:
         """Another number of channels C, same blocks and pruning."""
-        old = self._parse(table)
-        return self._show(Candidate(old.scale, width, old.cells, old.tail))
+        link, ratio = self._read(values)
+        current = self.catalogue.check(replace(link.current, width=width))
+        return self._show_current(replace(link, current=current), ratio)
 
-    @_friendly()
-    def on_apply(self, table: Any, scheme: Scheme, percent: float | None) -> Any:
-        """One scheme and ratio for every layer that can take it; the tail stays as it is."""
-        wish, old = LayerPruning(scheme, (percent or 0) / 100), self._parse(table)
-        cells = tuple(map(wish.applied_to, old.cells))
-        return self._show(Candidate(old.scale, old.width, cells, old.tail))
+    @friendly()
+    def on_apply(self, scheme: Scheme, *values: Any) -> Updates:
+        """One scheme and ratio for all layers."""
+        link, ratio = self._read(values)
+        current = prune.applied(link.current, scheme, ratio)
+        return self._show_current(replace(link, current=current), ratio)
 
-    @_friendly()
-    def on_json(self, text: str) -> Any:
+    @friendly()
+    def on_ratio(self, *values: Any) -> Updates:
+        """Another ratio for the table of schemes."""
+        link, ratio = self._read(values)
+        return {self.prune.schemes: self.prune.show_edited(link, ratio)[self.prune.schemes]}
+
+    @friendly()
+    def on_json(self, text: str, *values: Any) -> Updates:
         """A candidate's JSON was pasted."""
-        return self._show(self._checked(Candidate.loads(text)))
+        link, ratio = self._read(values)
+        current = self.catalogue.check(Candidate.loads(text))
+        if current.scale != link.view.scale:
+            link = replace(link, view=replace(link.view, scale=current.scale), picked=())
+        return self._show_all(replace(link, current=current), ratio)
 
-    def on_start(
+    @friendly()
+    def on_quality(self, text: str) -> Updates:
+        """Another network is in the table: evaluate it."""
+        return self.prune.show_quality(self.catalogue.check(Candidate.loads(text)))
+
+    @friendly()
+    def on_time(self, *values: Any) -> Updates:
+        """Time the schemes on this computer."""
+        return self.prune.show_timings(*self._read(values))
+
+    @friendly()
+    def on_compare(
         self,
-        image: Image.Image | None,
-        mode: jobs.Mode,
-        table: Any,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for one)
-    ) -> Generator[Any, None, None]:
-        """Upscale or test; yields the comparison, the facts and the whole PNG."""
+        *values: Any,
+    ) -> Updates:
+        """Upscale or test with all chosen networks."""
 
         def report(done: int, total: int) -> None:
             progress((done, total), unit="tiles")
 
-        with _friendly(), tempfile.TemporaryDirectory(prefix="upfront-") as folder:
-            outcome = self._run(image, mode, table, str(request.session_hash), report)
-            path = _saved(outcome, Path(folder))
-            views = (jobs.view(outcome.bicubic), jobs.view(outcome.result))
-            # Gradio copies the file into its cache before it comes back here.
-            yield (
-                gr.update(value=views, visible=True),
-                facts.outcome_facts(outcome, self.catalogue.listed(outcome.candidate)),
-                gr.update(value=str(path), visible=True),
-            )
-
-    def _run(
-        self, image: Image.Image | None, mode: jobs.Mode, table: Any, session: str, report: Report
-    ) -> jobs.Outcome:
-        """One job that `on_stop` can end."""
-        if image is None:
-            raise InvalidImage("There is no image yet: upload one or pick a sample.")
-        upscaler = self.upscalers.get(self._parse(table))
-        stop = self.stops[session] = threading.Event()
-        try:
-            return jobs.run(upscaler, image, mode, report=report, should_stop=stop.is_set)
-        finally:
-            self.stops.pop(session, None)
+        image, mode, *state = values
+        link, _ = self._read(state)
+        return self.compare.run(image, mode, link, str(request.session_hash), report)
 
     def on_stop(self, request: gr.Request) -> None:
-        """Stop was pressed or the tab was closed: end the running job."""
-        stop = self.stops.get(str(request.session_hash))
-        if stop:
-            stop.set()
+        """Stop was pressed or the tab was closed."""
+        self.compare.stop_running(str(request.session_hash))
 
-    def _parse(self, table: Any) -> Candidate:
-        """The candidate in the layer table, which the browser controls."""
-        return self._checked(Candidate.from_json(table))
+    @friendly()
+    def on_measure(
+        self,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        *values: Any,
+    ) -> Updates:
+        """Measure this computer, and look at it."""
+        link, ratio = self._read(values)
 
-    def _checked(self, candidate: Candidate) -> Candidate:
-        """`candidate` if the shipped supernet of its scale holds it."""
-        self.catalogue.supernet(candidate.scale).spec.check(candidate)
-        return candidate
+        def report(done: int, total: int) -> None:
+            progress((done, total), desc="timing networks", unit="networks")
 
-    def _show(self, candidate: Candidate) -> tuple[Any, ...]:
-        """New values of table, width, preset, facts and JSON."""
-        model = self.catalogue.listed(candidate)
-        return (
-            candidate.to_json(),
-            candidate.width,
-            model.name if model else EDITED,
-            self._facts(candidate),
-            _pretty(candidate),
-        )
+        self.catalogue.keep_device(measure(report=report))
+        self.pricing.forget()
+        view = replace(link.view, device=THIS_COMPUTER, threads=None, share=None)
+        view = replace(view, threads=self.pricing.profile(view).setting(None).threads)
+        return self._show_all(replace(link, view=view), ratio)
 
-    def _facts(self, candidate: Candidate) -> str:
-        bicubic = self.catalogue.bicubic(candidate.scale)
-        return facts.candidate_facts(candidate, self.catalogue.listed(candidate), bicubic)
+    def on_load(self, request: gr.Request) -> Updates:
+        """The page was opened: follow its link, or say what is wrong with it."""
+        link = self.start
+        fields = {str(name): str(text) for name, text in dict(request.query_params).items()}
+        fields = {name: text for name, text in fields.items() if not name.startswith("__")}
+        try:
+            link = parse_query(self.catalogue, link, fields)
+        except UpFrontError as error:
+            gr.Warning(f"This link cannot be followed. {error} Showing the start page instead.")
+        quality = self.prune.show_quality(link.current)
+        if link == self.start:
+            return self._linked(link, quality)
+        tabs = {self.tabs: gr.Tabs(selected=link.tab), self.tab: link.tab}
+        return self._show_all(link, 50) | quality | tabs
 
+    def _on_tab(self, name: str) -> Callable[..., Updates]:
+        """The callback of opening a tab, which is part of the link."""
 
-def _check(image: Image.Image | None) -> None:
-    """Reading the upload is the check; a bad file is refused there."""
+        def opened(*values: Any) -> Updates:
+            with friendly():
+                link, _ = self._read(values)
+            return self._linked(replace(link, tab=cast(Tab, name)), {self.tab: name})
 
-
-def _pretty(candidate: Candidate) -> str:
-    cells = ",\n  ".join(json.dumps(cell.to_json()) for cell in candidate.cells)
-    tail = json.dumps(candidate.tail.to_json())
-    return (
-        f'{{"scale": {candidate.scale}, "width": {candidate.width}, "cells": [\n  {cells}],\n'
-        f' "tail": {tail}}}'
-    )
-
-
-def _saved(outcome: jobs.Outcome, folder: Path) -> Path:
-    """The whole result as a PNG."""
-    if shutil.disk_usage(folder).free < _MIN_FREE_BYTES:
-        raise InvalidImage("The server's disk is nearly full: try again in half an hour.")
-    path = folder / f"upfront-{outcome.model_id}.png"
-    save_image(outcome.result, path)
-    return path
-
-
-def _ratio_range(scheme: str, percent: float | None) -> Any:
-    """The ratio slider for a scheme: pattern cannot remove less than 5 of 9 taps."""
-    lowest = math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
-    return gr.update(minimum=lowest, value=max(lowest, percent or 0))
+        return opened

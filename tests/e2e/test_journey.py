@@ -19,6 +19,7 @@ from tests import tiny
 
 pytestmark = pytest.mark.browser
 
+
 @pytest.fixture(scope="session")
 def url(tiny_root: Path) -> Iterator[str]:
     page = build_page(Catalogue(tiny_root))

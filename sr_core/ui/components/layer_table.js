@@ -1,125 +1,458 @@
-// Draws props.value (a candidate's JSON) as a table and writes edits back to it.
-// All texts go through textContent; the server validates every value it receives.
-const box = element.querySelector('.layer-table');
+// Draws props.value (a candidate's JSON) as a table and writes edits back to it. On every edit it
+// asks the server what the network costs (props.view says where), and which weights the selected
+// layer keeps. All texts go through textContent; the server validates every value it receives.
+const root = element.querySelector('.layer-table');
+const SCHEMES = ['dense', 'channel', 'block', 'pattern', 'unstructured'];
+const WEAK = ['extrapolated', 'assumed']; // hatched: nobody measured or published such a layer
+const SOON_MS = 60, SETTLED_MS = 400; // from an edit to `input`: a choice, a slider
+const GESTURE_MS = 600; // key presses closer than this are one step of undo
+const MASK_MS = 200;
+const MOST_STEPS = 100;
 const copy = (value) => JSON.parse(JSON.stringify(value));
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
 let state = null; // the candidate as edited here
-let known = ''; // the value that page and server agree on
+let known = ''; // the last value that page or table wrote to props
+let drawn = ''; // the blocks that have rows
+let rows = []; // one per layer, in forward order
+let picks = []; // the block choice of each cell
+let selected = ''; // name of a layer
 let timer = 0;
 
-function make(tag, attributes = {}, text = '') {
+function make(tag, attributes = {}, ...content) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
-  node.textContent = text;
+  node.append(...content);
   return node;
 }
 
-function choice(label, options, selected, onChange) {
-  const select = make('select', { 'aria-label': label });
-  for (const option of options) select.append(make('option', { value: option }, option));
-  select.value = selected;
-  select.addEventListener('change', () => onChange(select.value));
-  return select;
+function button(text, attributes, onClick) {
+  const node = make('button', { type: 'button', ...attributes }, text);
+  node.addEventListener('click', onClick);
+  return node;
 }
 
-function minimum(scheme) {
-  return scheme === 'pattern' ? props.vocabulary.pattern_min_ratio : 0.05;
+// ---- the fixed parts -------------------------------------------------------------------------
+
+const undoButton = button('↶ Undo', { title: 'Ctrl+Z' }, () => step(past, future));
+const redoButton = button('↷ Redo', { title: 'Ctrl+Shift+Z' }, () => step(future, past));
+const totals = make('div', { class: 'totals' });
+const alarm = make('p', { class: 'alarm', role: 'alert' });
+const strip = make('div', { class: 'strip', role: 'group', 'aria-label': 'Latency by layer' });
+const readout = make('p', { class: 'readout' });
+const note = make('p', { class: 'note' });
+const legend = make('ul', { class: 'legend', 'aria-label': 'Legend' }, ...SCHEMES.map(
+  (scheme) => make('li', { 'data-scheme': scheme }, make('i'), scheme)));
+const tools = make('div', { class: 'tools' }, legend, undoButton, redoButton);
+const scroller = make('div', { class: 'rows', role: 'region', 'aria-label': 'Layers', tabindex: 0 });
+const maskTitle = make('strong'), maskImage = make('img', { alt: '' });
+const maskCaption = make('figcaption');
+const maskPanel = make('figure', { class: 'mask' }, maskTitle, maskImage, maskCaption);
+const body = make('div', { class: 'body' }, scroller);
+
+if (server.price) {
+  legend.append(make('li', { 'data-scheme': 'dense' }, make('i', { class: 'weak' }),
+    WEAK.join(' or ')));
+  root.append(make('div', { class: 'summary' }, make('div', { class: 'bar' }, totals, tools),
+    alarm, strip, readout, note));
+} else root.append(tools);
+if (server.mask) body.append(maskPanel);
+root.append(body);
+
+// ---- edits and their undo --------------------------------------------------------------------
+
+let past = [], future = []; // candidates as JSON, the nearest last
+let gesture = null; // the control whose edits belong to the step that is already in `past`
+let gestureTimer = 0;
+
+function remember(json) {
+  past.push(json);
+  if (past.length > MOST_STEPS) past.shift();
+  future = [];
 }
 
-function commit() {
+function edit(control, change) {
+  clearTimeout(gestureTimer);
+  const before = JSON.stringify(state);
+  change();
+  if (JSON.stringify(state) === before) return;
+  if (gesture !== control) remember(before);
+  gesture = control;
+  changed(SETTLED_MS);
+}
+
+function choose(control, change) {
+  gesture = null;
+  edit(control, change);
+  settle();
+  changed(SOON_MS);
+}
+
+function step(from, to) {
+  if (!from.length) return;
+  to.push(JSON.stringify(state));
+  state = JSON.parse(from.pop());
+  settle();
+  changed(SETTLED_MS);
+}
+
+function settle() { // the gesture is over
+  gesture = null;
+  store();
+}
+
+function store() { // not while a slider moves: Gradio evaluates the styles anew
+  const json = JSON.stringify(state);
+  if (json === known) return;
+  known = json;
+  props.value = copy(state);
+}
+
+function changed(delay) {
+  show();
+  reprice();
   clearTimeout(timer);
-  timer = setTimeout(() => {
-    known = JSON.stringify(state);
-    props.value = copy(state);
-    trigger('input');
-  }, 60);
-}
-
-function layerCells(label, layer, schemes) {
-  const range = make('input', {
-    type: 'range', 'aria-label': `${label} share removed`, step: 0.01,
-    min: minimum(layer.scheme), max: props.vocabulary.max_ratio,
-  });
-  const shown = make('output');
-  function refresh() {
-    range.disabled = layer.scheme === 'dense';
-    range.min = minimum(layer.scheme);
-    range.value = layer.ratio;
-    shown.textContent = layer.scheme === 'dense' ? '–' : `${Math.round(layer.ratio * 100)} %`;
-  }
-  const scheme = choice(`${label} scheme`, schemes, layer.scheme, (picked) => {
-    layer.scheme = picked;
-    if (picked === 'dense') layer.ratio = 0;
-    else layer.ratio = Math.max(layer.ratio || 0.5, minimum(picked));
-    refresh();
-    commit();
-  });
-  range.addEventListener('input', () => {
-    layer.ratio = Math.max(Number(range.value), minimum(layer.scheme));
-    shown.textContent = `${Math.round(layer.ratio * 100)} %`;
-    commit();
-  });
-  refresh();
-  const cells = [make('td'), make('td', { class: 'ratio' })];
-  cells[0].append(scheme);
-  cells[1].append(range, shown);
-  return cells;
-}
-
-function cellRows(cell, index) {
-  const { blocks, summaries } = props.vocabulary;
-  const layers = blocks[cell.block];
-  const rows = Math.max(1, layers.length);
-  const number = make('th', { scope: 'rowgroup', rowspan: rows }, `${index + 1}`);
-  const blockCell = make('td', { rowspan: rows });
-  const pick = choice(`Cell ${index + 1} block`, Object.keys(blocks), cell.block, (picked) => {
-    cell.block = picked;
-    cell.layers = blocks[picked].map(() => ({ scheme: 'dense', ratio: 0 }));
-    build();
-    commit();
-  });
-  pick.title = summaries[cell.block];
-  blockCell.append(pick);
-  const body = make('tbody');
-  for (let i = 0; i < rows; i++) {
-    const row = make('tr');
-    if (i === 0) row.append(number, blockCell);
-    if (layers.length) {
-      const label = `Cell ${index + 1} ${layers[i].name}`;
-      row.append(make('td', {}, layers[i].name), ...layerCells(label, cell.layers[i], layers[i].schemes));
-    } else {
-      row.append(make('td', { colspan: 3, class: 'quiet' }, 'left out'));
-    }
-    body.append(row);
-  }
-  return body;
-}
-
-function build() {
-  const table = make('table');
-  const head = make('tr');
-  for (const title of ['Cell', 'Block', 'Layer', 'Scheme', 'Share removed']) {
-    head.append(make('th', { scope: 'col' }, title));
-  }
-  const thead = make('thead');
-  thead.append(head);
-  const tail = make('tbody');
-  const row = make('tr');
-  row.append(make('th', { scope: 'row' }, 'tail'), make('td', { class: 'quiet' }, 'always there'));
-  row.append(make('td', {}, '3×3'), ...layerCells('Tail', state.tail, props.vocabulary.tail));
-  tail.append(row);
-  table.append(thead, ...state.cells.map(cellRows), tail);
-  const top = box.scrollTop;
-  box.replaceChildren(table);
-  box.scrollTop = top;
+  timer = setTimeout(() => { store(); trigger('input'); }, delay);
 }
 
 function load() {
   const json = JSON.stringify(props.value);
   if (!props.value || !props.value.cells || json === known) return;
   known = json;
+  if (json === JSON.stringify(state)) return;
+  if (state) remember(JSON.stringify(state));
+  clearTimeout(timer);
+  gesture = null;
   state = copy(props.value);
-  build();
+  show();
+  reprice();
+}
+
+root.addEventListener('keydown', (event) => {
+  if (!(event.ctrlKey || event.metaKey) || event.altKey || event.key.toLowerCase() !== 'z') return;
+  event.preventDefault();
+  if (event.shiftKey) step(future, past);
+  else step(past, future);
+});
+
+// ---- rows ------------------------------------------------------------------------------------
+
+function options(label, names, onChange) {
+  const select = make('select', { 'aria-label': label });
+  for (const name of names) select.append(make('option', { value: name }, name));
+  select.addEventListener('change', () => choose(select, () => onChange(select.value)));
+  return select;
+}
+
+const hundredths = (percent) => Math.round(percent * 100) / 10000; // percent -> ratio
+const percentOf = (ratio) => Math.round(ratio * 10000) / 100;
+
+function lowest(scheme) { // percent
+  return scheme === 'pattern' ? percentOf(props.vocabulary.pattern_min_ratio) : 0.01;
+}
+
+function addControls(row, schemes) {
+  const highest = percentOf(props.vocabulary.max_ratio);
+  row.select = options(`${row.label} scheme`, schemes, (picked) => {
+    const layer = row.layer();
+    layer.scheme = picked;
+    layer.ratio = picked === 'dense' ? 0
+      : Math.max(layer.ratio || 0.5, lowest(picked) / 100);
+  });
+  row.range = make('input', {
+    type: 'range', min: 1, max: highest, step: 1, 'aria-label': `${row.label} share removed`,
+  });
+  row.number = make('input', {
+    type: 'number', max: highest, step: 'any', inputmode: 'decimal', autocomplete: 'off',
+    'aria-label': `${row.label} percent removed, exactly`,
+  });
+  const remove = (control, percent) => edit(control, () => {
+    row.layer().ratio = hundredths(clamp(percent, lowest(row.layer().scheme), highest));
+  });
+  row.range.addEventListener('pointerdown', settle);
+  row.range.addEventListener('input', () => remove(row.range, row.range.valueAsNumber));
+  row.number.addEventListener('input', () => {
+    const percent = row.number.valueAsNumber;
+    if (percent >= lowest(row.layer().scheme) && percent <= highest) remove(row.number, percent);
+  });
+  row.number.addEventListener('change', () => {
+    const percent = row.number.valueAsNumber;
+    if (!Number.isNaN(percent)) remove(row.number, percent);
+    showRow(row, true);
+  });
+  for (const control of [row.range, row.number]) {
+    control.addEventListener('change', () => {
+      store();
+      clearTimeout(gestureTimer);
+      gestureTimer = setTimeout(settle, GESTURE_MS);
+    });
+  }
+  const cells = [make('td', { class: 'scheme' }, make('i'), row.select),
+    make('td', { class: 'ratio' }, row.range, row.number, ' %')];
+  row.tr.append(...cells);
+}
+
+function addRow(name, label, short, layer, schemes) {
+  const row = { name, label, layer, tr: make('tr', { 'data-layer': name }) };
+  row.button = button(short, { class: 'name', 'aria-label': label }, () => select(row.name));
+  row.tr.addEventListener('focusin', () => select(row.name));
+  return Object.assign(row, {
+    fill() { // after the cell's own columns
+      row.tr.append(make('td', { class: 'layer' }, row.button));
+      if (schemes) addControls(row, schemes);
+      else row.tr.append(make('td', { class: 'quiet', colspan: 2 }, 'never pruned'));
+      if (server.price) addCost(row);
+      rows.push(row);
+      return row.tr;
+    },
+  });
+}
+
+function addCost(row) {
+  row.bar = make('i');
+  row.ms = make('span', { class: 'ms' });
+  row.gmacs = make('span', { class: 'gmacs' });
+  row.cost = make('td', { class: 'cost' }, make('div', {}, make('span', { class: 'track' },
+    row.bar), row.ms, row.gmacs));
+  row.tr.append(row.cost);
+  row.segment = button('', { tabindex: -1 }, () => reveal(row));
+  row.segment.addEventListener('focus', () => tell(row));
+  row.segment.addEventListener('pointerenter', () => tell(row));
+}
+
+function cellRows(cell, index) {
+  const { blocks, summaries } = props.vocabulary;
+  const layers = blocks[cell.block];
+  const span = Math.max(1, layers.length);
+  const pick = options(`Cell ${index + 1} block`, Object.keys(blocks), (picked) => {
+    const dense = () => ({ scheme: 'dense', ratio: 0 });
+    state.cells[index] = { block: picked, layers: blocks[picked].map(dense) };
+  });
+  pick.value = cell.block;
+  pick.title = summaries[cell.block];
+  const first = [make('th', { class: 'cell', scope: 'rowgroup', rowspan: span },
+    make('span', {}, 'Cell '), `${index + 1}`),
+  make('td', { class: 'block', rowspan: span }, pick)];
+  const found = layers.map(({ key, name, schemes }, i) => addRow(
+    `cells.${index}.${cell.block}.${key}`, `Cell ${index + 1} ${name}`, name,
+    () => state.cells[index].layers[i], schemes));
+  if (!found.length) {
+    return make('tbody', {}, make('tr', {}, ...first,
+      make('td', { class: 'quiet', colspan: server.price ? 4 : 3 }, 'left out')));
+  }
+  found[0].tr.append(...first);
+  return make('tbody', {}, ...found.map((row) => row.fill()));
+}
+
+function endRow(name, title, short, schemes) {
+  const row = addRow(name, `${title} ${short}`, short, () => state.tail, schemes);
+  row.tr.append(make('th', { class: 'cell end', scope: 'row', colspan: 2 }, title));
+  return make('tbody', {}, row.fill());
+}
+
+function build() {
+  const focused = scroller.contains(document.activeElement)
+    ? document.activeElement.getAttribute('aria-label') : '';
+  const { unpruned, tail } = props.vocabulary;
+  const titles = ['Cell', 'Block', 'Layer', 'Scheme', 'Share removed',
+    ...(server.price ? ['Latency, MACs'] : [])];
+  rows = [];
+  const head = server.price ? [endRow('head', 'Head', unpruned.head)] : [];
+  const cells = state.cells.map(cellRows);
+  const ends = [endRow('tail', 'Tail', '3×3', tail),
+    ...(server.price ? [endRow('input_skip', 'Input skip', unpruned.input_skip)] : [])];
+  const table = make('table', {}, make('thead', {}, make('tr', {}, ...titles.map(
+    (title) => make('th', { scope: 'col' }, title)))), ...head, ...cells, ...ends);
+  const top = scroller.scrollTop;
+  scroller.replaceChildren(table);
+  scroller.scrollTop = top;
+  if (server.price) buildStrip();
+  if (!rows.some((row) => row.name === selected)) selected = '';
+  if (focused) {
+    const again = [...scroller.querySelectorAll('[aria-label]')].find(
+      (node) => node.getAttribute('aria-label') === focused);
+    (again || scroller).focus({ preventScroll: true });
+  }
+}
+
+function show() {
+  const blocks = state.cells.map((cell) => cell.block).join();
+  if (blocks !== drawn) {
+    drawn = blocks;
+    build();
+  }
+  rows.forEach((row) => showRow(row, gesture !== row.number));
+  undoButton.setAttribute('aria-disabled', !past.length);
+  redoButton.setAttribute('aria-disabled', !future.length);
+  showSelection();
+}
+
+function showRow(row, numberToo) {
+  const { scheme, ratio } = row.select ? row.layer() : { scheme: 'dense', ratio: 0 };
+  row.tr.dataset.scheme = scheme;
+  if (row.segment) row.segment.dataset.scheme = scheme;
+  if (!row.select) return;
+  const dense = scheme === 'dense', percent = percentOf(ratio);
+  row.select.value = scheme;
+  row.range.disabled = row.number.disabled = dense;
+  row.range.min = Math.max(1, Math.floor(lowest(scheme)));
+  row.range.value = percent;
+  row.range.setAttribute('aria-valuetext', `${percent} %`);
+  row.number.min = lowest(scheme);
+  if (numberToo) row.number.value = dense ? '' : percent; // not while somebody types
+}
+
+// ---- costs -----------------------------------------------------------------------------------
+
+let asking = false, outdated = false;
+
+async function reprice() { // one question at a time, always with the latest candidate
+  if (!server.price) return;
+  outdated = true;
+  if (asking) return;
+  asking = true;
+  while (outdated) {
+    outdated = false;
+    showPrice(await server.price({ candidate: state, view: props.view }));
+  }
+  asking = false;
+}
+
+function showPrice(answer) {
+  const failed = !answer || answer.error;
+  root.classList.toggle('outdated', Boolean(failed));
+  const sentence = !failed ? ''
+    : (answer && answer.error) || 'No latency: the server does not answer. Any edit asks it again.';
+  if (alarm.textContent !== sentence) alarm.textContent = sentence;
+  if (failed) return;
+  showTotals(answer.totals);
+  note.textContent = answer.note;
+  const most = Math.max(...Object.values(answer.layers).map((cost) => cost.ms));
+  for (const row of rows) {
+    const cost = answer.layers[row.name];
+    if (cost) showCost(row, cost, most);
+  }
+}
+
+function showTotals(shown) {
+  while (totals.children.length > shown.length) totals.lastChild.remove();
+  while (totals.children.length < shown.length) {
+    totals.append(make('div', {}, make('span'), make('strong'), make('small')));
+  }
+  shown.forEach((texts, i) => {
+    texts.forEach((text, j) => { totals.children[i].children[j].textContent = text; });
+  });
+}
+
+function showCost(row, cost, most) {
+  const weak = WEAK.includes(cost.basis), ms = `${cost.ms.toFixed(2)} ms`;
+  row.told = `${row.label}, ${row.tr.dataset.scheme}: ${cost.title}`;
+  row.bar.style.width = `${most > 0 ? 100 * cost.ms / most : 0}%`;
+  row.bar.classList.toggle('weak', weak);
+  row.ms.textContent = ms;
+  row.gmacs.textContent = `${cost.gmacs.toFixed(2)} GMACs`;
+  row.cost.title = cost.title;
+  row.segment.style.flexGrow = cost.ms;
+  row.segment.classList.toggle('weak', weak);
+  row.segment.setAttribute('aria-label', `${row.label}, ${ms}`);
+  if (readout.dataset.layer === row.name) readout.textContent = row.told;
+}
+
+// ---- the strip of all layers -----------------------------------------------------------------
+
+function buildStrip() {
+  rows.forEach((row, i) => {
+    const before = i ? rows[i - 1].name.split('.')[1] : '';
+    row.segment.classList.toggle('first', i > 0 && row.name.split('.')[1] !== before);
+  });
+  strip.replaceChildren(...rows.map((row) => row.segment));
+  rows[0].segment.tabIndex = 0;
+  untell();
+}
+
+function tell(row) {
+  readout.dataset.layer = row.name;
+  readout.textContent = row.told || '';
+}
+
+function untell() {
+  readout.dataset.layer = '';
+  readout.textContent = 'Each segment is a layer, as wide as its share of the time.';
+}
+
+strip.addEventListener('pointerleave', untell);
+strip.addEventListener('focusout', untell);
+strip.addEventListener('keydown', (event) => {
+  const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+  const here = rows.findIndex((row) => row.segment === event.target);
+  const next = way && rows[here + way];
+  if (!next) return;
+  event.preventDefault();
+  rows[here].segment.tabIndex = -1;
+  next.segment.tabIndex = 0;
+  next.segment.focus();
+});
+
+function reveal(row) {
+  const at = row.tr.getBoundingClientRect(), box = scroller.getBoundingClientRect();
+  scroller.scrollBy({ top: at.top - box.top - (box.height - at.height) / 2 });
+  row.button.focus({ preventScroll: true });
+}
+
+// ---- the selected layer and its mask ---------------------------------------------------------
+
+let asked = ''; // the question whose answer is shown or under way
+let maskTimer = 0;
+
+function select(name) {
+  if (name === selected) return;
+  selected = name;
+  showSelection();
+}
+
+function showSelection() {
+  for (const row of rows) {
+    row.tr.classList.toggle('selected', row.name === selected);
+    if (row.name === selected) row.button.setAttribute('aria-current', 'true');
+    else row.button.removeAttribute('aria-current');
+  }
+  if (server.mask) askMask();
+}
+
+function askMask() {
+  const row = rows.find((one) => one.name === selected);
+  if (!row) {
+    asked = '';
+    showMask('Mask', { caption: 'Select a layer to see which of its weights are kept.' });
+    return;
+  }
+  // A mask depends on the layer and on those before it in its cell.
+  const cell = state.cells[Number(selected.split('.')[1])];
+  const question = JSON.stringify([selected, state.scale, state.width, cell || state.tail]);
+  if (question === asked) return;
+  asked = question;
+  clearTimeout(maskTimer);
+  maskPanel.setAttribute('aria-busy', 'true');
+  maskTimer = setTimeout(async () => {
+    const answer = await server.mask({ candidate: state, layer: row.name });
+    if (question !== asked) return;
+    const sentence = answer ? answer.error
+      : 'No mask: the server does not answer. Select the layer again to ask it again.';
+    if (sentence) asked = '';
+    showMask(row.label, sentence ? { caption: sentence } : answer);
+  }, MASK_MS);
+}
+
+function showMask(title, { src = '', caption, alt = '' }) {
+  clearTimeout(maskTimer);
+  maskPanel.removeAttribute('aria-busy');
+  maskTitle.textContent = title;
+  maskImage.hidden = !src;
+  maskImage.alt = alt;
+  if (src) maskImage.src = src;
+  maskCaption.textContent = caption;
 }
 
 load();
 watch('value', load);
+watch('view', reprice);

@@ -1,36 +1,89 @@
 """The layer table: block per cell, scheme and ratio per layer, as one `gr.HTML` component.
 
-Its value is a candidate's JSON. The browser may send anything, so the value must go through
-`Candidate.from_json` before use.
+Its value is a candidate's JSON. The browser may send anything, so the value, and what it asks
+`price` and `mask`, must go through `Candidate.from_json` before use.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from sr_core.candidate import BLOCKS, MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
+from sr_core.errors import UpFrontError
+from sr_core.layers import INPUT_SKIP_KERNEL
 
 _HERE = Path(__file__).parent
 
+Answer = Callable[[dict[str, Any]], dict[str, Any]]
+"""Answers a question of the browser; an `UpFrontError` it raises becomes a sentence there."""
+
 
 class LayerTable(gr.HTML):
-    """Editable table of a candidate; fires `input` with the new JSON after each edit."""
+    """Editable table of a candidate; fires `input` with the new JSON after each edit.
 
-    def __init__(self, candidate: Candidate, *, elem_id: str) -> None:
+    Args:
+        price: called on every edit, also while a slider moves, with `{"candidate", "view"}`.
+            Answers `{"totals": [[label, value, beside], ...], "layers": {name: {"ms", "gmacs",
+            "title", "basis"}}, "note": ...}` or `{"error": sentence}`. Layer names are those of
+            `sr_core.layers.describe`; a title says all there is to say about its layer, the
+            origin of its numbers included. None: no costs are shown.
+        mask: called with `{"candidate", "layer"}` for the selected layer; answers `{"src",
+            "caption", "alt"}` (`sr_core.ui.masks.layer_view`) or `{"error": sentence}`. None: no
+            mask panel.
+        view: any JSON that `price` gets with its question; changed by `gr.update(view=...)`.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        *,
+        elem_id: str,
+        price: Answer | None = None,
+        mask: Answer | None = None,
+        view: dict[str, Any] | None = None,
+        render: bool = True,
+    ) -> None:
+        # On an update Gradio builds the component anew, with `render=False`, and reads its
+        # properties as attributes. None would never reach the browser.
+        self.view = view or {}
+        answers = {"price": price, "mask": mask}
         super().__init__(
             value=candidate.to_json(),
+            view=self.view,
             vocabulary=vocabulary(),
+            server_functions=[_served(name, fn) for name, fn in answers.items() if fn],
             html_template="<div class='layer-table'></div>",
             css_template=(_HERE / "layer_table.css").read_text(encoding="utf-8"),
             js_on_load=(_HERE / "layer_table.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
             elem_id=elem_id,
+            render=render,
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Without the server functions, which Gradio takes for properties to send."""
+        config = super().get_config()
+        return {name: value for name, value in config.items() if name not in ("price", "mask")}
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object"}
+
+
+def _served(name: str, answer: Answer) -> Answer:
+    """`answer` as the server function called `name`, with expected errors as sentences."""
+
+    def served(question: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return answer(question)
+        except UpFrontError as error:
+            return {"error": str(error)}
+
+    served.__name__ = name
+    return served
 
 
 def vocabulary() -> dict[str, Any]:
@@ -38,13 +91,18 @@ def vocabulary() -> dict[str, Any]:
     return {
         "blocks": {
             block.name: [
-                {"name": f"{conv.kernel}×{conv.kernel} {conv.name}", "schemes": conv.schemes}
+                {
+                    "key": conv.name,
+                    "name": f"{conv.kernel}×{conv.kernel} {conv.name}",
+                    "schemes": conv.schemes,
+                }
                 for conv in block.convs
             ]
             for block in BLOCKS.values()
         },
         "summaries": {block.name: block.summary for block in BLOCKS.values()},
         "tail": TAIL_SCHEMES,
+        "unpruned": {"head": "3×3", "input_skip": f"{INPUT_SKIP_KERNEL}×{INPUT_SKIP_KERNEL}"},
         "max_ratio": MAX_RATIO,
         "pattern_min_ratio": PATTERN_MIN_RATIO,
     }

@@ -1,0 +1,92 @@
+"""The accuracy-latency front: dominance, hypervolume, knee. Pure NumPy.
+
+Cost (ms, GMACs) is to be low and value (dB) high. All functions take two equally long vectors of
+finite numbers; `SearchError` otherwise.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sr_core.errors import SearchError
+
+Vector = NDArray[np.float64]
+
+
+def non_dominated(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
+    """Mask of the points on the front, in O(n log n).
+
+    A point is dominated if another one is at least as good in both and better in one. Equal
+    points do not dominate each other: all of them are kept.
+    """
+    costs, values = _vectors(cost, value)
+    order = np.lexsort((-values, costs))  # by cost, the best value first
+    sorted_costs, sorted_values = costs[order], values[order]
+    first = np.searchsorted(sorted_costs, sorted_costs)  # of those with the same cost
+    best_so_far = np.maximum.accumulate(sorted_values)
+    cheaper = np.concatenate(([-np.inf], best_so_far))[first]
+    mask = np.zeros(costs.size, dtype=np.bool_)
+    mask[order] = (sorted_values > cheaper) & (sorted_values == sorted_values[first])
+    return mask
+
+
+def hypervolume(cost: ArrayLike, value: ArrayLike, reference: tuple[float, float]) -> float:
+    """Area (cost unit times value unit) that the points dominate, up to `reference`.
+
+    Args:
+        reference: (cost, value) that is worse than what counts: points that cost as much or
+            more, or whose value is not above it, add nothing.
+    """
+    costs, values = _vectors(cost, value)
+    worst_cost, worst_value = reference
+    counts = (costs < worst_cost) & (values > worst_value)
+    if not counts.any():
+        return 0.0
+    order = np.argsort(costs[counts])
+    heights = np.maximum.accumulate(values[counts][order]) - worst_value
+    widths = np.diff(costs[counts][order], append=worst_cost)
+    return float(widths @ heights)
+
+
+def knee(cost: ArrayLike, value: ArrayLike) -> int:
+    """Index of the front point where a further gain starts to cost more than before.
+
+    The front is scaled to 0..1 in both directions; the knee is the point farthest above the
+    chord from its cheapest to its best point. Ties, and fronts without a bulge, give the
+    cheapest.
+    """
+    costs, values = _vectors(cost, value)
+    if costs.size == 0:
+        raise SearchError("A knee needs at least one point, got none.")
+    front = np.flatnonzero(non_dominated(costs, values))
+    front = front[np.argsort(costs[front], kind="stable")]
+    bulge = _unit(values[front]) - _unit(costs[front])
+    return int(front[bulge.argmax()])
+
+
+def best_under(cost: ArrayLike, value: ArrayLike, budget: float) -> int | None:
+    """Index of the highest value that costs at most `budget` (of equals the cheapest), or None."""
+    costs, values = _vectors(cost, value)
+    affordable = np.flatnonzero(costs <= budget)
+    if not affordable.size:
+        return None
+    order = np.lexsort((costs[affordable], -values[affordable]))
+    return int(affordable[order[0]])
+
+
+def _unit(values: Vector) -> Vector:
+    """Scaled to 0..1; all 0 if they are equal."""
+    span = np.ptp(values)
+    return (values - values.min()) / span if span > 0 else np.zeros_like(values)
+
+
+def _vectors(cost: ArrayLike, value: ArrayLike) -> tuple[Vector, Vector]:
+    costs, values = np.asarray(cost, dtype=np.float64), np.asarray(value, dtype=np.float64)
+    if costs.ndim != 1 or costs.shape != values.shape:
+        raise SearchError(
+            f"Cost and value must be vectors of one length, got {costs.shape} and {values.shape}."
+        )
+    if not (np.isfinite(costs).all() and np.isfinite(values).all()):
+        raise SearchError("Cost and value must be finite: leave out what was not measured.")
+    return costs, values

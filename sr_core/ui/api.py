@@ -1,0 +1,87 @@
+"""The documented endpoints, for scripts: models, front, estimate and upscale."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+from gradio.events import api
+from PIL import Image
+
+from sr_core.errors import InvalidImage
+from sr_core.notation import to_text
+from sr_core.runtime.image import MAX_PIXELS_UI
+from sr_core.search.front import non_dominated
+from sr_core.ui import jobs
+from sr_core.ui.components.image_input import ImageInput
+from sr_core.ui.friendly import friendly
+from sr_core.ui.pricing import Pricing, cost_of
+from sr_core.ui.view import make_view
+
+
+def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
+    """Add the endpoints to the page that is being built; everything else on it is private."""
+    catalogue = pricing.catalogue
+
+    def models() -> list[dict[str, Any]]:
+        """The listed networks: name, notation, parameters, MACs and measured PSNR/SSIM."""
+        return [
+            {**model.summary(), "network": to_text(model.candidate)} for model in catalogue.models()
+        ]
+
+    def front(
+        scale: int = 4, device: str = "", size: str = "1280x720", threads: int = 0
+    ) -> list[dict[str, Any]]:
+        """Networks not beaten in both latency and PSNR on a device (empty: the first; threads 0:
+        its default). Latency is estimated, with a 90 % interval; PSNR-Y is measured on the
+        validation crops."""
+        with friendly():
+            view = make_view(
+                catalogue, scale=scale, device=device or None, size=size, threads=threads or None
+            )
+            shown = pricing.shown(view)
+        return [
+            {
+                "network": to_text(shown.candidates[i]),
+                "latency_ms": float(shown.cost[i]),
+                "low_ms": float(shown.low[i]),
+                "high_ms": float(shown.high[i]),
+                "psnr_y_db": float(shown.quality[i]),
+                "macs_g": float(shown.macs_g[i]),
+                "params_k": float(shown.params_k[i]),
+                "device": view.device,
+            }
+            for i in non_dominated(shown.cost, shown.quality).nonzero()[0]
+        ]
+
+    def estimate(
+        network: str, device: str = "", size: str = "1280x720", threads: int = 0
+    ) -> dict[str, Any]:
+        """Latency of one network (a name, an id or a text like x4c32_12wb50b50b50) on a device:
+        total, 90 % interval, per layer, coverage, basis; and its parameters and MACs."""
+        with friendly():
+            candidate = catalogue.check(catalogue.named(network))
+            view = make_view(
+                catalogue, scale=candidate.scale, device=device or None, size=size,
+                threads=threads or None,
+            )  # fmt: skip
+            return asdict(pricing.estimate(view, candidate)) | asdict(cost_of(candidate))
+
+    def upscale(image: Image.Image | None, network: str) -> Image.Image:
+        """Enlarge an image with a network."""
+        with friendly():
+            if image is None:
+                raise InvalidImage("There is no image: send one.")
+            upscaler = upscalers.get(catalogue.check(catalogue.named(network)))
+            return upscaler.upscale(image)
+
+    for function in (models, front, estimate):
+        api(function, api_name=function.__name__)
+    source = ImageInput(
+        type="pil", image_mode=None, format="png", visible=False,
+        label=f"image (up to {MAX_PIXELS_UI / 1e6:.0f} million pixels)",
+    )  # fmt: skip
+    name = gr.Textbox(visible=False, label="network")
+    result = gr.Image(visible=False, format="png", label="image")
+    gr.Button(visible=False).click(upscale, [source, name], result, api_name="upscale")

@@ -1,0 +1,238 @@
+"""HTML of the page's facts: a network's card, the device, the schemes. Pure functions, no Gradio.
+
+Each number says whether it was counted, measured, estimated or published, with unit, size and
+protocol. Whatever is not ours is escaped.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from sr_core.candidate import Candidate, Scheme
+from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate
+from sr_core.latency.profile import DeviceProfile, Setting
+from sr_core.latency.schemes import SchemeTiming
+from sr_core.layers import ConvLayer, Totals, describe, lr_size
+from sr_core.notation import to_text
+from sr_core.store import Model, Quality
+from sr_core.ui.quick import CROPS, QuickScore
+from sr_core.ui.titles import size_title, title
+
+
+def tile(label: str, value: str, beside: str, origin: str = "") -> str:
+    """One number with its label, a second line and its origin mark."""
+    mark = f"<em class='mark {origin}'>{origin}</em>" if origin else ""
+    texts = [html.escape(text) for text in (label, value, beside)]
+    return (
+        f"<div class='tile'><span>{texts[0]} {mark}</span><strong>{texts[1]}</strong>"
+        f"<small>{texts[2]}</small></div>"
+    )
+
+
+def network_card(
+    candidate: Candidate,
+    model: Model | None,
+    stored: dict[str, float],
+    priced: LatencyEstimate,
+    profile: DeviceProfile,
+    cost: Totals,
+    bicubic: tuple[Quality, ...],
+) -> str:
+    """The card of the selected network: cost, quality, latency with its basis, layer strip."""
+    latency = f"{CONFIDENCE:.0%} interval {priced.low_ms:.1f}–{priced.high_ms:.1f} ms"
+    tiles = [
+        tile("Latency", f"{priced.total_ms:.1f} ms", latency, "estimated"),
+        _quality_tile(model, stored, bicubic),
+        tile("MACs, 1280×720", f"{cost.macs_kept / 1e9:.2f} G",
+             f"of {cost.macs_dense / 1e9:.2f} G dense", "counted"),
+        tile("Parameters", f"{cost.params_kept / 1e3:.1f} K",
+             f"of {cost.params_dense / 1e3:.1f} K dense", "counted"),
+    ]  # fmt: skip
+    name = model.title if model else title(candidate)
+    return (
+        f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code></p>"
+        f"<div class='tiles'>{''.join(tiles)}</div>"
+        f"{strip(priced, describe(candidate, *lr_size(candidate.scale, priced.output)))}"
+        f"{_basis(profile, priced)}{_quality_table(model, stored)}"
+        "<details><summary>Reproduce</summary>"
+        f"{_commands(candidate, priced)}</details>"
+    )
+
+
+def _named(profile: DeviceProfile, priced: LatencyEstimate) -> str:
+    threads = (
+        f", {priced.threads} thread{'s' if priced.threads > 1 else ''}" if priced.threads else ""
+    )
+    return f"{profile.title}{threads}"
+
+
+def _basis(profile: DeviceProfile, priced: LatencyEstimate) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in priced.notes)
+    return (
+        f"<p class='origin'>One frame of {size_title(priced.output)} output on "
+        f"{html.escape(_named(profile, priced))}, batch 1. Basis: <b>{priced.basis}</b> (of the "
+        f"weakest layer); {priced.coverage:.0%} of the time is in layers and sizes that the "
+        f"profile was fitted to.</p>{f'<ul class=origin>{notes}</ul>' if notes else ''}"
+    )
+
+
+def _quality_tile(
+    model: Model | None, stored: dict[str, float], bicubic: tuple[Quality, ...]
+) -> str:
+    crops_db = stored.get("psnr_y_db")
+    if crops_db is not None:
+        beside = "luma, mean of the validation crops of the search"
+        return tile("PSNR-Y", f"{crops_db:.2f} dB", beside, "measured")
+    set5 = next((q for q in model.quality if q.image_set == "Set5"), None) if model else None
+    if set5 is None:
+        return tile("PSNR-Y", "–", "not stored: the Prune tab measures it")
+    baseline = next((q for q in bicubic if q.image_set == "Set5"), None)
+    beside = f"Set5; bicubic {baseline.psnr_y:.2f} dB" if baseline else "Set5"
+    return tile("PSNR-Y", f"{set5.psnr_y:.2f} dB", beside, "measured")
+
+
+def _quality_table(model: Model | None, stored: dict[str, float]) -> str:
+    """Benchmark results: those of the search, and a listed model's own."""
+    rows: dict[str, tuple[float, float]] = {}
+    for name in ("Set5", "Set14", "BSD100"):
+        psnr_db = stored.get(f"psnr_y_{name.lower()}")
+        if psnr_db is not None:
+            rows[name] = (psnr_db, stored.get(f"ssim_y_{name.lower()}", float("nan")))
+    for result in model.quality if model else ():
+        if result.image_set in ("Set5", "Set14", "BSD100"):
+            rows[result.image_set] = (result.psnr_y, result.ssim_y)
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr><th scope=row>{name}</th><td>{psnr_db:.2f} dB</td><td>{ssim:.4f}</td></tr>"
+        for name, (psnr_db, ssim) in rows.items()
+    )
+    return (
+        "<table class='scores'><thead><tr><th scope=col>Measured</th><th scope=col>PSNR-Y</th>"
+        f"<th scope=col>SSIM-Y</th></tr></thead><tbody>{cells}</tbody></table>"
+    )
+
+
+def _commands(candidate: Candidate, priced: LatencyEstimate) -> str:
+    network = to_text(candidate)
+    threads = f" --threads {priced.threads}" if priced.threads else ""
+    lines = [
+        f"python -m sr_core evaluate --model {network} --hr DATA/val --crops",
+        f"python -m sr_core estimate --model {network} --device {priced.profile_id} "
+        f"--size {priced.output[0]}x{priced.output[1]}{threads}",
+        f"python -m sr_core upscale photo.png big.png --model {network}",
+    ]
+    return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
+
+
+def strip(priced: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
+    """The layers side by side: width = estimated ms, colour = scheme; details on hover."""
+    segments = "".join(
+        f"<i style='flex-grow:{latency.ms:.4f};background:var(--scheme-{layer.pruning.scheme})' "
+        f"title='{html.escape(_about(layer, latency.ms, latency.basis))}'></i>"
+        for layer, latency in zip(layers, priced.per_layer, strict=True)
+    )
+    slowest = max(priced.per_layer, key=lambda layer: layer.ms)
+    label = (
+        f"{len(layers)} layers, {priced.total_ms:.1f} ms in all; the slowest is {slowest.name} "
+        f"with {slowest.ms:.2f} ms"
+    )
+    used = dict.fromkeys(layer.pruning.scheme for layer in layers)
+    legend = "".join(
+        f"<span><i style='background:var(--scheme-{name})'></i>{name}</span>" for name in used
+    )
+    return (
+        f"<div class='strip' role='img' aria-label='{html.escape(label)}'>{segments}</div>"
+        f"<p class='strip-legend'>Width: estimated ms. {legend}</p>"
+    )
+
+
+def _about(layer: ConvLayer, ms: float, basis: str) -> str:
+    return (
+        f"{layer.name}: {layer.in_channels}→{layer.out_channels}, {layer.kernel}×{layer.kernel}, "
+        f"{layer.width}×{layer.height}; {layer.pruning.scheme} {layer.pruning.ratio:.0%} removed; "
+        f"{layer.macs_kept / 1e6:.0f} MMACs, {layer.bytes_moved / 1e6:.1f} MB; {ms:.2f} ms, {basis}"
+    )
+
+
+def device_facts(profile: DeviceProfile, threads: int | None) -> str:
+    """What a profile is, how well it did, and what it does not cover."""
+    facts = [
+        f"{profile.device}, {profile.processor}; {profile.runtime}; {profile.precision}; "
+        f"{profile.basis}, {profile.date}.",
+        _held_out(profile.setting(threads)),
+        f"{CONFIDENCE:.0%} interval: ×/÷ {profile.spread.inside:.2f} inside the profile's scope, "
+        f"×/÷ {profile.spread.outside:.2f} for other layers, a further ×/÷ "
+        f"{profile.spread.other_size:.2f} for other frame sizes ({profile.spread.source}).",
+        *(
+            f"Fitted to {anchor.n:,} × {anchor.what} ({anchor.source}). {anchor.error}."
+            for anchor in profile.anchors
+        ),
+        *profile.caveats,
+    ]
+    items = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts if fact)
+    return f"<ul class='origin'>{items}</ul>"
+
+
+def _held_out(setting: Setting) -> str:
+    check = setting.held_out
+    if check is None:
+        return "" if setting.threads is None else "Not checked on held-out networks."
+    return (
+        f"Held out: {check.n} random networks that the fit did not see, mean error "
+        f"{check.mape_percent:.1f} %, {check.coverage:.0%} of them inside the interval."
+    )
+
+
+def quick_facts(score: QuickScore) -> str:
+    """PSNR of the edited network, right after the edit."""
+    change_db = score.psnr_y_db - score.dense_psnr_y_db
+    gain_db = score.psnr_y_db - score.bicubic_psnr_y_db
+    tiles = [
+        tile("PSNR-Y now", f"{score.psnr_y_db:.2f} dB", "on the sample crops", "measured"),
+        tile("against dense", f"{change_db:+.2f} dB",
+             f"all wide, all channels: {score.dense_psnr_y_db:.2f} dB", "measured"),
+        tile("against bicubic", f"{gain_db:+.2f} dB",
+             f"bicubic: {score.bicubic_psnr_y_db:.2f} dB", "measured"),
+    ]  # fmt: skip
+    how = (
+        f"Luma PSNR, mean of {CROPS}, shrunk by bicubic and enlarged by the network with these "
+        f"masks, no fine-tuning; evaluated in {score.elapsed_ms:.0f} ms on the computer that "
+        "serves this page. Compare only with each other: this is no benchmark."
+    )
+    return f"<div class='tiles'>{''.join(tiles)}</div><p class='origin'>{how}</p>"
+
+
+def scheme_table(
+    modelled: dict[Scheme, tuple[float, float, float]],
+    macs_saved: dict[Scheme, float],
+    timings: Sequence[SchemeTiming],
+    about_timings: str,
+    device: str,
+) -> str:
+    """Per scheme: MACs removed, modelled saving on the device, saving measured in this runtime."""
+    measured = {timing.scheme: timing for timing in timings}
+    rows = ""
+    for scheme, saved in macs_saved.items():
+        share, low, high = modelled[scheme]
+        timing = measured.get(scheme)
+        real = f"{timing.saved_share:.0%} ({timing.median_ms:.1f} ms)" if timing else "not measured"
+        rows += (
+            f"<tr><th scope=row><i class='swatch' style='background:var(--scheme-{scheme})'></i>"
+            f"{scheme}</th><td>{saved:.0%}</td><td>{share:.0%}{_band(low, high)}</td>"
+            f"<td>{real}</td></tr>"
+        )
+    return (
+        "<table class='scores'><thead><tr><th scope=col>Scheme</th>"
+        "<th scope=col>MACs removed<br><em class='mark counted'>counted</em></th>"
+        f"<th scope=col>Time saved on {html.escape(device)}<br>"
+        "<em class='mark estimated'>estimated</em></th>"
+        "<th scope=col>Time saved in ONNX Runtime<br><em class='mark measured'>measured</em></th>"
+        f"</tr></thead><tbody>{rows}</tbody></table>"
+        f"<p class='origin'>{html.escape(about_timings)}</p>"
+    )
+
+
+def _band(low: float, high: float) -> str:
+    return f" ({low:.0%} to {high:.0%})" if round(low, 2) != round(high, 2) else ""

@@ -1,0 +1,193 @@
+"""Tab Compare: several networks, bicubic and the truth on one image, zoomed in step."""
+
+from __future__ import annotations
+
+import html
+import shutil
+import tempfile
+import threading
+from collections.abc import Sequence
+
+import gradio as gr
+import onnxruntime
+from PIL import Image
+
+from sr_core.errors import InvalidCandidate, InvalidImage
+from sr_core.latency.estimate import CONFIDENCE
+from sr_core.machine import processor
+from sr_core.notation import to_text
+from sr_core.runtime.image import MAX_PIXELS_UI
+from sr_core.runtime.upscale import Report
+from sr_core.ui import jobs, samples
+from sr_core.ui.components.image_input import ImageInput
+from sr_core.ui.components.zoom_grid import Comparison, Fact, Tile, ZoomGrid
+from sr_core.ui.pricing import Pricing, cost_of
+from sr_core.ui.target import Updates
+from sr_core.ui.titles import title
+from sr_core.ui.view import MAX_PICKED, Link, View
+
+_MODES = [("Test: shrink it first, then compare", "test"), ("Upscale as is", "upscale")]
+_MIN_FREE_BYTES = 500_000_000
+_HELP = f"""Up to {MAX_PICKED} networks on one image, next to bicubic interpolation. In a **test** \
+the image is shrunk first, so that the truth is known and PSNR and SSIM can be measured; **upscale \
+as is** enlarges what you give. All pictures are exact PNGs."""
+
+
+class Compare:
+    """Components of the tab, and the run behind its button."""
+
+    def __init__(self, pricing: Pricing) -> None:
+        self._pricing = pricing
+        self._catalogue = pricing.catalogue
+        self.upscalers = jobs.Upscalers(pricing.catalogue)
+        self._stops: dict[str, threading.Event] = {}
+        """Session -> set it to end that visitor's running job."""
+
+    def build(self, link: Link) -> None:
+        """Lay out the tab."""
+        gr.Markdown(_HELP)
+        with gr.Row():
+            with gr.Column(scale=2, min_width=300):
+                self.image = ImageInput(
+                    label=f"Image (up to {MAX_PIXELS_UI / 1e6:.0f} million pixels)",
+                    elem_id="image", height=240, value=str(samples.paths()[0]),
+                    type="pil", image_mode=None, format="png", sources=["upload", "clipboard"],
+                    buttons=["fullscreen"],
+                )  # fmt: skip
+                gr.Examples(
+                    [[str(path)] for path in samples.paths()], [self.image],
+                    label="Samples", examples_per_page=12, api_visibility="private",
+                )  # fmt: skip
+            with gr.Column(scale=3, min_width=300):
+                self.picked = gr.Dropdown(
+                    self._choices(link), value=[to_text(c) for c in link.picked],
+                    label=f"Networks (up to {MAX_PICKED})", multiselect=True,
+                    max_choices=MAX_PICKED, elem_id="picked",
+                    info="Without a choice, the selected network is used.",
+                )  # fmt: skip
+                self.mode = gr.Radio(_MODES, value="test", label="What to do", elem_id="mode")
+                with gr.Row():
+                    self.start = gr.Button("Compare", variant="primary", elem_id="start", scale=3)
+                    self.stop = gr.Button("Stop", elem_id="stop", scale=1, min_width=80)
+                self.outcome = gr.HTML(elem_id="outcome", min_height=40)
+        self.grid = ZoomGrid(
+            elem_id="grid",
+            empty="The images appear here side by side: choose networks, then press Compare.",
+        )
+
+    def show(self, link: Link) -> Updates:
+        """The chosen networks."""
+        chosen = [to_text(candidate) for candidate in link.picked]
+        return {self.picked: gr.update(choices=self._choices(link), value=chosen)}
+
+    def check(self, image: Image.Image | None) -> None:
+        """Reading the upload is the check; a bad file is refused there."""
+
+    def run(
+        self,
+        image: Image.Image | None,
+        mode: jobs.Mode,
+        link: Link,
+        session: str,
+        report: Report,
+    ) -> Updates:
+        """Run the chosen networks (or the selected one) and show them side by side."""
+        if image is None:
+            raise InvalidImage("There is no image yet: upload one or pick a sample.")
+        if len(link.picked) > MAX_PICKED:
+            raise InvalidCandidate(
+                f"Got {len(link.picked)} networks to compare: at most {MAX_PICKED}."
+            )
+        upscalers = [self.upscalers.get(c) for c in link.picked or (link.current,)]
+        stop = self._stops[session] = threading.Event()
+        try:
+            result = jobs.compare(upscalers, image, mode, report=report, should_stop=stop.is_set)
+        finally:
+            self._stops.pop(session, None)
+        return {
+            self.grid: self._comparison(result, link.view).to_json(),
+            self.outcome: _facts(result),
+        }
+
+    def stop_running(self, session: str) -> None:
+        """Stop was pressed or the tab was closed: end the running job."""
+        stop = self._stops.get(session)
+        if stop:
+            stop.set()
+
+    def _choices(self, link: Link) -> list[tuple[str, str]]:
+        """Listed networks, and the chosen ones that are none of them."""
+        listed = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(link.view.scale)]
+        known = {text for _, text in listed}
+        own = [(title(c), to_text(c)) for c in (*link.picked, link.current)]
+        extra = [choice for choice in dict.fromkeys(own) if choice[1] not in known]
+        return [*extra, *listed]
+
+    def _comparison(self, result: jobs.Comparison, view: View) -> Comparison:
+        """Tiles of one run: the truth, bicubic, then the networks."""
+        _check_disk()
+        tiles: list[Tile] = []
+        if result.truth is not None:
+            tiles.append(self._tile("truth", "Original", "the truth", result.truth, ()))
+        facts = _score_facts(result.bicubic_score)
+        tiles.append(self._tile("bicubic", "Bicubic", "interpolation", result.bicubic, facts))
+        for index, outcome in enumerate(result.outcomes, start=1):
+            model = self._catalogue.listed(outcome.candidate)
+            name = model.title if model else title(outcome.candidate)
+            facts = (*_score_facts(outcome.score), *self._cost_facts(outcome, view))
+            tiles.append(self._tile(f"m{index}", name, outcome.model_id, outcome.result, facts))
+        width, height = jobs.view(result.bicubic).size
+        truth = "truth" if result.truth is not None else ""
+        return Comparison(tuple(tiles), width, height, truth)
+
+    def _tile(
+        self, key: str, name: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
+    ) -> Tile:
+        shown = jobs.view(image)
+        whole = shown.size == image.size and shown.mode == image.mode
+        href = "" if whole else self.grid.cached(image)
+        download = f"upfront-{subtitle if key.startswith('m') else key}.png"
+        return Tile(key, name, subtitle, self.grid.cached(shown), download, facts, href)
+
+    def _cost_facts(self, outcome: jobs.Outcome, view: View) -> tuple[Fact, ...]:
+        priced = self._pricing.estimate(view, outcome.candidate)
+        estimated = (
+            f"{priced.total_ms:.1f} ms ({priced.low_ms:.1f}–{priced.high_ms:.1f}, {CONFIDENCE:.0%})"
+        )
+        return (
+            Fact("This run", f"{outcome.elapsed_ms:,.0f} ms", "measured"),
+            Fact(f"{self._pricing.profile(view).title}, per frame", estimated, "estimated"),
+            Fact(
+                "MACs, 1280×720", f"{cost_of(outcome.candidate).macs_kept / 1e9:.2f} G", "counted"
+            ),
+        )
+
+
+def _score_facts(score: jobs.Score | None) -> tuple[Fact, ...]:
+    if score is None:
+        return ()
+    psnr = "identical" if score.psnr_y_db == float("inf") else f"{score.psnr_y_db:.2f} dB"
+    return (Fact("PSNR-Y", psnr, "measured"), Fact("SSIM-Y", f"{score.ssim_y:.4f}", "measured"))
+
+
+def _facts(result: jobs.Comparison) -> str:
+    """How this run was done, as HTML."""
+    (lr_width, lr_height), outcomes = result.lr_size, result.outcomes
+    width, height = result.bicubic.size
+    scale = width // lr_width
+    lines = [
+        f"{lr_width}×{lr_height} → {width}×{height}, {len(outcomes)} network(s), each once, on the "
+        f"computer that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, "
+        "fp32, a thread per core). These times are no phone latency.",
+        f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
+        "shrinking." if result.truth is not None else "",
+        result.note,
+        f"The comparison shows the centre, {jobs.VIEW_SIDE} pixels a side at most; downloads are "
+        "whole." if max(width, height) > jobs.VIEW_SIDE else "",
+    ]  # fmt: skip
+    return f"<p class='origin'>{html.escape(' '.join(line for line in lines if line))}</p>"
+
+
+def _check_disk() -> None:
+    if shutil.disk_usage(tempfile.gettempdir()).free < _MIN_FREE_BYTES:
+        raise InvalidImage("The server's disk is nearly full: try again in half an hour.")

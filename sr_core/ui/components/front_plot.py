@@ -1,0 +1,188 @@
+"""The front: an accuracy-latency plot and a table of the same points, as one `gr.HTML` component.
+
+The browser classifies points by the budget, moves the highlight at once and reports what was
+chosen; dominance and the best point under the budget are computed in Python.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from math import isfinite
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+import gradio as gr
+import plotly
+
+Kind = Literal["search", "listed", "edited"]
+NO_BUDGET = -1.0
+NONE = ""
+"""No point: Gradio does not send `None` to a property."""
+_HERE = Path(__file__).parent
+_TEMPLATE = """<div class="front-plot">
+  <div class="chart">
+    <div class="plot" role="img"></div>
+    <div class="state" role="status"></div>
+  </div>
+  <ul class="legend" aria-label="Legend of the chart"></ul>
+  <p class="note"></p>
+  <div class="controls">
+    <label>Search <input type="search" placeholder="title or id" autocomplete="off"></label>
+    <label><input type="checkbox" checked> only the front</label>
+    <span class="count" role="status"></span>
+  </div>
+  <div class="box"><table><thead></thead><tbody></tbody></table></div>
+</div>"""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network: cost `x` with its 90 % interval (`low == high == x`: exact) and quality `y`."""
+
+    id: str
+    title: str
+    """Short, such as `32 ch, 12 cells, block 50 %`."""
+    kind: Kind
+    x: float
+    low: float
+    high: float
+    y: float
+    front: bool
+    """Not dominated by any other point."""
+    macs_g: float
+    params_k: float
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` unless all numbers are finite and `0 < low <= x <= high`."""
+        numbers = (self.low, self.x, self.high, self.y, self.macs_g, self.params_k)
+        if not all(map(isfinite, numbers)) or not 0 < self.low <= self.x <= self.high:
+            raise ValueError(f"Point {self.id}: expected finite numbers and 0 < low <= x <= high.")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure from elsewhere: drawn, not selectable."""
+
+    name: str
+    x: float
+    y: float
+    source: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A horizontal line, such as bicubic interpolation."""
+
+    name: str
+    y: float
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What an axis shows: `title` reads `NAME, UNIT [details]`."""
+
+    title: str
+    """Such as `Latency, ms per 1280×720 frame`."""
+    origin: str
+    """How its numbers came about: estimated, counted, measured."""
+    log: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields, `name` and `unit`; `ValueError` where the title has no unit."""
+        name, comma, rest = self.title.partition(", ")
+        if not (name and comma and rest):
+            raise ValueError(f"Axis title {self.title!r}: expected 'NAME, UNIT [details]'.")
+        return {**asdict(self), "name": name, "unit": rest.split()[0]}
+
+
+@dataclass(frozen=True)
+class FrontData:
+    """The value of a `FrontPlot`."""
+
+    points: tuple[Point, ...]
+    x: Axis
+    y: Axis
+    note: str
+    """One line below the plot; without points the sentence shown in its place."""
+    published: tuple[Published, ...] = ()
+    baseline: Baseline | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Points column by column; `ValueError` where an id is empty or occurs twice."""
+        ids = {point.id for point in self.points} - {NONE}
+        if len(ids) != len(self.points):
+            raise ValueError("Points of a front: expected different ids, none empty.")
+        return {
+            "points": _columns(Point, self.points),
+            "published": _columns(Published, self.published),
+            "baseline": asdict(self.baseline) if self.baseline else None,
+            "x": self.x.to_json(),
+            "y": self.y.to_json(),
+            "note": self.note,
+        }
+
+
+def _columns(kind: type[Any], rows: Sequence[Any]) -> dict[str, list[Any]]:
+    return {field.name: [getattr(row, field.name) for row in rows] for field in fields(kind)}
+
+
+class FrontPlot(gr.HTML):
+    """Plot and searchable table of a `FrontData`.
+
+    Fires `select` with the chosen id as `evt.value`, which the handler must check like any input
+    and give back (`gr.update(selected=...)`); listen with `trigger_mode="always_last"`.
+    Properties to update: `value`, `selected` and `best` (an id or `NONE`), `picked` (ids), `budget`
+    (in units of x, or `NO_BUDGET`).
+    """
+
+    def __init__(
+        self,
+        value: FrontData | None = None,
+        *,
+        elem_id: str,
+        selected: str = NONE,
+        picked: Sequence[str] = (),
+        budget: float = NO_BUDGET,
+        best: str = NONE,
+        render: bool = True,
+    ) -> None:
+        # On an update Gradio builds the component anew, without value and with `render=False`,
+        # and reads its properties as attributes.
+        self.selected, self.picked = selected, list(picked)
+        self.budget, self.best = budget, best
+        super().__init__(
+            value=value,
+            selected=selected,
+            picked=self.picked,
+            budget=budget,
+            best=best,
+            plotly_url=plotly_url(),
+            html_template=_TEMPLATE,
+            css_template=(_HERE / "front_plot.css").read_text(encoding="utf-8"),
+            js_on_load=(_HERE / "front_plot.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            elem_id=elem_id,
+            render=render,
+        )
+
+    def postprocess(self, value: Any) -> str | None:
+        """`FrontData | None` to JSON text: the page copies properties deeply on every event, which
+        takes 200 ms for the columns of 2,000 points and nothing for a string."""
+        return json.dumps(value.to_json(), allow_nan=False) if value else None
+
+
+@cache
+def plotly_url() -> str:
+    """Address of plotly.js relative to the page; from the first call on Gradio serves the file.
+
+    Not for `head=`: Gradio would wait for its 4.8 MB before it runs our script, and without them
+    it would never run.
+    """
+    path = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").resolve()
+    gr.set_static_paths(path)
+    return f"gradio_api/file={quote(path.as_posix())}"

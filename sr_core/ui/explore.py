@@ -1,0 +1,96 @@
+"""Tab Explore: the accuracy-latency front, and the card of the selected network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from sr_core.candidate import Candidate
+from sr_core.ui import cards
+from sr_core.ui.components.front_plot import NO_BUDGET, NONE, FrontPlot
+from sr_core.ui.pricing import Pricing, cost_of
+from sr_core.ui.target import Updates
+from sr_core.ui.titles import METRICS
+from sr_core.ui.view import Link, View
+
+_AXES = [("Latency", "latency"), ("MACs", "macs"), ("Parameters", "params")]
+HELP = """Each point is a network cut out of one trained supernet, with its blocks, widths and \
+pruning; none was fine-tuned. Points **on the front** are not beaten in both quality and cost. Set \
+a budget, click a point (or a title in the table), then prune or compare it."""
+
+
+class Explore:
+    """Components of the tab, and what they show for a state of the page."""
+
+    def __init__(self, pricing: Pricing) -> None:
+        self._pricing = pricing
+        self._catalogue = pricing.catalogue
+
+    def build(self, link: Link) -> None:
+        """Lay out the tab."""
+        gr.Markdown(HELP)
+        with gr.Row():
+            self.axis = gr.Radio(
+                _AXES, value=link.view.axis, label="Cost", elem_id="axis", min_width=200, scale=2
+            )
+            self.metric = gr.Dropdown(
+                [(text.menu, name) for name, text in METRICS.items()], value=link.view.metric,
+                label="Quality (measured)", elem_id="metric", min_width=200, scale=2,
+            )  # fmt: skip
+            self.budget = gr.Number(
+                link.view.budget_ms or 0, label="Latency budget (ms; 0: none)", elem_id="budget",
+                minimum=0, maximum=1e6, step=1, min_width=160, scale=1,
+                info="33.3 ms: 30 frames a second",
+            )  # fmt: skip
+            with gr.Column(min_width=160, scale=1):
+                self.best = gr.Button("Best under budget", elem_id="best", size="sm")
+                self.knee = gr.Button("Knee of the front", elem_id="knee", size="sm")
+        with gr.Row():
+            with gr.Column(scale=3, min_width=340):
+                self.plot = FrontPlot(
+                    self._pricing.data(link.view), elem_id="front", **self._marks(link)
+                )
+            with gr.Column(scale=2, min_width=320):
+                self.card = gr.HTML(self._card(link.view, link.current), elem_id="card")
+                with gr.Row():
+                    self.prune = gr.Button("Prune this network", elem_id="to-prune", min_width=140)
+                    self.pick = gr.Button("Add to Compare", elem_id="pick", min_width=140)
+
+    def show_front(self, link: Link) -> Updates:
+        """Everything, for another view."""
+        update = gr.update(value=self._pricing.data(link.view), **self._marks(link))
+        return {
+            self.axis: link.view.axis,
+            self.metric: link.view.metric,
+            self.budget: link.view.budget_ms or 0,
+            self.plot: update,
+            self.card: self._card(link.view, link.current),
+        }
+
+    def show_marks(self, link: Link) -> Updates:
+        """Selection, picked networks and budget on the same points."""
+        marks = gr.update(**self._marks(link))
+        return {self.plot: marks, self.card: self._card(link.view, link.current)}
+
+    def _marks(self, link: Link) -> dict[str, Any]:
+        view = link.view
+        budget = view.budget_ms if view.axis == "latency" else None
+        best = self._pricing.shown(view).best(budget)
+        return {
+            "selected": link.current.id,
+            "picked": [candidate.id for candidate in link.picked],
+            "budget": NO_BUDGET if budget is None else budget,
+            "best": best.id if best else NONE,
+        }
+
+    def _card(self, view: View, candidate: Candidate) -> str:
+        return cards.network_card(
+            candidate,
+            self._catalogue.listed(candidate),
+            self._pricing.stored(candidate),
+            self._pricing.estimate(view, candidate),
+            self._pricing.profile(view),
+            cost_of(candidate),
+            self._catalogue.bicubic(view.scale),
+        )

@@ -1,0 +1,287 @@
+"""Prices for the page: the stored front on a device, one candidate, and the layer table's numbers.
+
+Pure functions of a view, no Gradio events; the front of a view is kept for the next visitor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.candidate import Candidate
+from sr_core.errors import UpFrontError
+from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
+from sr_core.latency.profile import DeviceProfile
+from sr_core.layers import ConvLayer, Totals, describe, lr_size, totals
+from sr_core.search.front import best_under, knee, non_dominated
+from sr_core.search.price import Costs, Prices, count, price
+from sr_core.store import Catalogue
+from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, Published
+from sr_core.ui.titles import METRICS, image_set, size_title, title
+from sr_core.ui.view import View, make_view
+
+Vector = NDArray[np.float64]
+_KEPT_FRONTS = 32
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The networks of one view that have the chosen quality, with cost and quality."""
+
+    candidates: list[Candidate]
+    cost: Vector
+    """In the unit of the view's axis."""
+    quality: Vector
+    low: Vector
+    high: Vector
+    """90 % interval of the cost."""
+    macs_g: Vector
+    params_k: Vector
+
+    def best(self, budget: float | None) -> Candidate | None:
+        """The best network within the budget; None without one."""
+        found = None if budget is None else best_under(self.cost, self.quality, budget)
+        return None if found is None else self.candidates[found]
+
+    def knee(self) -> Candidate | None:
+        """The front's knee, where there is a front."""
+        return self.candidates[knee(self.cost, self.quality)] if self.candidates else None
+
+
+class Pricing:
+    """Prices from a catalogue."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self._prices = lru_cache(_KEPT_FRONTS)(self._priced)
+        self._counts = lru_cache(2)(self._counted)
+
+    def forget(self) -> None:
+        """A device was measured anew: its prices no longer hold."""
+        self._prices.cache_clear()
+
+    def profile(self, view: View) -> DeviceProfile:
+        """The device of a view."""
+        return self.catalogue.device(view.device)
+
+    def estimate(self, view: View, candidate: Candidate) -> LatencyEstimate:
+        """Latency of one candidate."""
+        return estimate(
+            self.profile(view), candidate, output=view.size, threads=view.threads,
+            sparsity_share=view.share,
+        )  # fmt: skip
+
+    def shown(self, view: View) -> Shown:
+        """All networks of the stored front (and the listed ones) that the view can show."""
+        front = self.catalogue.front(view.scale)
+        if front is None:
+            none = np.empty(0)
+            return Shown([], none, none, none, none, none, none)
+        quality = self._quality(view)
+        kept = np.flatnonzero(np.isfinite(quality))
+        counts = self._counts(view.scale)
+        macs_g, params_k = counts.macs_kept / 1e9, counts.params_kept / 1e3
+        cost = low = high = macs_g if view.axis == "macs" else params_k
+        if view.axis == "latency":
+            prices = self._prices(view.scale, view.device, view.size, view.threads, view.share)
+            cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
+        candidates = front.candidates
+        return Shown(
+            [candidates[i] for i in kept], cost[kept], quality[kept], low[kept], high[kept],
+            macs_g[kept], params_k[kept],
+        )  # fmt: skip
+
+    def data(self, view: View) -> FrontData:
+        """What the plot draws for a view."""
+        shown = self.shown(view)
+        x = Axis(f"{_AXES[view.axis][0]}{_per_frame(view)}", _AXES[view.axis][1])
+        y = Axis(METRICS[view.metric].axis, "measured")
+        if not shown.candidates:
+            return FrontData((), x, y, self._why_empty(view))
+        listed = {model.candidate for model in self.catalogue.models(view.scale)}
+        front = non_dominated(shown.cost, shown.quality)
+        points = tuple(
+            Point(
+                candidate.id, title(candidate), "listed" if candidate in listed else "search",
+                float(shown.cost[i]), float(shown.low[i]), float(shown.high[i]),
+                float(shown.quality[i]), bool(front[i]), float(shown.macs_g[i]),
+                float(shown.params_k[i]),
+            )
+            for i, candidate in enumerate(shown.candidates)
+        )  # fmt: skip
+        published = self._published(view)
+        return FrontData(points, x, y, self._note(view, shown), published, self._baseline(view))
+
+    def candidate(self, view: View, identity: str) -> Candidate | None:
+        """The stored network with this id."""
+        front = self.catalogue.front(view.scale)
+        if front is None:
+            return None
+        return next((c for c in front.candidates if c.id == identity), None)
+
+    def stored(self, candidate: Candidate) -> dict[str, float]:
+        """Quality columns of a stored network that are not empty; {} if it is not stored."""
+        front = self.catalogue.front(candidate.scale)
+        if front is None:
+            return {}
+        rows = front.rows.loc[front.rows["id"] == candidate.id, list(METRICS)]
+        return {} if rows.empty else rows.iloc[0].dropna().to_dict()
+
+    def _quality(self, view: View) -> Vector:
+        """The metric's column; where a benchmark is missing, a listed model's own result."""
+        front = self.catalogue.front(view.scale)
+        assert front is not None
+        values = front.rows[view.metric].to_numpy(dtype=np.float64, copy=True)
+        if name := image_set(view.metric):
+            rows = {identity: row for row, identity in enumerate(front.rows["id"])}
+            for model in self.catalogue.models(view.scale):
+                for result in model.quality:
+                    row = rows.get(model.candidate.id)
+                    if result.image_set == name and row is not None:
+                        values[row] = result.psnr_y
+        return values
+
+    def _priced(
+        self, scale: int, device: str, size: tuple[int, int], threads: int | None,
+        share: float | None,
+    ) -> Prices:  # fmt: skip
+        front = self.catalogue.front(scale)
+        assert front is not None
+        return price(
+            front.candidates, self.catalogue.device(device), output=size, threads=threads,
+            sparsity_share=share,
+        )  # fmt: skip
+
+    def _counted(self, scale: int) -> Costs:
+        front = self.catalogue.front(scale)
+        assert front is not None
+        return count(front.candidates)
+
+    def _baseline(self, view: View) -> Baseline | None:
+        front = self.catalogue.front(view.scale)
+        if view.metric == "psnr_y_db" and front is not None:
+            return Baseline("bicubic", front.header.crops.bicubic_psnr_y_db)
+        for result in self.catalogue.bicubic(view.scale):
+            if result.image_set == image_set(view.metric):
+                return Baseline("bicubic", result.psnr_y)
+        return None
+
+    def _published(self, view: View) -> tuple[Published, ...]:
+        """Others' models: against MACs and parameters only, none was timed on our devices."""
+        name = image_set(view.metric)
+        if view.axis == "latency" or name is None:
+            return ()
+        return tuple(
+            Published(
+                model.name, model.macs_g if view.axis == "macs" else model.params_k,
+                model.psnr_y_db[name], model.source, model.note,
+            )
+            for model in self.catalogue.published
+            if model.scale == view.scale and name in model.psnr_y_db
+        )  # fmt: skip
+
+    def _note(self, view: View, shown: Shown) -> str:
+        front = self.catalogue.front(view.scale)
+        assert front is not None
+        name = image_set(view.metric)
+        where = name or f"{front.header.crops.n} validation crops"
+        known = f"{len(shown.candidates):,} networks measured on {where}"
+        if name:
+            known += (
+                ": only those on a front of some device, and the listed ones; benchmark sets are "
+                "for reporting and chose none of them"
+            )
+        others = (
+            " Others' models are shown against MACs and parameters: no source timed them on these "
+            "devices."
+            if name and view.axis == "latency"
+            else ""
+        )
+        return f"{known}.{others}"
+
+    def _why_empty(self, view: View) -> str:
+        if self.catalogue.front(view.scale) is None:
+            return (
+                f"There is no stored search for x{view.scale} yet: run `python -m sr_core search "
+                f"--scale {view.scale} --val PHOTOS`, or pick another scale."
+            )
+        return f"No network of x{view.scale} was measured on this yet: pick another metric."
+
+
+def cost_of(candidate: Candidate) -> Totals:
+    """Parameters, and MACs of a 1280x720 frame."""
+    return totals(describe(candidate, *lr_size(candidate.scale)))
+
+
+def table_prices(pricing: Pricing, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The layer table's numbers for `{"candidate", "view"}`, which the browser sends.
+
+    Never raises an expected error: it is returned as `{"error": sentence}`.
+    """
+    try:
+        candidate = pricing.catalogue.check(Candidate.from_json(question.get("candidate")))
+        fields: Mapping[str, Any] = question.get("view") or {}
+        view = make_view(
+            pricing.catalogue, scale=candidate.scale, device=fields.get("device"),
+            size=fields.get("size"), threads=fields.get("threads"), share=fields.get("share"),
+        )  # fmt: skip
+        priced = pricing.estimate(view, candidate)
+    except UpFrontError as error:
+        return {"error": str(error)}
+    layers = describe(candidate, *lr_size(candidate.scale, view.size))
+    return {
+        "totals": _totals(priced, totals(layers), view),
+        "layers": {
+            layer.name: _layer(layer, latency.ms, latency.basis)
+            for layer, latency in zip(layers, priced.per_layer, strict=True)
+        },
+        "note": " ".join(priced.notes),
+        "error": "",
+    }
+
+
+def _totals(priced: LatencyEstimate, cost: Totals, view: View) -> list[list[str]]:
+    interval = f"{priced.low_ms:.1f}–{priced.high_ms:.1f} ms ({CONFIDENCE:.0%})"
+    return [
+        ["Latency, estimated", f"{priced.total_ms:.1f} ms", f"{interval}, {priced.basis}"],
+        [
+            f"MACs at {size_title(view.size)}, counted", f"{cost.macs_kept / 1e9:.2f} G",
+            f"of {cost.macs_dense / 1e9:.2f} G dense",
+        ],
+        [
+            "Parameters, counted", f"{cost.params_kept / 1e3:.1f} K",
+            f"of {cost.params_dense / 1e3:.1f} K dense",
+        ],
+    ]  # fmt: skip
+
+
+def _layer(layer: ConvLayer, ms: float, basis: str) -> dict[str, Any]:
+    gmacs = layer.macs_kept / 1e9
+    return {
+        "ms": ms,
+        "gmacs": gmacs,
+        "basis": basis,
+        "title": (
+            f"{layer.in_channels}→{layer.out_channels}, {layer.kernel}×{layer.kernel}, "
+            f"{layer.width}×{layer.height} pixels; {gmacs:.3f} GMACs, "
+            f"{layer.bytes_moved / 1e6:.1f} MB moved at least; {ms:.2f} ms, {basis}"
+        ),
+    }
+
+
+_AXES = {
+    "latency": ("Latency, ms per frame", "estimated"),
+    "macs": ("MACs, G per frame", "counted"),
+    "params": ("Parameters, K kept", "counted"),
+}
+
+
+def _per_frame(view: View) -> str:
+    if view.axis == "latency":
+        return f" of {size_title(view.size)} output"
+    return " of 1280×720 output" if view.axis == "macs" else ""

@@ -1,0 +1,86 @@
+"""The bar above the tabs: scale, device, frame size, threads, and what the device profile is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from sr_core.latency.profile import DeviceProfile
+from sr_core.store import Catalogue
+from sr_core.ui import cards
+from sr_core.ui.titles import size_title
+from sr_core.ui.view import SIZES, View, size_text
+
+Updates = dict[Any, Any]
+"""Component -> its new value or `gr.update`."""
+_MEASURE_HELP = (
+    "Times small networks on the computer that serves this page and fits its latency model: "
+    "under a minute, for everybody who uses this server."
+)
+
+
+class Target:
+    """Controls of what the latencies are for."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    def build(self, view: View) -> None:
+        """Lay out the bar for `view`."""
+        profile = self._catalogue.device(view.device)
+        with gr.Row(elem_id="target"):
+            self.scale = gr.Radio(
+                [(f"×{scale}", scale) for scale in self._catalogue.scales], value=view.scale,
+                label="Scale", elem_id="scale", min_width=90, scale=1,
+            )  # fmt: skip
+            self.device = gr.Dropdown(
+                self._devices(), value=view.device, label="Device", elem_id="device",
+                min_width=230, scale=4,
+            )  # fmt: skip
+            self.size = gr.Dropdown(
+                [(size_title(size), size_text(size)) for size in SIZES],
+                value=size_text(view.size), label="Output", elem_id="size", min_width=120, scale=2,
+            )  # fmt: skip
+            self.threads = gr.Radio(
+                profile.threads, value=view.threads, label="Threads", elem_id="threads",
+                visible=bool(profile.threads), min_width=90, scale=1,
+            )  # fmt: skip
+            self.share = gr.Slider(
+                0, 1, value=_share(view, profile), step=0.05, elem_id="share", min_width=220,
+                scale=3, visible=profile.sparsity is not None,
+                label="Assumed: share of skipped MACs that saves time",
+                info="0: as slow as dense; 1: time follows the kept MACs. Nobody published it.",
+            )  # fmt: skip
+        with gr.Accordion("About this device's numbers", open=False, elem_id="about-device"):
+            self.about = gr.HTML(cards.device_facts(profile, view.threads), elem_id="device-facts")
+            with gr.Row():
+                self.measure = gr.Button(
+                    "Measure this computer", elem_id="measure", min_width=180, scale=0
+                )
+                gr.Markdown(_MEASURE_HELP, elem_classes="origin")
+
+    def show(self, view: View) -> Updates:
+        """All controls for another view."""
+        profile = self._catalogue.device(view.device)
+        return {
+            self.scale: view.scale,
+            self.device: gr.update(choices=self._devices(), value=view.device),
+            self.size: size_text(view.size),
+            self.threads: gr.update(
+                choices=profile.threads, value=view.threads, visible=bool(profile.threads)
+            ),
+            self.share: gr.update(
+                value=_share(view, profile), visible=profile.sparsity is not None
+            ),
+            self.about: cards.device_facts(profile, view.threads),
+        }
+
+    def _devices(self) -> list[tuple[str, str]]:
+        return [(f"{p.title} ({p.basis})", p.id) for p in self._catalogue.devices]
+
+
+def _share(view: View, profile: DeviceProfile) -> float:
+    if view.share is not None or profile.sparsity is None:
+        return view.share or 0.0
+    return profile.sparsity.share

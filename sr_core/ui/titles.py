@@ -1,0 +1,66 @@
+"""Short names that people read: of candidates, metrics and frame sizes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from sr_core.candidate import Candidate, Scheme
+from sr_core.ui.view import Metric
+
+
+@dataclass(frozen=True)
+class MetricTitle:
+    """How a quality column is called."""
+
+    menu: str
+    axis: str
+    """`NAME, UNIT [details]`."""
+    digits: int
+    unit: str
+
+
+METRICS: dict[Metric, MetricTitle] = {
+    "psnr_y_db": MetricTitle(
+        "PSNR-Y, validation crops", "PSNR-Y, dB on validation crops", 2, " dB"
+    ),
+    "ssim_y": MetricTitle("SSIM-Y, validation crops", "SSIM-Y, 0..1 on validation crops", 4, ""),
+    "psnr_y_set5": MetricTitle("PSNR-Y, Set5", "PSNR-Y, dB on Set5", 2, " dB"),
+    "psnr_y_set14": MetricTitle("PSNR-Y, Set14", "PSNR-Y, dB on Set14", 2, " dB"),
+    "psnr_y_bsd100": MetricTitle("PSNR-Y, BSD100", "PSNR-Y, dB on BSD100", 2, " dB"),
+}
+_IMAGE_SETS: dict[Metric, str] = {
+    "psnr_y_set5": "Set5", "psnr_y_set14": "Set14", "psnr_y_bsd100": "BSD100",
+}  # fmt: skip
+
+
+def image_set(metric: Metric) -> str | None:
+    """The benchmark of a metric; None for the validation crops."""
+    return _IMAGE_SETS.get(metric)
+
+
+def size_title(size: tuple[int, int]) -> str:
+    """(1280, 720) -> 1280×720."""
+    return f"{size[0]}×{size[1]}"
+
+
+def title(candidate: Candidate) -> str:
+    """Such as `32 ch, 8 wide + 4 residual, block 50 %`."""
+    blocks = Counter(cell.block for cell in candidate.cells)
+    cells = " + ".join(f"{blocks[b]} {b}" for b in ("wide", "residual") if blocks[b])
+    return f"{candidate.width} ch, {cells or 'no cells'}, {_pruning(candidate)}"
+
+
+def _pruning(candidate: Candidate) -> str:
+    """The schemes, the most frequent first, and the range of their ratios."""
+    schemes: Counter[Scheme] = Counter()
+    percents: list[int] = []
+    for _, pruning in candidate.layers():
+        if pruning.scheme != "dense":
+            schemes[pruning.scheme] += 1
+            percents.append(round(pruning.ratio * 100))
+    if not schemes:
+        return "dense"
+    low, high = min(percents), max(percents)
+    ratio = f"{low} %" if low == high else f"{low}–{high} %"
+    return f"{'/'.join(name for name, _ in schemes.most_common())} {ratio}"

@@ -1,0 +1,198 @@
+"""What the page looks at (network, device, frame size, ...), and its form as a link.
+
+The link is a short query string; whoever edits it gets the defaults and a sentence, not an error
+page. Pure functions, no Gradio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+from urllib.parse import urlencode
+
+from sr_core.candidate import Candidate
+from sr_core.checks import listed, shown
+from sr_core.errors import LatencyError
+from sr_core.layers import OUTPUT_SIZE
+from sr_core.notation import to_text
+from sr_core.store import Catalogue
+
+Axis = Literal["latency", "macs", "params"]
+Metric = Literal["psnr_y_db", "ssim_y", "psnr_y_set5", "psnr_y_set14", "psnr_y_bsd100"]
+Tab = Literal["explore", "prune", "compare"]
+SIZES: tuple[tuple[int, int], ...] = ((640, 360), OUTPUT_SIZE, (1920, 1080), (3840, 2160))
+MAX_PICKED = 4
+MAX_LINK = 2000
+"""Characters of a query string that are read at all."""
+DEFAULT_BUDGET_MS = 33.3
+"""30 frames a second."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Target and axes, common to all tabs. Always valid for the catalogue it was made with."""
+
+    scale: int
+    device: str
+    size: tuple[int, int] = OUTPUT_SIZE
+    threads: int | None = None
+    share: float | None = None
+    """Assumed share of skipped MACs that saves time; None: the profile's default."""
+    budget_ms: float | None = DEFAULT_BUDGET_MS
+    axis: Axis = "latency"
+    metric: Metric = "psnr_y_db"
+
+    def to_json(self) -> dict[str, Any]:
+        """For the layer table, which sends it back with every question."""
+        return {
+            "scale": self.scale,
+            "device": self.device,
+            "size": size_text(self.size),
+            "threads": self.threads,
+            "share": self.share,
+        }
+
+
+@dataclass(frozen=True)
+class Link:
+    """Everything a link restores."""
+
+    view: View
+    current: Candidate
+    picked: tuple[Candidate, ...] = ()
+    tab: Tab = "explore"
+
+
+def size_text(size: tuple[int, int]) -> str:
+    """(1280, 720) -> "1280x720"."""
+    return f"{size[0]}x{size[1]}"
+
+
+def make_view(
+    catalogue: Catalogue,
+    *,
+    scale: object,
+    device: object = None,
+    size: object = None,
+    threads: object = None,
+    share: object = None,
+    budget_ms: object = None,
+    axis: object = "latency",
+    metric: object = "psnr_y_db",
+) -> View:
+    """A view from what a browser sent: numbers, texts or None.
+
+    A thread count that the device does not have falls to its default, since changing the device
+    changes the choices. Raises `UpFrontError` for anything else that is not on offer.
+    """
+    number = _integer(scale)
+    if number is None or number not in catalogue.scales:
+        raise LatencyError(
+            f"There is no scale {shown(scale)}: expected {listed(catalogue.scales)}."
+        )
+    profile = catalogue.device(None if device is None else str(device))
+    sizes = {size_text(known): known for known in SIZES}
+    wanted = size_text(OUTPUT_SIZE) if size is None else str(size)
+    if wanted not in sizes:
+        raise LatencyError(f"There is no size {shown(wanted)}: expected {listed(sizes)}.")
+    wished = _integer(threads)
+    return View(
+        number,
+        profile.id,
+        sizes[wanted],
+        wished if wished in profile.threads else profile.setting(None).threads,
+        None if profile.sparsity is None else _number(share, "share", 0, 1),
+        _number(budget_ms, "budget", 0, 1e6) or None,
+        cast(Axis, _choice(axis, get_args(Axis), "axis")),
+        cast(Metric, _choice(metric, get_args(Metric), "metric")),
+    )
+
+
+def query(link: Link) -> str:
+    """The query string (without "?") that `parse_query` reads; defaults are left out."""
+    view = link.view
+    fields: dict[str, str] = {
+        "scale": str(view.scale),
+        "device": view.device,
+        "net": to_text(link.current),
+    }
+    if view.size != OUTPUT_SIZE:
+        fields["size"] = size_text(view.size)
+    if view.threads is not None:
+        fields["threads"] = str(view.threads)
+    if view.share is not None:
+        fields["share"] = f"{view.share:g}"
+    if view.budget_ms != DEFAULT_BUDGET_MS:
+        fields["budget"] = f"{view.budget_ms or 0:g}"
+    if view.axis != "latency":
+        fields["axis"] = view.axis
+    if view.metric != "psnr_y_db":
+        fields["metric"] = view.metric
+    if link.picked:
+        fields["compare"] = " ".join(to_text(candidate) for candidate in link.picked)
+    if link.tab != "explore":
+        fields["tab"] = link.tab
+    return urlencode(fields)
+
+
+def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) -> Link:
+    """The link that `fields` describe; what they do not name is as in `default`.
+
+    Raises:
+        UpFrontError: anything that is not on offer.
+    """
+    length = sum(len(name) + len(value) for name, value in fields.items())
+    if length > MAX_LINK:
+        raise LatencyError(f"The link has {length} characters: expected at most {MAX_LINK}.")
+    known = default.view
+    view = make_view(
+        catalogue,
+        scale=fields.get("scale", known.scale),
+        device=fields.get("device", known.device),
+        size=fields.get("size", size_text(known.size)),
+        threads=fields.get("threads", known.threads),
+        share=fields.get("share"),
+        budget_ms=fields.get("budget", known.budget_ms),
+        axis=fields.get("axis", known.axis),
+        metric=fields.get("metric", known.metric),
+    )
+    current = catalogue.models(view.scale)[0].candidate
+    if "net" in fields:
+        current = catalogue.check(catalogue.named(fields["net"]), view.scale)
+    elif view.scale == default.current.scale:
+        current = default.current
+    texts = fields.get("compare", "").split()
+    picked = tuple(
+        dict.fromkeys(catalogue.check(catalogue.named(text), view.scale) for text in texts)
+    )
+    if len(picked) > MAX_PICKED:
+        raise LatencyError(f"The link compares {len(picked)} networks: at most {MAX_PICKED}.")
+    tab = cast(Tab, _choice(fields.get("tab", "explore"), get_args(Tab), "tab"))
+    return Link(view, current, picked, tab)
+
+
+def _integer(value: object) -> int | None:
+    """A whole number from a form field, which may come as text; None if it is none."""
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _number(value: object, what: str, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:  # also refuses NaN
+        raise LatencyError(f"The {what} {shown(value)} is not a number of {low:g} to {high:g}.")
+    return number
+
+
+def _choice(value: object, choices: Sequence[str], what: str) -> str:
+    if value not in choices:
+        raise LatencyError(f"There is no {what} {shown(value)}: expected {listed(choices)}.")
+    return str(value)

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sr_core.candidate import SCALES, WIDTHS, Candidate, uniform
+from sr_core.errors import MeasurementError
+from sr_core.latency import measure as module
+from sr_core.latency.calibrate import Sample
+from sr_core.latency.estimate import TERMS, estimate, kind, work
+from sr_core.latency.measure import MIN_PROBES, RUNS, WARM_UPS, measure, measured_elsewhere
+from sr_core.latency.profile import THIS_COMPUTER, Costs, DeviceProfile, Kind, read_profile
+from sr_core.layers import describe, lr_size
+from sr_core.machine import processor
+from sr_core.store import DEFAULT_ROOT
+from sr_core.supernet.sampling import sample_candidate
+
+SHIPPED = [
+    profile
+    for profile in map(read_profile, sorted((DEFAULT_ROOT / "devices").glob("*.json")))
+    if profile.basis != "calibrated"
+]
+COSTS: dict[Kind, Costs] = {
+    "conv1x1": Costs(ms_per_gmac=9, ms_per_mpx_in=0.2),
+    "conv3x3": Costs(launch_ms=0.02, ms_per_gmac=7, ms_per_mpx_out=0.3),
+    "conv5x5": Costs(ms_per_gmac=7, ms_per_mpx_out=0.5),
+}
+STEP = 8
+
+
+def true_ms(candidate: Candidate, output: tuple[int, int]) -> float:
+    """One thread of the made-up computer."""
+    return sum(
+        getattr(COSTS[kind(layer)], term) * times
+        for layer in describe(candidate, *lr_size(candidate.scale, output))
+        for term, times in zip(TERMS, work(layer, STEP), strict=True)
+    )
+
+
+class MadeUp:
+    """Stands in for the timing: a computer of two cores that costs `COSTS`, with some noise."""
+
+    def __init__(self, *, noise: float = 0.02, seconds_per_network: float = 0.0) -> None:
+        self.seconds = 0.0
+        self.timed: list[tuple[Candidate, tuple[int, int], int]] = []
+        self._rng = np.random.default_rng(1)
+        self._noise, self._each = noise, seconds_per_network
+
+    def sample(self, job: object, threads: int) -> Sample:
+        candidate: Candidate = getattr(job, "candidate")
+        output: tuple[int, int] = getattr(job, "output")
+        self.timed.append((candidate, output, threads))
+        self.seconds += self._each
+        ms = true_ms(candidate, output) / threads * np.exp(self._rng.normal(0, self._noise))
+        return Sample(describe(candidate, *lr_size(candidate.scale, output)), float(ms))
+
+    def install(self, patch: pytest.MonkeyPatch, cores: int = 2) -> MadeUp:
+        patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+        patch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: cores))
+        patch.setattr("sr_core.latency.measure._Bench._sample", self.sample)
+        return self
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
+    return MadeUp().install(monkeypatch)
+
+
+def test_the_profile_of_a_made_up_computer_predicts_it(made_up: MadeUp) -> None:
+    profile = measure(held_out=15)
+    assert profile.id == THIS_COMPUTER
+    assert profile.title == f"This computer ({processor()}), ONNX Runtime"
+    assert (profile.basis, profile.precision, profile.sparsity) == ("measured here", "fp32", None)
+    assert profile.processor == processor()
+    assert profile.channel_step == STEP
+    assert profile.threads == [1, 2]
+    assert 1.02 < profile.spread.inside < 1.06  # 90 % of a normal noise of 2 %: 1.033
+    assert profile.spread.inside < profile.spread.outside
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    ("scale", "output"), [(4, (1280, 720)), (4, (1920, 1080)), (2, (1280, 720)), (2, (640, 360))]
+)
+def test_the_interval_holds_at_every_scale_and_size(
+    made_up: MadeUp, scale: int, output: tuple[int, int], threads: int
+) -> None:
+    """Also beyond the x4 networks at 1280x720 that the held-out check sees."""
+    profile, rng = measure(held_out=0), np.random.default_rng(5)
+    errors: list[float] = []
+    inside: list[bool] = []
+    for _ in range(40):
+        candidate = sample_candidate(rng, scale=scale, width=32, cells=12)
+        result = estimate(profile, candidate, output=output, threads=threads)
+        ms = true_ms(candidate, output) / threads * np.exp(rng.normal(0, 0.02))
+        errors.append(abs(result.total_ms / ms - 1))
+        inside.append(result.low_ms <= ms <= result.high_ms)
+        assert result.basis in {"measured here", "extrapolated"}
+    assert np.mean(errors) < 0.035  # the noise itself gives 0.016
+    assert np.mean(inside) >= 0.75
+
+
+def test_the_held_out_check_is_of_networks_that_the_fit_did_not_see(made_up: MadeUp) -> None:
+    profile = measure(held_out=30, seed=3)
+    probes = {(candidate.id, output) for candidate, output, _ in made_up.timed[:80]}
+    unseen = [candidate for candidate, _, threads in made_up.timed[80:] if threads == 2]
+    assert len(unseen) == 30
+    assert not {(candidate.id, (1280, 720)) for candidate in unseen} & probes
+    for setting in profile.settings:
+        assert setting.held_out is not None
+        assert setting.held_out.n == 30
+        assert 0.5 < setting.held_out.mape_percent < 3  # the noise of 2 %, and little more
+        assert setting.held_out.coverage >= 0.8
+    assert profile.anchors[0].n == 80
+
+
+def test_without_unseen_networks_nothing_is_claimed(made_up: MadeUp) -> None:
+    profile = measure(held_out=0)
+    assert [setting.held_out for setting in profile.settings] == [None, None]
+    assert len(made_up.timed) == 80
+
+
+def test_noise_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    spreads: list[float] = []
+    for noise in (0.01, 0.05, 0.2):
+        MadeUp(noise=noise).install(monkeypatch)
+        spreads.append(measure().spread.inside)
+    assert spreads == sorted(spreads)
+    assert spreads[2] > 1.2 > 1.03 > spreads[0]
+
+
+def test_the_probes_cover_the_space_and_have_no_masks(made_up: MadeUp) -> None:
+    measure(held_out=0)
+    found = [candidate for candidate, _, threads in made_up.timed if threads == 1]
+    assert {candidate.width for candidate in found} == set(WIDTHS)
+    assert {candidate.scale for candidate in found} == set(SCALES)
+    assert {cell.block for one in found for cell in one.cells} == {"skip", "wide", "residual"}
+    schemes = {pruning.scheme for one in found for _, pruning in one.layers()}
+    assert schemes == {"dense", "channel"}
+    assert {(one.scale, output) for one, output, _ in made_up.timed} == {
+        (4, (1280, 720)), (4, (640, 360)), (4, (1920, 1080)), (2, (1280, 720)),
+    }  # fmt: skip
+    # A slow computer sees only the first of them: they must be a mixture too.
+    assert {(one.scale, one.width) for one in found[:MIN_PROBES]} >= {(4, 16), (4, 32)}
+    assert len({output for _, output, _ in made_up.timed[:MIN_PROBES]}) > 1
+
+
+def test_the_same_seed_gives_the_same_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    timed: list[list[tuple[Candidate, tuple[int, int], int]]] = []
+    for seed in (0, 0, 1):
+        one = MadeUp().install(monkeypatch)
+        measure(held_out=3, seed=seed)
+        timed.append(one.timed)
+    assert timed[0] == timed[1] != timed[2]
+
+
+@pytest.mark.parametrize(("seconds_per_network", "probes"), [(0.1, 40), (1.0, 24), (30.0, 20)])
+def test_a_slow_computer_times_fewer_networks(
+    monkeypatch: pytest.MonkeyPatch, seconds_per_network: float, probes: int
+) -> None:
+    """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 40 probes."""
+    made_up = MadeUp(seconds_per_network=seconds_per_network).install(monkeypatch)
+    reports: list[tuple[int, int]] = []
+    profile = measure(seconds=60, held_out=10, report=lambda *now: reports.append(now))
+    assert profile.anchors[0].n == pytest.approx(2 * probes, abs=2)
+    unseen = [setting.held_out.n for setting in profile.settings if setting.held_out is not None]
+    assert len(unseen) == 2
+    assert min(unseen) >= 5
+    assert len(reports) == len(made_up.timed)
+    done = [number for number, _ in reports]
+    assert done == sorted(set(done))
+    assert done[-1] <= 100
+    assert {total for _, total in reports} == {100}
+    if seconds_per_network == 0.1:
+        assert done == list(range(1, 101))
+    if seconds_per_network == 1.0:
+        assert made_up.seconds == pytest.approx(60, abs=4)
+
+
+def test_a_single_core_has_one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    MadeUp().install(monkeypatch, cores=1)
+    profile = measure(held_out=0)
+    assert profile.threads == [1]
+    assert profile.setting(None).threads == 1
+
+
+def test_too_few_probes_are_refused(made_up: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PROBES", ((4, (640, 360), 9),))
+    with pytest.raises(MeasurementError, match="Only 9 timings"):
+        measure()
+
+
+class FakeSession:
+    """An ONNX session whose frames take given times on a clock of its own."""
+
+    options: list[tuple[int, Sequence[str]]]
+    shapes: list[tuple[int, ...]]
+
+    def __init__(self, times_ms: Sequence[float]) -> None:
+        self.now_ms = 0.0
+        self.options, self.shapes = [], []
+        self._times: Iterator[float] = iter(times_ms)
+
+    def create(self, _: bytes, options: object, providers: Sequence[str]) -> FakeSession:
+        self.options.append((getattr(options, "intra_op_num_threads"), providers))
+        return self
+
+    def run(self, _: None, feeds: dict[str, np.ndarray]) -> None:
+        (frame,) = feeds.values()
+        assert frame.dtype == np.float32
+        self.shapes.append(frame.shape)
+        self.now_ms += next(self._times)
+
+
+def test_a_time_is_the_median_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (WARM_UPS, RUNS) == (1, 5)
+    session = FakeSession([900.0, 7.0, 3.0, 50.0, 2.0, 5.0])
+    monkeypatch.setattr(module.ort, "InferenceSession", session.create)
+    monkeypatch.setattr(
+        module,
+        "time",
+        SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3, monotonic=lambda: 0.0),
+    )
+    candidate = uniform(scale=4, width=16, blocks=("wide",) * 12, scheme="channel", ratio=0.5)
+    sample = time_one(candidate, (64, 32), threads=3)
+    assert sample.ms == pytest.approx(5.0)
+    assert sample.layers == describe(candidate, 8, 16)
+    assert session.shapes == [(1, 3, 8, 16)] * 6
+    assert session.options == [(3, ["CPUExecutionProvider"])]
+
+
+def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sample:
+    def report(_: int, __: int) -> None: ...
+
+    bench = module._Bench(np.random.default_rng(0), 1.0, 1, report)  # pyright: ignore[reportPrivateUsage]
+    job = module._Job(candidate, output)  # pyright: ignore[reportPrivateUsage]
+    (sample,) = bench.samples([job], threads, at_least=1)
+    return sample
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_real_networks_run_and_take_time(scale: int) -> None:
+    candidate = uniform(scale=scale, width=16, blocks=("wide", "residual", *("skip",) * 10))
+    sample = time_one(candidate, (32 * scale, 16 * scale), threads=1)
+    assert 0 < sample.ms < 1000
+    assert sample.layers == describe(candidate, 16, 32)
+
+
+def test_a_real_measurement_on_small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From ONNX Runtime to a profile; how exact it is, this computer's other work decides."""
+    monkeypatch.setattr(module, "_PROBES", ((4, (256, 128), 10), (2, (256, 128), 2)))
+    monkeypatch.setattr(module, "_CELLS", 2)
+    monkeypatch.setattr(module, "OUTPUT_SIZE", (256, 128))
+    monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: 1))
+    profile = measure(seconds=1e-6, held_out=2)
+    assert DeviceProfile.model_validate_json(profile.model_dump_json()) == profile
+    assert profile.runtime == f"ONNX Runtime {module.ort.__version__}"
+    assert profile.anchors[0].n == 12
+    assert profile.scope.lr_mpx == (64 * 32 / 1e6, 128 * 64 / 1e6)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug"),
+    [
+        ("Intel(R) Xeon(R) Processor", "intel-xeon"),
+        ("11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "11th-gen-intel-core-i7-1165g7"),
+        ("AMD Ryzen 7 PRO 7840U w/ Radeon 780M Graphics", "amd-ryzen-7-pro-7840u-w-radeon-780m-grap"),
+        ("Intel64 Family 6 Model 142 Stepping 12, GenuineIntel",
+         "intel64-family-6-model-142-stepping-12-g"),
+        ("龍芯", "cpu"),
+        ("CPU", "cpu"),
+    ],
+)  # fmt: skip
+def test_a_shipped_profile_is_named_after_its_processor(
+    made_up: MadeUp, name: str, slug: str
+) -> None:
+    here = measure(held_out=0).model_copy(update={"processor": name})
+    shipped = measured_elsewhere(here)
+    assert shipped.id == f"{slug}-2-threads-onnx"
+    assert shipped.title == f"{name}, ONNX Runtime"
+    assert shipped.basis == "measured elsewhere"
+    assert "this computer" not in shipped.model_dump_json().lower()
+    assert DeviceProfile.model_validate_json(shipped.model_dump_json()) == shipped
+    assert shipped.settings == here.settings
+
+
+@pytest.mark.parametrize("profile", SHIPPED, ids=lambda profile: profile.id)
+def test_the_shipped_measured_profile_was_checked(profile: DeviceProfile) -> None:
+    assert profile.basis == "measured elsewhere"
+    assert "this computer" not in profile.model_dump_json().lower()
+    assert profile.processor in profile.title
+    assert profile.sparsity is None
+    for setting in profile.settings:
+        assert setting.held_out is not None
+        assert 0.5 < setting.held_out.mape_percent < 8
+        assert setting.held_out.coverage >= 0.8
+    default = profile.setting(None).held_out
+    assert default is not None
+    assert default.n >= 40
+    assert 1.02 < profile.spread.inside < 1.35
+
+
+def test_a_measured_profile_is_shipped() -> None:
+    assert SHIPPED

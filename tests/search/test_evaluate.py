@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr_core.candidate import uniform
+from sr_core.errors import InvalidCandidate
+from sr_core.quality.benchmark import bicubic_upscale, score, score_crops
+from sr_core.quality.datasets import benchmark_pairs, validation_crops
+from sr_core.runtime.upscale import Upscaler
+from sr_core.search.evaluate import Evaluator
+from sr_core.store import Catalogue
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize("threads", [None, 1, 3])
+def test_evaluation_is_the_search_time_score(
+    tiny_root: Path, photos: Path, scale: int, threads: int | None
+) -> None:
+    catalogue = Catalogue(tiny_root)
+    crops = validation_crops(photos / "val", scale)
+    evaluator = Evaluator(catalogue, scale, crops, threads=threads)
+    for model in catalogue.models(scale)[:4]:
+        result = evaluator.evaluate(model.candidate)
+        run = Upscaler(catalogue.network(model.candidate)).run
+        assert result.psnr_y_db == pytest.approx(score_crops(run, crops, scale=scale), abs=1e-6)
+        assert -1 <= result.ssim_y <= 1
+        assert 0 < result.seconds < 60
+    assert evaluator.threads >= 1
+
+
+def test_values_do_not_depend_on_the_threads(tiny_root: Path, photos: Path) -> None:
+    catalogue = Catalogue(tiny_root)
+    crops = validation_crops(photos / "val", 4)
+    candidate = catalogue.find("x4-wide-block50")
+    results = [Evaluator(catalogue, 4, crops, threads=n).evaluate(candidate) for n in (1, 2)]
+    assert len({(result.psnr_y_db, result.ssim_y) for result in results}) == 1
+
+
+def test_bicubic_is_scored_on_the_same_crops(tiny_root: Path, photos: Path) -> None:
+    crops = validation_crops(photos / "val", 4)
+    evaluator = Evaluator(Catalogue(tiny_root), 4, crops)
+    # The drawn photographs are 192 wide and 200 high: the crop is theirs but for 4 rows each end.
+    whole = score(benchmark_pairs(photos / "val", None, 4), bicubic_upscale(4), scale=4)
+    assert evaluator.bicubic_psnr_db() == pytest.approx(whole.psnr_y, abs=0.5)
+    assert np.isfinite(evaluator.bicubic_psnr_db())
+
+
+def test_what_is_not_part_of_the_supernet_is_refused(tiny_root: Path, photos: Path) -> None:
+    evaluator = Evaluator(Catalogue(tiny_root), 4, validation_crops(photos / "val", 4))
+    with pytest.raises(InvalidCandidate, match="3 cells"):
+        evaluator.evaluate(uniform(scale=4, width=16, blocks=("wide",) * 3))

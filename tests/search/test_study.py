@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr_core.candidate import Candidate
+from sr_core.errors import LatencyError, SearchError
+from sr_core.search import study
+from sr_core.search.evaluate import Evaluation, Evaluator
+from sr_core.search.front import hypervolume
+from sr_core.search.objective import objective
+from sr_core.search.propose import Sampled
+from sr_core.search.records import Front
+from sr_core.search.space import Space
+from sr_core.search.study import Progress, SearchArgs, search
+from sr_core.store import Catalogue, write_manifest
+from tests import tiny
+from tests.search.profiles import device, install
+
+
+@pytest.fixture
+def root(own_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny precomputed folder with one device, and no profile of this computer."""
+    monkeypatch.setenv("UPFRONT_DATA", str(tmp_path / "data"))
+    install(own_root, device("phone"))
+    write_manifest(own_root)
+    return own_root
+
+
+@pytest.fixture
+def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
+    """Replaces evaluation by a formula; returns the list of what was evaluated."""
+    asked: list[Candidate] = []
+
+    def evaluate(_: Evaluator, candidate: Candidate) -> Evaluation:
+        asked.append(candidate)
+        return Evaluation(20 + int(candidate.id, 16) / 16**10, 0.8, 0.01)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    return asked
+
+
+def settings(photos: Path, **changes: object) -> SearchArgs:
+    chosen = {"scale": 4, "val": photos / "val", "sampler": "random", "trials": 12} | changes
+    return SearchArgs(**chosen)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("sampler", ["random", "nsga2"])
+@pytest.mark.parametrize("aim", ["macs", "phone"])
+def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) -> None:
+    reports: list[Progress] = []
+    args = settings(photos, sampler=sampler, objective=aim, trials=22, seed=3)
+    front = search(Catalogue(root), args, reports.append)
+    stored = Catalogue(root).front(4)
+    assert stored is not None
+    assert stored.header == front.header
+    assert Catalogue(root).verify() == []
+    (run,) = stored.header.runs
+    assert (run.sampler, run.objective, run.seed, run.trials) == (sampler, aim, 3, 22)
+    assert run.unit == ("GMACs" if aim == "macs" else "ms")
+    assert run.evaluated == len(stored.rows) == stored.rows["id"].nunique() <= 22
+    assert run.evaluation_s == pytest.approx(stored.rows["evaluation_s"].sum())
+    assert run.proposal_s > 0
+    assert str(photos) not in run.command
+    assert f"--sampler {sampler} --objective {aim} --trials 22 --seed 3" in run.command
+    assert [p.trials for p in reports] == list(range(1, 23))
+    assert {p.total for p in reports} == {22}
+    # The presets come first; the tiny supernet has 14 of them.
+    presets = [model.candidate.id for model in Catalogue(root).models(4)]
+    assert stored.rows["id"][: len(presets)].tolist() == presets
+
+
+def test_the_curve_is_the_hypervolume_of_the_trials(
+    root: Path, photos: Path, evaluated: list[Candidate]
+) -> None:
+    front = search(Catalogue(root), settings(photos, objective="phone", trials=30))
+    curve = front.header.runs[0].hypervolume
+    cost = objective(Catalogue(root), "phone").cost
+    presets = [model.candidate for model in Catalogue(root).models(4)]
+    assert curve.reference_cost == pytest.approx(1.1 * cost(presets).max())
+    assert curve.reference_psnr_y_db == front.header.crops.bicubic_psnr_y_db
+    expected = hypervolume(
+        cost(front.candidates),
+        front.rows["psnr_y_db"],
+        (curve.reference_cost, curve.reference_psnr_y_db),
+    )
+    assert curve.points[-1] == (30, len(evaluated), pytest.approx(expected))
+    volumes = [volume for *_, volume in curve.points]
+    assert volumes == sorted(volumes)
+
+
+def test_known_networks_are_not_evaluated_again(
+    root: Path, photos: Path, evaluated: list[Candidate]
+) -> None:
+    first = search(Catalogue(root), settings(photos, sampler="presets"))
+    assert len(first.rows) == len(evaluated) == len(Catalogue(root).models(4))
+    again = search(Catalogue(root), settings(photos, sampler="presets", objective="phone"))
+    assert len(evaluated) == len(first.rows) == len(again.rows)
+    assert [run.evaluated for run in again.header.runs] == [len(first.rows), 0]
+    assert [run.trials for run in again.header.runs] == [len(first.rows)] * 2
+    assert again.rows.equals(first.rows)
+    more = search(Catalogue(root), settings(photos, trials=40))
+    assert more.rows[: len(first.rows)].equals(first.rows)
+    assert len(evaluated) == len(more.rows) == len(set(evaluated))
+    assert set(more.rows["run"]) == {0, 2}
+
+
+def test_equal_seeds_give_equal_searches(
+    root: Path, photos: Path, evaluated: list[Candidate]
+) -> None:
+    def networks(seed: int) -> list[str]:
+        for path in (root / "fronts").glob("*"):
+            path.unlink()
+        args = settings(photos, sampler="nsga2", trials=80, seed=seed)
+        return search(Catalogue(root), args).rows["network"].tolist()
+
+    assert networks(1) == networks(1) != networks(2)
+
+
+def test_interruption_keeps_what_was_evaluated(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = Evaluator.evaluate, iter(range(5))
+
+    def evaluate(evaluator: Evaluator, candidate: Candidate) -> Evaluation:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return real(evaluator, candidate)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        search(Catalogue(root), settings(photos))
+    stored = Catalogue(root).front(4)
+    assert stored is not None
+    assert len(stored.rows) == stored.header.runs[0].trials == 5
+    assert Catalogue(root).verify() == []
+    monkeypatch.undo()
+    assert len(search(Catalogue(root), settings(photos)).rows) == 12
+
+
+def test_an_interruption_before_the_first_result_leaves_nothing(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def evaluate(*_: object) -> Evaluation:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        search(Catalogue(root), settings(photos))
+    assert Catalogue(root).front(4) is None
+    assert Catalogue(root).verify() == []
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_results_are_written_on_the_way(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+
+    def save(_: Path, front: Front) -> None:
+        sizes.append(len(front.rows))
+
+    monkeypatch.setattr(study, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(study, "save", save)
+    search(Catalogue(root), settings(photos))
+    assert sizes == [*range(1, 13), 12]
+
+
+def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
+    root: Path, photos: Path, evaluated: list[Candidate]
+) -> None:
+    catalogue = Catalogue(root)
+    cost = objective(catalogue, "phone").cost
+    presets = [model.candidate for model in catalogue.models(4)]
+    budget = float(np.median(cost(presets)))
+    args = settings(photos, objective="phone", sampler="nsga2", budget_ms=budget, trials=200)
+    front = search(catalogue, args)
+    run = front.header.runs[0]
+    assert run.budget_ms == run.hypervolume.reference_cost == budget
+    assert f"--budget-ms {budget:g}" in run.command
+    assert max(cost(evaluated)) > budget
+    # Later generations stay below it far more often than the random first one.
+    first, last = evaluated[len(presets) : 50], evaluated[-30:]
+    assert (cost(last) <= budget).mean() > (cost(first) <= budget).mean()
+
+
+def test_the_sampler_is_told_what_is_infeasible() -> None:
+    sampled = Sampled(Space(4, 16, 2), "nsga2", 0, budget=5.0)
+    for cost in (4.0, 6.0):
+        sampled.ask()
+        sampled.tell(cost, 30.0)
+    trials = sampled._study.trials  # pyright: ignore[reportPrivateUsage]
+    assert [trial.constraints for trial in trials] == [{"budget": -1.0}, {"budget": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"trials": 0}, SearchError, "--trials 0: expected at least 1"),
+        ({"threads": 0}, SearchError, "--threads 0: expected at least 1"),
+        ({"objective": "fridge"}, LatencyError, "no device 'fridge': expected one of phone"),
+        ({"budget_ms": 5.0}, SearchError, "needs a device as objective, not macs"),
+        ({"objective": "phone", "budget_ms": 0.0}, SearchError, "must be above 0 ms"),
+        ({"objective": "phone", "budget_ms": float("nan")}, SearchError, "must be above 0 ms"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(
+    root: Path, photos: Path, changes: dict[str, object], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        search(Catalogue(root), settings(photos, **changes))
+    assert not (root / "fronts").exists()
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_other_crops_do_not_mix(root: Path, photos: Path, tmp_path: Path) -> None:
+    search(Catalogue(root), settings(photos))
+    for seed in range(2):
+        tiny.save_drawn(tmp_path / f"other/{seed}.png", 200, 200, seed=50 + seed)
+    with pytest.raises(SearchError, match="scored on other validation crops"):
+        search(Catalogue(root), settings(photos, val=tmp_path / "other"))
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_the_record_is_plain_json(root: Path, photos: Path) -> None:
+    search(Catalogue(root), settings(photos))
+    data = json.loads((root / "fronts/x4.json").read_text())
+    assert data["scale"] == 4
+    assert data["crops"]["n"] == 2
+    assert {"python", "onnxruntime", "optuna", "numpy"} == set(data["runs"][0]["versions"])
