@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jsonschema
+import numpy as np
 import pytest
 
 from sr_core.candidate import uniform
@@ -16,20 +17,18 @@ from sr_core.cli import main
 from sr_core.errors import MeasurementError
 from sr_core.latency import measure as module
 from sr_core.latency.estimate import estimate
-from sr_core.latency.profile import BASES, THIS_COMPUTER, DeviceProfile, read_profile
 from sr_core.latency.galaxy import TARGETS
+from sr_core.latency.profile import BASES, THIS_COMPUTER, DeviceProfile, read_profile
 from sr_core.store import DEFAULT_ROOT, Catalogue, write_manifest
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
 from tests.test_cli import COUNT, NUMBER, SHARE, TEXT, Shell, record
 
-import numpy as np
-
 MS = {"type": "number", "minimum": 0}
 BASIS = {"enum": list(BASES)}
 PROFILE = DeviceProfile.model_json_schema()
 SCHEMAS: dict[str, dict[str, Any]] = {
-    "devices": {"type": "array", "items": PROFILE},
+    "devices": {"$defs": PROFILE["$defs"], "type": "array", "items": PROFILE},
     "measure": PROFILE,
     "estimate": record(
         profile_id=TEXT, threads={"type": ["integer", "null"], "minimum": 1},
@@ -92,9 +91,7 @@ def test_estimate_says_what_the_library_computes(shell: Shell, root: Path) -> No
                  "--size", "x".join(map(str, options["output"]))]  # fmt: skip
         words += ["--threads", options["threads"]] if "threads" in options else []
         data = as_json(shell, "estimate", *words)
-        expected = estimate(
-            catalogue.device(device), catalogue.find("x4-wide-block50"), **options
-        )
+        expected = estimate(catalogue.device(device), catalogue.find("x4-wide-block50"), **options)
         assert data["total_ms"] == expected.total_ms
         assert sum(layer["ms"] for layer in data["per_layer"]) == pytest.approx(expected.total_ms)
         assert data["low_ms"] <= data["total_ms"] <= data["high_ms"]
@@ -104,7 +101,9 @@ def test_estimate_says_what_the_library_computes(shell: Shell, root: Path) -> No
             line = rf"^{re.escape(layer.name)} +{layer.ms:.3f} ms +\d+%  {layer.basis}$"
             assert re.search(line, text, re.M), line
         interval = f"90% interval {expected.low_ms:.1f} to {expected.high_ms:.1f}"
-        assert re.search(rf"^total, estimated +{expected.total_ms:.3f} ms +\({interval}\)$", text, re.M)
+        assert re.search(
+            rf"^total, estimated +{expected.total_ms:.3f} ms +\({interval}\)$", text, re.M
+        )
         assert f"basis: {expected.basis}, {expected.coverage:.0%} of the time inside" in text
         assert "{}x{}".format(*options["output"]) in text
         assert ("1 thread(s)" in text) == (device == COMPUTER)
@@ -147,9 +146,7 @@ def test_estimate_refuses(shell: Shell, words: tuple[object, ...], message: str)
 
 
 @pytest.mark.parametrize("size", ["720p", "1280", "1280x", "-4x4", "1280x720x3", "1e3x720", ""])
-def test_what_is_no_size_is_wrong_usage(
-    size: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_no_size_is_wrong_usage(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["estimate", "--model", "x4-wide", f"--size={size}"])
     assert "is no size: expected WIDTHxHEIGHT" in capsys.readouterr().err

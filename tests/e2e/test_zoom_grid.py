@@ -38,6 +38,7 @@ TRUTH: Pixels = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 BICUBIC = _noisy(TRUTH, 50)
 MODEL = _noisy(BICUBIC, 1)
 MODEL[WORST_TOP : WORST_TOP + 32, WORST_LEFT : WORST_LEFT + 32] ^= 128
+WHOLE = np.tile(BICUBIC, (2, 2, 1))  # what the tile of BICUBIC would be a crop of
 IMAGES = {"truth": TRUTH, "bicubic": BICUBIC, "m1": MODEL, "m2": BICUBIC.copy()}
 
 
@@ -45,7 +46,8 @@ def _comparison(grid: ZoomGrid, images: dict[str, Pixels], psnr: str = "30.00 dB
     facts = [Fact("PSNR-Y", psnr, "measured"), Fact("Latency", "9 ms (7 to 12)", "estimated")]
     tiles = [
         Tile(key, f"Title {key}", "<b>subtitle</b>", grid.cached(Image.fromarray(pixels), key),
-             f"{key}.png" if key != "m2" else "", facts)
+             f"{key}.png" if key != "m2" else "", facts,
+             grid.cached(Image.fromarray(WHOLE), key) if key == "bicubic" else "")
         for key, pixels in images.items()
     ]  # fmt: skip
     height, width, _ = TRUTH.shape
@@ -243,8 +245,10 @@ def test_fingers_scroll_the_page_pinch_and_after_a_tap_drag(browser: Browser, ur
     assert zoom == pytest.approx(3 * start[2], rel=0.05)
     _view(page, "truth").tap()
     swipe_up()
-    page.wait_for_timeout(300); print(page.evaluate("scrollY"), y, zoom, _placed(page), page.evaluate("document.activeElement.className"))
-    assert _placed(page)[1] < y - 20
+    page.wait_for_function(
+        "y => new DOMMatrix(document.querySelector('#zoom .layer').style.transform).f < y - 20",
+        arg=y,
+    )
     assert page.evaluate("window.scrollY") == 0
     context.close()
 
@@ -331,15 +335,16 @@ def test_the_worst_spot_is_found_and_framed(page: Page) -> None:
     expect(page.locator("#zoom [role=status]")).to_contain_text("are identical")
 
 
-def test_the_download_is_the_exact_png(page: Page) -> None:
-    link = page.get_by_role("link", name="Download PNG: Title m1")
+@pytest.mark.parametrize(("key", "pixels"), [("m1", MODEL), ("bicubic", WHOLE)])
+def test_the_download_is_the_exact_png(page: Page, key: str, pixels: Pixels) -> None:
+    link = page.get_by_role("link", name=f"Download PNG: Title {key}")
     with page.expect_download() as waiting:
         link.click()
-    assert waiting.value.suggested_filename == "m1.png"
+    assert waiting.value.suggested_filename == f"{key}.png"
     path = Path(waiting.value.path())
     with Image.open(path) as saved:
         assert saved.format == "PNG"
-        assert np.array_equal(np.asarray(saved), MODEL)
+        assert np.array_equal(np.asarray(saved), pixels)
     source = unquote((link.get_attribute("href") or "").split("file=")[1])
     assert path.read_bytes() == Path(source).read_bytes()
     expect(page.get_by_role("link", name="Download PNG: Title m2")).to_have_count(0)

@@ -177,7 +177,9 @@ def test_kinds_and_parts_of_a_network() -> None:
 def test_more_work_never_takes_less_time(profile: DeviceProfile, block: Block, scale: int) -> None:
     def total_ms(cells: int, width: int, **options: Any) -> float:
         blocks = (block,) * cells
-        return estimate(profile, uniform(scale=scale, width=width, blocks=blocks), **options).total_ms
+        return estimate(
+            profile, uniform(scale=scale, width=width, blocks=blocks), **options
+        ).total_ms
 
     by_width = [total_ms(6, width) for width in (16, 24, 32)]
     assert by_width[0] < by_width[2]
@@ -251,7 +253,9 @@ def test_channels_that_were_not_fitted_are_extrapolated() -> None:
     result = estimate(narrow, wide(cells=1))
     outside = {one.name for one in result.per_layer if one.basis == "extrapolated"}
     assert outside == {"cells.0.wide.expand"}  # writes 192
-    assert result.notes == ("Extrapolated, not among the fitted layers: wide blocks of these widths.",)
+    assert result.notes == (
+        "Extrapolated, not among the fitted layers: wide blocks of these widths.",
+    )
     assert estimate(narrow, wide(cells=1, width=16)).coverage == 1
 
 
@@ -323,9 +327,7 @@ def test_the_share_moves_the_time_from_dense_to_the_kept_macs(
 ) -> None:
     candidate = wide(3, scheme=scheme, ratio=ratio)
     dense = estimate(profile, wide(3))
-    none, half, full = (
-        estimate(profile, candidate, sparsity_share=share) for share in (0, 0.5, 1)
-    )
+    none, half, full = (estimate(profile, candidate, sparsity_share=share) for share in (0, 0.5, 1))
     assert none.total_ms == pytest.approx(dense.total_ms)
     layers = describe(candidate, *lr_size(2))
     for index, one in enumerate(layers):
@@ -351,7 +353,10 @@ def test_the_default_share_is_the_profiles(profile: DeviceProfile) -> None:
 def test_masks_on_a_phone_lower_coverage_and_widen(
     profile: DeviceProfile, scheme: Scheme, ratio: float
 ) -> None:
-    dense, masked = estimate(profile, wide(6)), estimate(profile, wide(6, scheme=scheme, ratio=ratio))
+    dense, masked = (
+        estimate(profile, wide(6)),
+        estimate(profile, wide(6, scheme=scheme, ratio=ratio)),
+    )
     assert masked.basis == "assumed"
     assert masked.coverage < dense.coverage
     assert relative_width(masked) > relative_width(dense)

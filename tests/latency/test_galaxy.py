@@ -194,7 +194,5 @@ def test_the_table_gives_the_shipped_profiles(shared_data: Path) -> None:
             stored = expected.settings[0].costs[name]
             assert costs.model_dump() == pytest.approx(stored.model_dump(), rel=1e-3)
         assert profile.anchors == expected.anchors  # with the sentence on the error
-        dated = profile.model_copy(
-            update={"date": expected.date, "settings": expected.settings}
-        )
+        dated = profile.model_copy(update={"date": expected.date, "settings": expected.settings})
         assert dated == expected

@@ -29,6 +29,7 @@ def test_a_comparison_is_plain_json() -> None:
             "src": "gradio_api/file=/a.png",
             "download": "wide.png",
             "facts": [["PSNR-Y", "31.43 dB", "measured"]],
+            "href": "",
         }
     ]
 

@@ -43,7 +43,7 @@ const readout = make('p', { class: 'readout' });
 const note = make('p', { class: 'note' });
 const legend = make('ul', { class: 'legend', 'aria-label': 'Legend' }, ...SCHEMES.map(
   (scheme) => make('li', { 'data-scheme': scheme }, make('i'), scheme)));
-const tools = make('div', { class: 'tools' }, legend, undoButton, redoButton);
+const tools = make('div', { class: 'tools' }, undoButton, redoButton);
 const scroller = make('div', { class: 'rows', role: 'region', 'aria-label': 'Layers', tabindex: 0 });
 const maskTitle = make('strong'), maskImage = make('img', { alt: '' });
 const maskCaption = make('figcaption');
@@ -54,8 +54,11 @@ if (server.price) {
   legend.append(make('li', { 'data-scheme': 'dense' }, make('i', { class: 'weak' }),
     WEAK.join(' or ')));
   root.append(make('div', { class: 'summary' }, make('div', { class: 'bar' }, totals, tools),
-    alarm, strip, readout, note));
-} else root.append(tools);
+    alarm, strip, make('div', { class: 'bar' }, readout, legend), note));
+} else {
+  tools.prepend(legend);
+  root.append(tools);
+}
 if (server.mask) body.append(maskPanel);
 root.append(body);
 
@@ -297,6 +300,8 @@ function showRow(row, numberToo) {
   row.range.disabled = row.number.disabled = dense;
   row.range.min = Math.max(1, Math.floor(lowest(scheme)));
   row.range.value = percent;
+  row.range.style.setProperty('--share', `${100 * (percent - row.range.min)
+    / (row.range.max - row.range.min)}%`);
   row.range.setAttribute('aria-valuetext', `${percent} %`);
   row.number.min = lowest(scheme);
   if (numberToo) row.number.value = dense ? '' : percent; // not while somebody types
