@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sr_core.errors import LatencyError, MeasurementError
+from sr_core.errors import MeasurementError
 from sr_core.files import write_atomic
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
 from sr_core.latency.profile import DeviceProfile, own_device_path, to_json
@@ -114,8 +114,6 @@ def run_devices(args: argparse.Namespace) -> int:
 def run_estimate(args: argparse.Namespace) -> int:
     """`estimate`: the latency of a model on a device, per layer."""
     catalogue = Catalogue(args.root)
-    if not catalogue.devices:
-        raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
     profile = catalogue.device(args.device)
     candidate = catalogue.find(args.model)
     result = estimate(profile, candidate, output=args.size, threads=args.threads)

@@ -183,7 +183,9 @@ class Catalogue:
         for profile in self.devices:
             if identity in (None, profile.id):
                 return profile
-        listed = ", ".join(profile.id for profile in self.devices) or "none yet: run `measure`"
+        if not self.devices:
+            raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
+        listed = ", ".join(profile.id for profile in self.devices)
         raise LatencyError(f"There is no device {identity!r}: expected one of {listed}.")
 
     def keep_device(self, profile: DeviceProfile) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,7 @@ from sr_core.latency.profile import BASES, THIS_COMPUTER, DeviceProfile, read_pr
 from sr_core.store import DEFAULT_ROOT, Catalogue, write_manifest
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
-from tests.test_cli import COUNT, NUMBER, SHARE, TEXT, Shell, record
+from tests.test_cli import COUNT, SHARE, TEXT, Shell, record
 
 MS = {"type": "number", "minimum": 0}
 BASIS = {"enum": list(BASES)}
@@ -81,34 +82,31 @@ def test_devices_as_json_and_as_text(shell: Shell, root: Path) -> None:
         assert f"threads {threads} " in line
 
 
-def test_estimate_says_what_the_library_computes(shell: Shell, root: Path) -> None:
+@pytest.mark.parametrize(
+    ("device", "output", "threads"), [(COMPUTER, (1920, 1080), 1), (PHONE, (640, 360), None)]
+)
+def test_estimate_says_what_the_library_computes(
+    shell: Shell, root: Path, device: str, output: tuple[int, int], threads: int | None
+) -> None:
+    words = ["--model", "x4-wide-block50", "--device", device, "--size", f"{output[0]}x{output[1]}"]
+    words += [] if threads is None else ["--threads", str(threads)]
     catalogue = Catalogue(root)
-    for device, options in (
-        (COMPUTER, {"threads": 1, "output": (1920, 1080)}),
-        (PHONE, {"output": (640, 360)}),
-    ):
-        words = ["--model", "x4-wide-block50", "--device", device,
-                 "--size", "x".join(map(str, options["output"]))]  # fmt: skip
-        words += ["--threads", options["threads"]] if "threads" in options else []
-        data = as_json(shell, "estimate", *words)
-        expected = estimate(catalogue.device(device), catalogue.find("x4-wide-block50"), **options)
-        assert data["total_ms"] == expected.total_ms
-        assert sum(layer["ms"] for layer in data["per_layer"]) == pytest.approx(expected.total_ms)
-        assert data["low_ms"] <= data["total_ms"] <= data["high_ms"]
-        assert (data["profile_id"], data["basis"]) == (device, expected.basis)
-        text = shell("estimate", *words)
-        for layer in expected.per_layer:
-            line = rf"^{re.escape(layer.name)} +{layer.ms:.3f} ms +\d+%  {layer.basis}$"
-            assert re.search(line, text, re.M), line
-        interval = f"90% interval {expected.low_ms:.1f} to {expected.high_ms:.1f}"
-        assert re.search(
-            rf"^total, estimated +{expected.total_ms:.3f} ms +\({interval}\)$", text, re.M
-        )
-        assert f"basis: {expected.basis}, {expected.coverage:.0%} of the time inside" in text
-        assert "{}x{}".format(*options["output"]) in text
-        assert ("1 thread(s)" in text) == (device == COMPUTER)
-        assert all(note in text.splitlines() for note in expected.notes)
-        assert expected.notes
+    candidate = catalogue.find("x4-wide-block50")
+    expected = estimate(catalogue.device(device), candidate, output=output, threads=threads)
+    assert as_json(shell, "estimate", *words) == json.loads(json.dumps(asdict(expected)))
+
+    text = shell("estimate", *words)
+    for layer in expected.per_layer:
+        line = rf"^{re.escape(layer.name)} +{layer.ms:.3f} ms +\d+%  {layer.basis}$"
+        assert re.search(line, text, re.M), line
+    total = rf"^total, estimated +{expected.total_ms:.3f} ms +"
+    interval = rf"\(90% interval {expected.low_ms:.1f} to {expected.high_ms:.1f}\)$"
+    assert re.search(total + interval, text, re.M)
+    assert f"basis: {expected.basis}, {expected.coverage:.0%} of the time inside" in text
+    assert f"output {output[0]}x{output[1]}; " in text
+    assert ("1 thread(s)" in text) == (threads == 1)
+    assert expected.notes
+    assert set(expected.notes) <= set(text.splitlines())
 
 
 def test_estimate_takes_the_best_founded_device(

@@ -24,6 +24,9 @@ from sr_core.runtime import image as images
 from sr_core.runtime.onnx_graph import INPUT, OUTPUT, build
 from sr_core.supernet.extract import ExtractedNetwork
 
+_GIVE_BACK = ort.RunOptions()
+_GIVE_BACK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+"""Or every session keeps the activations of its largest tile for good."""
 TILE = 256
 """Side of a tile in LR pixels, halo not counted."""
 
@@ -57,7 +60,7 @@ class Upscaler:
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
         """The network itself: (N, 3, H, W) in 0..1 -> (N, 3, s H, s W), not clipped."""
-        return np.asarray(self._session.run([OUTPUT], {INPUT: lr})[0], dtype=np.float32)
+        return np.asarray(self._session.run([OUTPUT], {INPUT: lr}, _GIVE_BACK)[0], dtype=np.float32)
 
     def upscale(
         self,

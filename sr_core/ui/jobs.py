@@ -64,7 +64,7 @@ class Comparison:
 class Upscalers:
     """The last few ONNX Runtime sessions, so that a second run starts at once. Thread-safe.
 
-    Each keeps up to 0.17 GB (see `runtime.upscale`).
+    Each keeps its weights and, while it runs, the activations of a tile.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from sr_core.candidate import DENSE, GROUP, Candidate, Cell, Scheme
 from sr_core.checks import shown
 from sr_core.errors import InvalidCandidate
+from sr_core.layers import PATTERN_TAPS
 from sr_core.pruning.schemes import Mask, candidate_masks
 from sr_core.supernet.weights import SupernetWeights
 
@@ -95,14 +96,23 @@ def mask_caption(mask: Mask, scheme: Scheme) -> str:
     if scheme == "channel":
         left = int(mask.any(axis=(1, 2, 3)).sum())
         facts.append(f"{left} of {out_channels} output channels left.")
+    elif scheme in _RULES:
+        facts.append(_RULES[scheme])
     if unused := in_channels - int(mask.any(axis=(0, 2, 3)).sum()):
         facts.append(f"{unused} of {in_channels} input channels are not read.")
-    each = "a weight each" if kernel == 1 else f"a {kernel}×{kernel} kernel each"
+    each = "a weight" if kernel == 1 else f"a {kernel}×{kernel} kernel"
     facts.append(
         f"Rows: {out_channels} output channels in groups of {GROUP}; columns: {in_channels} input "
-        f"channels, {each}."
+        f"channels; where they cross, {each}."
     )
     return " ".join(facts)
+
+
+_RULES: dict[Scheme, str] = {
+    "block": "The rows of a group keep the same positions.",
+    "pattern": f"The rows of a group keep the same {PATTERN_TAPS} of 9 taps of a kernel, or none.",
+    "unstructured": "Each weight stays or goes on its own.",
+}
 
 
 def kept_of(mask: Mask) -> str:

@@ -48,7 +48,7 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
             start = first_link(catalogue)
             Page(catalogue, start).build(page)
         except (CatalogueError, LatencyError) as error:
-            gr.Markdown(f"### The models cannot be loaded\n{error}", elem_id="catalogue-error")
+            gr.Markdown(f"### UpFront cannot start\n{error}", elem_id="catalogue-error")
     page.queue(max_size=64, default_concurrency_limit=1)
     return page
 
@@ -57,9 +57,10 @@ def first_link(catalogue: Catalogue) -> Link:
     """What a visitor without a link sees: x4 where there is one, the best founded device, the
     front's knee."""
     scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
+    anchor = catalogue.models(scale)[0].candidate
     view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
     knee = Pricing(catalogue).shown(view).knee()
-    return Link(view, knee or catalogue.models(scale)[0].candidate)
+    return Link(view, knee or anchor)
 
 
 class Page:

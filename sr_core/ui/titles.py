@@ -29,6 +29,7 @@ METRICS: dict[Metric, MetricTitle] = {
     "psnr_y_set14": MetricTitle("PSNR-Y, Set14", "PSNR-Y, dB on Set14", 2, " dB"),
     "psnr_y_bsd100": MetricTitle("PSNR-Y, BSD100", "PSNR-Y, dB on BSD100", 2, " dB"),
 }
+_MOST_NAMED = 2
 _IMAGE_SETS: dict[Metric, str] = {
     "psnr_y_set5": "Set5", "psnr_y_set14": "Set14", "psnr_y_bsd100": "BSD100",
 }  # fmt: skip
@@ -63,4 +64,5 @@ def _pruning(candidate: Candidate) -> str:
         return "dense"
     low, high = min(percents), max(percents)
     ratio = f"{low} %" if low == high else f"{low}–{high} %"
-    return f"{'/'.join(name for name, _ in schemes.most_common())} {ratio}"
+    names = [name for name, _ in schemes.most_common()]
+    return f"{'/'.join(names) if len(names) <= _MOST_NAMED else f'{len(names)} schemes'} {ratio}"

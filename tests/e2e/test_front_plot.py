@@ -293,6 +293,7 @@ def test_a_finger_taps_a_point_and_swipes_the_page(browser: Browser, url: str) -
     tab.wait_for_function("scrollY > 50")
     tab.wait_for_timeout(500)  # the swipe runs out; a tap now is not the second of a double tap
     expect(tab.locator("#front tr.chosen")).to_have_count(0)
+    tab.evaluate("scrollTo(0, 0)")
     tab.touchscreen.tap(*_middle(marker))
     expect(tab.locator("#front tr.chosen")).to_contain_text("front")
     context.close()

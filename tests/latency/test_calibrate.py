@@ -58,7 +58,9 @@ def samples(rng: Rng, n: int, *, step: int = 1, noise: float = 0.0) -> list[Samp
     for _ in range(n):
         side = int(rng.integers(20, 600))
         layers = [
-            conv(int(rng.choice([1, 3, 5])), *(int(c) for c in rng.integers(4, 65, 2)), side)
+            conv(
+                int(rng.choice([1, 3, 5])), int(rng.integers(4, 65)), int(rng.integers(4, 65)), side
+            )
             for _ in range(rng.integers(1, 6))
         ]
         made.append(Sample(layers, true_ms(layers, step) * float(np.exp(rng.normal(0, noise)))))
@@ -144,7 +146,7 @@ def test_the_smaller_channel_step_if_all_are_equal(rng: Rng) -> None:
     even = [
         Sample(layers, true_ms(layers))
         for layers in (
-            [conv(3, *(int(c) for c in rng.choice([32, 64, 96], 2)), int(side))]
+            [conv(3, int(rng.choice([32, 64])), int(rng.choice([32, 64])), int(side))]
             for side in rng.integers(50, 500, 40)
         )
     ]

@@ -96,6 +96,19 @@ def last_cell(value: str) -> Callable[[str], str]:
     return change
 
 
+def only(text: str) -> Callable[[str], str]:
+    return lambda _: text
+
+
+def third_line(line: str) -> Callable[[str], str]:
+    """`line` in place of the second block and all after it."""
+    return lambda text: "\n".join([*text.splitlines()[:2], line])
+
+
+def with_a_huge_cell(text: str) -> str:
+    return f"{text}{'x' * 200_000}\n"
+
+
 def without_dsp(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if ",DSP," not in line)
 
@@ -107,10 +120,10 @@ ABOVE = "line 3: expected scale 2 or 4, and channels and ms above 0"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda _: "", "has no device, expand_channels, in_channels, latency_ms"),
-        (lambda _: "\n", "has no device, expand_channels, in_channels, latency_ms"),
-        (lambda _: HEADER, "has no block of Galaxy S10 GPU"),
-        (lambda _: "a,b\n1,2\n", "has no device, expand_channels"),
+        (only(""), "has no device, expand_channels, in_channels, latency_ms"),
+        (only("\n"), "has no device, expand_channels, in_channels, latency_ms"),
+        (only(HEADER), "has no block of Galaxy S10 GPU"),
+        (only("a,b\n1,2\n"), "has no device, expand_channels"),
         (replaced("latency_ms", "ms"), "has no latency_ms: expected a table of block latencies"),
         (replaced("device,processor", "phone,chip"), "has no device, processor: expected"),
         (without_dsp, "has no block of Galaxy S10 DSP: expected its rows"),
@@ -120,10 +133,10 @@ ABOVE = "line 3: expected scale 2 or 4, and channels and ms above 0"
         (last_cell("-1.5"), ABOVE),
         (last_cell("nan"), ABOVE),
         (last_cell("inf"), ABOVE),
-        (lambda t: "\n".join([*t.splitlines()[:2], "Samsung Galaxy S10,GPU,2"]), NUMBERS),
-        (lambda t: "\n".join([*t.splitlines()[:2], "phone,GPU,3,8,8,8,8,1"]), ABOVE),
-        (lambda t: "\n".join([*t.splitlines()[:2], "phone,GPU,2,8,0,8,8,1"]), ABOVE),
-        (lambda t: f"{t}{'x' * 200_000}\n", "Cannot read"),
+        (third_line("Samsung Galaxy S10,GPU,2"), NUMBERS),
+        (third_line("phone,GPU,3,8,8,8,8,1"), ABOVE),
+        (third_line("phone,GPU,2,8,0,8,8,1"), ABOVE),
+        (with_a_huge_cell, "Cannot read"),
     ],
 )
 def test_a_table_that_is_none_is_refused(
@@ -169,9 +182,9 @@ def test_shipped_profiles_reproduce_the_published_anchor(
     assert result.total_ms > cells_ms
 
 
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.id)
-def test_shipped_profiles_say_what_they_are(target: object) -> None:
-    profile = shipped(getattr(target, "id"))
+@pytest.mark.parametrize("identity", [target.id for target in TARGETS])
+def test_shipped_profiles_say_what_they_are(identity: str) -> None:
+    profile = shipped(identity)
     assert profile.basis == "calibrated"
     assert profile.scope.parts == ("wide",)
     assert "predicted by their published speed model" in profile.runtime

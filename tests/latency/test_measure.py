@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sr_core.candidate import SCALES, WIDTHS, Candidate, uniform
+from sr_core.candidate import SCALES, WIDTHS, Block, Candidate, uniform
 from sr_core.errors import MeasurementError
 from sr_core.latency import measure as module
 from sr_core.latency.calibrate import Sample
@@ -40,6 +41,9 @@ def true_ms(candidate: Candidate, output: tuple[int, int]) -> float:
     )
 
 
+Job = module._Job  # pyright: ignore[reportPrivateUsage]
+
+
 class MadeUp:
     """Stands in for the timing: a computer of two cores that costs `COSTS`, with some noise."""
 
@@ -49,9 +53,8 @@ class MadeUp:
         self._rng = np.random.default_rng(1)
         self._noise, self._each = noise, seconds_per_network
 
-    def sample(self, job: object, threads: int) -> Sample:
-        candidate: Candidate = getattr(job, "candidate")
-        output: tuple[int, int] = getattr(job, "output")
+    def sample(self, job: Job, threads: int) -> Sample:
+        candidate, output = job.candidate, job.output
         self.timed.append((candidate, output, threads))
         self.seconds += self._each
         ms = true_ms(candidate, output) / threads * np.exp(self._rng.normal(0, self._noise))
@@ -72,7 +75,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
 def test_the_profile_of_a_made_up_computer_predicts_it(made_up: MadeUp) -> None:
     profile = measure(held_out=15)
     assert profile.id == THIS_COMPUTER
-    assert profile.title == f"This computer ({processor()}), ONNX Runtime"
+    assert profile.title.startswith("This computer")
     assert (profile.basis, profile.precision, profile.sparsity) == ("measured here", "fp32", None)
     assert profile.processor == processor()
     assert profile.channel_step == STEP
@@ -115,6 +118,21 @@ def test_the_held_out_check_is_of_networks_that_the_fit_did_not_see(made_up: Mad
         assert 0.5 < setting.held_out.mape_percent < 3  # the noise of 2 %, and little more
         assert setting.held_out.coverage >= 0.8
     assert profile.anchors[0].n == 80
+
+
+def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A computer that slows down to half its speed after the probes."""
+    made_up = MadeUp().install(monkeypatch)
+
+    def slower(job: Job, threads: int) -> Sample:
+        sample = made_up.sample(job, threads)
+        return sample if len(made_up.timed) <= 80 else Sample(sample.layers, 2 * sample.ms)
+
+    monkeypatch.setattr("sr_core.latency.measure._Bench._sample", slower)
+    for setting in measure(held_out=10).settings:
+        assert setting.held_out is not None
+        assert setting.held_out.mape_percent == pytest.approx(50, abs=3)
+        assert setting.held_out.coverage == 0
 
 
 def test_without_unseen_networks_nothing_is_claimed(made_up: MadeUp) -> None:
@@ -164,7 +182,11 @@ def test_a_slow_computer_times_fewer_networks(
     """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 40 probes."""
     made_up = MadeUp(seconds_per_network=seconds_per_network).install(monkeypatch)
     reports: list[tuple[int, int]] = []
-    profile = measure(seconds=60, held_out=10, report=lambda *now: reports.append(now))
+
+    def report(done: int, total: int) -> None:
+        reports.append((done, total))
+
+    profile = measure(seconds=60, held_out=10, report=report)
     assert profile.anchors[0].n == pytest.approx(2 * probes, abs=2)
     unseen = [setting.held_out.n for setting in profile.settings if setting.held_out is not None]
     assert len(unseen) == 2
@@ -204,8 +226,8 @@ class FakeSession:
         self.options, self.shapes = [], []
         self._times: Iterator[float] = iter(times_ms)
 
-    def create(self, _: bytes, options: object, providers: Sequence[str]) -> FakeSession:
-        self.options.append((getattr(options, "intra_op_num_threads"), providers))
+    def create(self, _: bytes, options: Any, providers: Sequence[str]) -> FakeSession:
+        self.options.append((options.intra_op_num_threads, providers))
         return self
 
     def run(self, _: None, feeds: dict[str, np.ndarray]) -> None:
@@ -236,14 +258,14 @@ def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sam
     def report(_: int, __: int) -> None: ...
 
     bench = module._Bench(np.random.default_rng(0), 1.0, 1, report)  # pyright: ignore[reportPrivateUsage]
-    job = module._Job(candidate, output)  # pyright: ignore[reportPrivateUsage]
-    (sample,) = bench.samples([job], threads, at_least=1)
+    (sample,) = bench.samples([Job(candidate, output)], threads, at_least=1)
     return sample
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_real_networks_run_and_take_time(scale: int) -> None:
-    candidate = uniform(scale=scale, width=16, blocks=("wide", "residual", *("skip",) * 10))
+    blocks: tuple[Block, ...] = ("wide", "residual", "skip", "skip")
+    candidate = uniform(scale=scale, width=16, blocks=blocks * 3)
     sample = time_one(candidate, (32 * scale, 16 * scale), threads=1)
     assert 0 < sample.ms < 1000
     assert sample.layers == describe(candidate, 16, 32)
@@ -267,7 +289,8 @@ def test_a_real_measurement_on_small_networks(monkeypatch: pytest.MonkeyPatch) -
     [
         ("Intel(R) Xeon(R) Processor", "intel-xeon"),
         ("11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "11th-gen-intel-core-i7-1165g7"),
-        ("AMD Ryzen 7 PRO 7840U w/ Radeon 780M Graphics", "amd-ryzen-7-pro-7840u-w-radeon-780m-grap"),
+        ("AMD Ryzen 7 PRO 7840U w/ Radeon 780M Graphics",
+         "amd-ryzen-7-pro-7840u-w-radeon-780m-grap"),
         ("Intel64 Family 6 Model 142 Stepping 12, GenuineIntel",
          "intel64-family-6-model-142-stepping-12-g"),
         ("龍芯", "cpu"),

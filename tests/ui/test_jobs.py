@@ -29,22 +29,42 @@ def test_upscaling_as_is_gives_no_score(upscaler: jobs.Upscaler, mode: str) -> N
     image = tiny.drawn(20, 12)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
-    outcome = jobs.run(upscaler, image.convert(mode), "upscale")
-    assert outcome.result.size == outcome.bicubic.size == (80, 48)
+    compared = jobs.compare([upscaler], image.convert(mode), "upscale")
+    (outcome,) = compared.outcomes
+    assert outcome.result.size == compared.bicubic.size == (80, 48)
     assert outcome.score is None
-    assert outcome.bicubic_score is None
+    assert compared.bicubic_score is None
+    assert compared.truth is None
     assert jobs.view(outcome.result).mode == "RGB"
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
 def test_testing_compares_with_the_image_itself(upscaler: jobs.Upscaler, mode: str) -> None:
-    outcome = jobs.run(upscaler, tiny.drawn(83, 50).convert(mode), "test")
-    assert outcome.lr_size == (20, 12)
-    assert outcome.result.size == (80, 48)
+    compared = jobs.compare([upscaler], tiny.drawn(83, 50).convert(mode), "test")
+    (outcome,) = compared.outcomes
+    assert compared.lr_size == (20, 12)
+    assert compared.truth is not None
+    assert outcome.result.size == compared.truth.size == (80, 48)
     assert outcome.score is not None
-    assert outcome.bicubic_score is not None
+    assert compared.bicubic_score is not None
     # The tiny network is random: bicubic must win clearly.
-    assert outcome.bicubic_score.psnr_y_db > outcome.score.psnr_y_db + 3
+    assert compared.bicubic_score.psnr_y_db > outcome.score.psnr_y_db + 3
+
+
+def test_networks_are_compared_in_order_on_the_same_image(
+    upscalers: jobs.Upscalers, tiny_root: Path
+) -> None:
+    models = Catalogue(tiny_root).models(4)[:3]
+    chosen = [upscalers.get(model.candidate) for model in models]
+    steps: list[tuple[int, int]] = []
+    image = tiny.drawn(80, 48)
+    compared = jobs.compare(chosen, image, "test", report=lambda *step: steps.append(step))
+    assert [outcome.candidate for outcome in compared.outcomes] == [m.candidate for m in models]
+    for upscaler, outcome in zip(chosen, compared.outcomes, strict=True):
+        alone = jobs.compare([upscaler], image, "test").outcomes[0]
+        assert alone.result.tobytes() == outcome.result.tobytes()
+        assert alone.score == outcome.score
+    assert steps == [(1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +83,11 @@ def test_what_a_test_leaves_out_is_noted(upscaler: jobs.Upscaler, mode: str, not
     image = plain.convert(mode)
     if mode == "I;16":
         image = Image.fromarray(np.asarray(plain).astype(np.uint16) * 257 + 100)
-    outcome = jobs.run(upscaler, image, "test")
-    assert outcome.note == note
-    assert outcome.score == jobs.run(upscaler, plain, "test").score
-    assert jobs.run(upscaler, image, "upscale").note == ""
+    compared = jobs.compare([upscaler], image, "test")
+    assert compared.note == note
+    alone = jobs.compare([upscaler], plain, "test")
+    assert compared.outcomes[0].score == alone.outcomes[0].score
+    assert jobs.compare([upscaler], image, "upscale").note == ""
 
 
 @pytest.mark.parametrize("mode", ["upscale", "test"])
@@ -78,17 +99,17 @@ def test_both_modes_refuse_the_same(
     upscaler: jobs.Upscaler, image: Image.Image, mode: jobs.Mode
 ) -> None:
     with pytest.raises(InvalidImage, match=r"floating-point|more than 16 bits"):
-        jobs.run(upscaler, image, mode)
+        jobs.compare([upscaler], image, mode)
 
 
 def test_an_image_too_small_to_shrink_is_refused(upscaler: jobs.Upscaler) -> None:
     with pytest.raises(InvalidImage, match=r"31x40 .* at least 32x32"):
-        jobs.run(upscaler, tiny.drawn(31, 40), "test")
+        jobs.compare([upscaler], tiny.drawn(31, 40), "test")
 
 
 def test_stopping(upscaler: jobs.Upscaler) -> None:
     with pytest.raises(Cancelled):
-        jobs.run(upscaler, tiny.drawn(20, 12), "upscale", should_stop=lambda: True)
+        jobs.compare([upscaler], tiny.drawn(20, 12), "upscale", should_stop=lambda: True)
 
 
 def test_a_large_result_is_shown_by_its_centre() -> None:

@@ -11,66 +11,208 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 
 from sr_core.candidate import Candidate
+from sr_core.latency.estimate import estimate
+from sr_core.latency.profile import DeviceProfile
+from sr_core.notation import to_text
 from sr_core.store import Catalogue
-from sr_core.ui import facts, jobs, samples
+from sr_core.ui import jobs, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.layer_table import vocabulary
-from sr_core.ui.page import EDITED, Page, build_page
+from sr_core.ui.page import Page, build_page, first_link
+from sr_core.ui.prune import EDITED
 from sr_core.ui.server import launch, serve
-from tests import tiny
+from tests import app_root, tiny
+from tests.search.profiles import device
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def page(tiny_root: Path) -> Page:
-    catalogue = Catalogue(tiny_root)
-    return Page(catalogue, catalogue.find("x4-wide"))
+def page(page_root: Path) -> Page:
+    """The page, built, for calling its callbacks."""
+    catalogue = Catalogue(page_root)
+    made = Page(catalogue, first_link(catalogue))
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        made.build(blocks)
+    return made
 
 
-def test_choosing_a_preset_fills_the_table(page: Page) -> None:
-    table, width, preset, shown, text = page.on_preset("x4-wide-block50", None)
-    assert Candidate.from_json(table) == Candidate.loads(text)
-    assert (width, preset) == (16, "x4-wide-block50")
-    model = next(m for m in page.catalogue.models(4) if m.name == preset)
-    (psnr_db,) = (q.psnr_y for q in model.quality if q.image_set == "Set5")
-    assert f"<strong>{psnr_db:.2f} dB</strong>" in shown
+@pytest.fixture
+def state(page: Page) -> dict[str, Any]:
+    """What the components hold at the start, by name, in the order the callbacks take it."""
+    view, current = page.start.view, page.start.current
+    return {
+        "scale": view.scale, "device": view.device, "size": "1280x720", "threads": view.threads,
+        "share": 0.5, "budget_ms": 33.3, "axis": "latency", "metric": "psnr_y_db",
+        "table": current.to_json(), "picked": [], "tab": "explore", "ratio": 50,
+    }  # fmt: skip
 
 
-def test_editing_the_table_makes_it_an_edited_network(page: Page) -> None:
-    table = page.first.to_json()
+def shown_value(update: Any) -> Any:
+    """The value of a component in a callback's answer, which may be a `gr.update`."""
+    return update.get("value") if isinstance(update, dict) and "__type__" in update else update
+
+
+def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:
+    start = page.start
+    assert start.view.scale == 4
+    assert start.view.device == app_root.COMPUTER
+    assert start.current == page.pricing.shown(start.view).knee()
+
+
+def test_another_device_prices_everything_anew(page: Page, state: dict[str, Any]) -> None:
+    on_computer = page.on_view(*state.values())
+    on_phone = page.on_view(*(state | {"device": app_root.PHONE}).values())
+    plots = [shown_value(answer[page.explore.plot]) for answer in (on_computer, on_phone)]
+    assert [point.id for point in plots[0].points] == [point.id for point in plots[1].points]
+    assert plots[0].points[1].x > plots[1].points[1].x, "only the phone gains from masks"
+    assert f"device={app_root.PHONE}" in on_phone[page.link]
+    assert on_phone[page.target.share]["visible"]
+    assert not on_computer[page.target.share]["visible"]
+
+
+def test_another_size_changes_latency_and_no_quality(page: Page, state: dict[str, Any]) -> None:
+    answers = [
+        shown_value(page.on_view(*(state | {"size": size}).values())[page.explore.plot])
+        for size in ("1280x720", "1920x1080")
+    ]
+    for small, large in zip(answers[0].points, answers[1].points, strict=True):
+        assert large.x > small.x
+        assert large.y == small.y
+
+
+def test_another_scale_takes_the_network_along(page: Page, state: dict[str, Any]) -> None:
+    answer = page.on_view(*(state | {"scale": 2, "picked": ["x4c16_2w"]}).values())
+    current = Candidate.from_json(shown_value(answer[page.prune.table]))
+    assert current == replace(page.start.current, scale=2)
+    assert shown_value(answer[page.compare.picked]) == []
+    assert "search --scale 2" in shown_value(answer[page.explore.plot]).note
+    assert shown_value(answer[page.explore.plot]).points == ()
+
+
+def test_selecting_a_point_reaches_every_tab(page: Page, state: dict[str, Any]) -> None:
+    wanted = app_root.networks()[5]
+    event: Any = SimpleNamespace(value=wanted.id)
+    answer = page.on_select(event, *state.values())
+    assert Candidate.from_json(shown_value(answer[page.prune.table])) == wanted
+    assert answer[page.explore.plot]["selected"] == wanted.id
+    assert to_text(wanted) in answer[page.explore.card]
+    assert f"net={to_text(wanted)}" in answer[page.link]
+
+
+def test_the_best_under_a_budget(page: Page, state: dict[str, Any]) -> None:
+    shown = page.pricing.shown(page.start.view)
+    budget_ms = float(np.median(shown.cost))
+    answer = page.on_best(*(state | {"budget_ms": budget_ms}).values())
+    best = Candidate.from_json(shown_value(answer[page.prune.table]))
+    affordable = shown.cost <= budget_ms
+    assert shown.quality[shown.candidates.index(best)] == shown.quality[affordable].max()
+    with pytest.raises(gr.Error, match=rf"cheapest takes {shown.cost.min():.1f} ms"):
+        page.on_best(*(state | {"budget_ms": 1e-6}).values())
+
+
+def test_choosing_a_preset_fills_table_card_and_json(page: Page, state: dict[str, Any]) -> None:
+    answer = page.on_preset("x4-wide-block50", *state.values())
+    wanted = page.catalogue.named("x4-wide-block50")
+    assert Candidate.from_json(answer[page.prune.table]) == wanted
+    assert Candidate.loads(answer[page.prune.json]) == wanted
+    assert answer[page.prune.preset] == "x4-wide-block50"
+    (psnr_db,) = (
+        q.psnr_y
+        for model in page.catalogue.models(4)
+        if model.candidate == wanted
+        for q in model.quality
+        if q.image_set == "Set5"
+    )
+    assert f"{psnr_db:.2f} dB" in answer[page.explore.card]
+
+
+def test_editing_the_table_makes_it_an_edited_network(page: Page, state: dict[str, Any]) -> None:
+    table = page.catalogue.named("x4-wide").to_json()
     table["cells"][0]["layers"][0] = {"scheme": "block", "ratio": 0.33}
-    _, preset, shown, text = page.on_table(table)
-    assert preset == EDITED
-    assert "not measured" in shown
-    assert Candidate.loads(text).cells[0].layers[0].ratio == 0.33
+    answer = page.on_table(*(state | {"table": table}).values())
+    assert answer[page.prune.preset] == EDITED
+    assert page.prune.table not in answer, "the table would jump under the person's hands"
+    assert "not stored" in answer[page.explore.card]
+    assert Candidate.loads(answer[page.prune.json]).cells[0].layers[0].ratio == 0.33
 
 
-def test_applying_a_scheme_to_all_layers_reaches_the_preset(page: Page) -> None:
-    _, _, preset, *_ = page.on_apply(page.first.to_json(), "block", 50)
-    assert preset == "x4-wide-block50"
+def test_applying_a_scheme_to_all_layers_reaches_the_preset(
+    page: Page, state: dict[str, Any]
+) -> None:
+    table = page.catalogue.named("x4-wide").to_json()
+    answer = page.on_apply("block", *(state | {"table": table, "ratio": 50}).values())
+    assert answer[page.prune.preset] == "x4-wide-block50"
+
+
+def test_quality_follows_with_a_real_evaluation(page: Page) -> None:
+    wide, pruned = (page.catalogue.named(name) for name in ("x4-wide", "x4-wide-block75"))
+    answers = [page.on_quality(json.dumps(c.to_json())) for c in (wide, pruned)]
+    assert "+0.00 dB" in answers[0][page.prune.quality], "the dense anchor against itself"
+    assert answers[0][page.prune.quality] != answers[1][page.prune.quality]
+    left, right = answers[1][page.prune.picture]
+    assert left.size == right.size == (192, 192)
+    assert left.tobytes() != right.tobytes()
+
+
+def test_timing_the_schemes_says_where(page: Page, state: dict[str, Any]) -> None:
+    answer = page.on_time(*(state | {"size": "640x360", "threads": 1}).values())
+    table = answer[page.prune.schemes]
+    assert "Measured just now" in table
+    assert table.count("ms)</td>") == 4
+    assert "not measured" not in table
+
+
+def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> None:
+    picked: list[str] = []
+    four, fifth = app_root.networks()[:4], app_root.networks()[4]
+    for candidate in four:
+        values = state | {"table": candidate.to_json(), "picked": picked}
+        picked = shown_value(page.on_pick(*values.values())[page.compare.picked])
+    assert picked == [to_text(candidate) for candidate in four]
+    state["picked"] = picked
+    again = page.on_pick(*(state | {"table": four[3].to_json()}).values())
+    assert shown_value(again[page.compare.picked]) == picked, "no network twice"
+    with pytest.raises(gr.Error, match="holds 4 networks already"):
+        page.on_pick(*(state | {"table": fifth.to_json()}).values())
 
 
 @pytest.mark.parametrize(
-    ("table", "message"),
+    ("change", "message"),
     [
-        ({"scale": 4, "width": 16, "cells": [{"block": "widest"}]}, "widest"),
-        ({"scale": 4, "width": 16, "cells": []}, "0 cells"),
-        ("<script>", "JSON object"),
-        (None, "JSON object"),
-        ({"scale": 4, "width": 16, "cells": [{"block": "skip"}] * 3}, "this supernet is x4"),
-        ({"scale": 4, "width": 32, "cells": [{"block": "skip"}] * 2}, "width up to 16"),
+        ({"table": {"scale": 4, "width": 16, "cells": [{"block": "widest"}]}}, "widest"),
+        ({"table": {"scale": 4, "width": 16, "cells": []}}, "0 cells"),
+        ({"table": "<script>"}, "JSON object"),
+        ({"table": None}, "JSON object"),
+        (
+            {"table": {"scale": 4, "width": 16, "cells": [{"block": "skip"}] * 3}},
+            "this supernet is x4",
+        ),
+        ({"scale": 3}, "no scale 3: expected 2, 4"),
+        ({"scale": [4]}, "no scale"),
+        ({"device": "toaster"}, "no device 'toaster': expected one of computer, phone"),
+        ({"size": "0x0"}, "no size"),
+        ({"budget_ms": "soon"}, "budget 'soon' is not a number"),
+        ({"budget_ms": float("nan")}, "budget"),
+        ({"axis": "price"}, "no axis 'price'"),
+        ({"metric": "beauty"}, "no metric 'beauty'"),
+        ({"device": "phone", "share": 7}, "share 7 is not a number of 0 to 1"),
+        ({"picked": ["../../etc/passwd.json"]}, "There is no model"),
     ],
 )
-def test_whatever_the_browser_sends_gets_a_sentence(page: Page, table: Any, message: str) -> None:
+def test_whatever_the_browser_sends_gets_a_sentence(
+    page: Page, state: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
     with pytest.raises(gr.Error, match=message):
-        page.on_table(table)
+        page.on_view(*(state | change).values())
 
 
 @pytest.mark.parametrize(
@@ -81,73 +223,157 @@ def test_whatever_the_browser_sends_gets_a_sentence(page: Page, table: Any, mess
         ({"ratio": 0.8, "scheme": "wavelet"}, "Unknown scheme"),
     ],
 )
-def test_pasted_json_is_checked(page: Page, change: dict[str, Any], message: str) -> None:
-    data = page.first.to_json()
+def test_pasted_json_is_checked(
+    page: Page, state: dict[str, Any], change: dict[str, Any], message: str
+) -> None:
+    data = page.catalogue.named("x4-wide").to_json()
     data["cells"][0]["layers"][0] = change
     with pytest.raises(gr.Error, match=message):
-        page.on_json(json.dumps(data))
+        page.on_json(json.dumps(data), *state.values())
 
 
-def test_pasted_json_must_fit_the_supernet(page: Page) -> None:
-    data = page.first.to_json()
-    data["cells"].append({"block": "skip"})
-    with pytest.raises(gr.Error, match="this supernet is x4 with 2 cells"):
-        page.on_json(json.dumps(data))
+def test_pasted_json_of_another_scale_changes_the_scale(page: Page, state: dict[str, Any]) -> None:
+    candidate = page.catalogue.named("x2-wide")
+    answer = page.on_json(json.dumps(candidate.to_json()), *state.values())
+    assert answer[page.target.scale] == 2
+    assert Candidate.from_json(shown_value(answer[page.prune.table])) == candidate
 
 
 def _nothing(*_: object, **__: object) -> None: ...
 
 
 no_progress: Any = _nothing  # in the place of `gr.Progress`
+REQUEST: Any = SimpleNamespace(session_hash="s", query_params={})
 
 
-def test_upscaling_without_an_image_asks_for_one(page: Page) -> None:
-    request: Any = SimpleNamespace(session_hash="s")
+def test_a_bad_link_gives_a_notice_and_the_start(
+    page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    request: Any = SimpleNamespace(query_params={"device": "toaster", "__theme": "dark"})
+    answer = page.on_load(request)
+    assert page.explore.plot not in answer
+    assert "device=computer" in answer[page.link]
+    (text,) = said
+    assert "no device 'toaster'" in text
+    assert "start page" in text
+
+
+def test_a_link_restores_what_it_was_made_from(page: Page, state: dict[str, Any]) -> None:
+    values = state | {
+        "device": app_root.PHONE, "size": "1920x1080", "budget_ms": 12.5, "axis": "macs",
+        "picked": ["x4c16_2w", "x4c16_w_s"], "tab": "compare", "share": 0.25,
+    }  # fmt: skip
+    link = page.on_view(*values.values())[page.link]
+    request: Any = SimpleNamespace(query_params=dict(parse_qsl(link.removeprefix("?"))))
+    answer = page.on_load(request)
+    assert answer[page.link] == link
+    assert shown_value(answer[page.compare.picked]) == ["x4c16_2w", "x4c16_w_s"]
+    assert answer[page.tab] == "compare"
+    assert answer[page.explore.axis] == "macs"
+
+
+def test_comparing_without_an_image_asks_for_one(page: Page, state: dict[str, Any]) -> None:
     with pytest.raises(gr.Error, match="no image yet"):
-        next(page.on_start(None, "upscale", page.first.to_json(), request))
+        page.on_compare(REQUEST, no_progress, None, "test", *state.values())
 
 
-def test_a_run_gives_views_facts_and_the_exact_png(page: Page) -> None:
-    request: Any = SimpleNamespace(session_hash="s")
-    image = tiny.drawn(80, 48)
-    run = page.on_start(image, "test", page.first.to_json(), request, no_progress)
-    slider, shown, download = next(run)
-    assert [view.size for view in slider["value"]] == [(80, 48)] * 2
-    assert "PSNR-Y" in shown
-    assert "measured just now" in shown
-    upscaler = jobs.Upscalers(page.catalogue).get(page.first)
-    again = jobs.run(upscaler, image, "test").result
-    path = Path(download["value"])
-    with Image.open(path) as saved:
-        assert saved.tobytes() == again.tobytes()
-    run.close()
-    assert not path.parent.exists()
-    assert page.stops == {}
+def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, Any]) -> None:
+    image, texts = tiny.drawn(80, 48), ["x4c16_2w", "x4c16_2wb50b50b50"]
+    values = (state | {"picked": texts}).values()
+    answer = page.on_compare(REQUEST, no_progress, image, "test", *values)
+    tiles = answer[page.compare.grid]["tiles"]
+    assert [tile["key"] for tile in tiles] == ["truth", "bicubic", "m1", "m2"]
+    for tile, text in zip(tiles[2:], texts, strict=True):
+        facts = {label: (value, origin) for label, value, origin in tile["facts"]}
+        assert facts["PSNR-Y"][1] == facts["This run"][1] == "measured"
+        assert facts["Made-up computer, per frame"][1] == "estimated"
+        upscaler = page.compare.upscalers.get(page.catalogue.named(text))
+        again = jobs.compare([upscaler], image, "test").outcomes[0].result
+        with Image.open(unquote(tile["src"].removeprefix("gradio_api/file="))) as saved:
+            assert (saved.format, saved.tobytes()) == ("PNG", again.tobytes())
+    assert "no phone latency" in answer[page.compare.outcome]
 
 
-def test_a_full_disk_is_one_sentence(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("sr_core.files.os.fsync", full)
-    request: Any = SimpleNamespace(session_hash="s")
-    with pytest.raises(gr.Error, match="No space left"):
-        next(
-            page.on_start(tiny.drawn(20, 20), "upscale", page.first.to_json(), request, no_progress)
-        )
+def test_a_result_with_alpha_is_downloaded_whole(page: Page, state: dict[str, Any]) -> None:
+    image = tiny.drawn(20, 12).convert("RGBA")
+    answer = page.on_compare(REQUEST, no_progress, image, "upscale", *state.values())
+    bicubic, network = answer[page.compare.grid]["tiles"]
+    assert bicubic["key"] == "bicubic"
+    with Image.open(unquote(network["href"].removeprefix("gradio_api/file="))) as saved:
+        assert (saved.mode, saved.size) == ("RGBA", (80, 48))
 
 
-def test_stop_reaches_the_running_job(page: Page) -> None:
-    request: Any = SimpleNamespace(session_hash="mine")
+def test_a_full_disk_is_one_sentence(
+    page: Page, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nearly_full(_: object) -> SimpleNamespace:
+        return SimpleNamespace(free=1000)
 
+    monkeypatch.setattr("sr_core.ui.compare.shutil.disk_usage", nearly_full)
+    with pytest.raises(gr.Error, match="disk is nearly full"):
+        page.on_compare(REQUEST, no_progress, tiny.drawn(40, 40), "test", *state.values())
+
+
+def test_stop_reaches_the_running_job(page: Page, state: dict[str, Any]) -> None:
     def stop(*_: object, **__: object) -> None:
-        page.on_stop(request)
+        page.on_stop(REQUEST)
 
     stop_at_once: Any = stop
-
     wide = tiny.drawn(600, 20)
     with pytest.raises(gr.Error, match="Stopped after 1 of 3 tiles"):
-        next(page.on_start(wide, "upscale", page.first.to_json(), request, stop_at_once))
+        page.on_compare(REQUEST, stop_at_once, wide, "upscale", *state.values())
+
+
+def test_measuring_makes_this_computer_the_device(
+    page_root: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
+    measured = device("this-computer", sparse=False).model_copy(update={"basis": "measured here"})
+
+    def at_once(**_: object) -> DeviceProfile:
+        return measured
+
+    monkeypatch.setattr("sr_core.ui.page.measure", at_once)
+    catalogue = Catalogue(page_root)
+    own = Page(catalogue, first_link(catalogue))
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        own.build(blocks)
+    answer = own.on_measure(no_progress, *state.values())
+    assert shown_value(answer[own.target.device]) == "this-computer"
+    assert "measured here" in answer[own.explore.card]
+    assert (tmp_path / "devices/this-computer.json").is_file()
+
+
+def test_the_table_gets_its_prices(page: Page) -> None:
+    candidate = page.catalogue.named("x4-wide-block50")
+    view = {"device": app_root.PHONE, "size": "1280x720", "threads": 2, "share": 0.5}
+    answer = page.prune.price({"candidate": candidate.to_json(), "view": view})
+    expected = estimate(page.catalogue.device(app_root.PHONE), candidate, sparsity_share=0.5)
+    assert answer["error"] == ""
+    assert sum(layer["ms"] for layer in answer["layers"].values()) == pytest.approx(
+        expected.total_ms
+    )
+    assert f"{expected.total_ms:.1f} ms" in str(answer["totals"])
+
+
+@pytest.mark.parametrize(
+    "question",
+    [{}, {"candidate": 1}, {"candidate": {"scale": 4, "width": 16, "cells": [{"block": "x"}]}}],
+)
+def test_bad_questions_of_the_table_get_a_sentence(page: Page, question: dict[str, Any]) -> None:
+    for ask in (page.prune.price, page.prune.mask):
+        assert "." in ask(question)["error"]
+
+
+def test_a_mask_is_a_picture_of_the_kept_weights(page: Page) -> None:
+    candidate = page.catalogue.named("x4-wide-block50")
+    question = {"candidate": candidate.to_json(), "layer": "cells.0.wide.expand"}
+    answer = page.prune.mask(question)
+    assert answer["src"].startswith("data:image/png;base64,")
+    assert "50 %" in answer["caption"]
+    assert "no layer" in page.prune.mask(question | {"layer": "nose"})["error"]
 
 
 @pytest.mark.parametrize("name", ["empty.png", "text.png", "drawing.svg", "cut.png", "tiny.png"])
@@ -172,26 +398,6 @@ def test_the_table_offers_what_a_candidate_takes() -> None:
     assert offered["skip"] == []
 
 
-def test_facts_escape_what_they_show(page: Page) -> None:
-    upscaler = jobs.Upscalers(page.catalogue).get(page.first)
-    outcome = jobs.run(upscaler, tiny.drawn(48, 48), "test")
-    shown = facts.outcome_facts(replace(outcome, note="<script>"), None)
-    assert "&lt;script&gt;" in shown
-    assert "<script" not in shown
-
-
-@pytest.mark.parametrize("psnr_db", [30.0, float("inf")])
-def test_equal_images_have_no_gain_to_show(page: Page, psnr_db: float) -> None:
-    """A flat image: bicubic interpolation gives it back exactly."""
-    upscaler = jobs.Upscalers(page.catalogue).get(page.first)
-    outcome = jobs.run(upscaler, Image.new("RGB", (64, 64), (90, 90, 90)), "test")
-    shown = facts.outcome_facts(replace(outcome, score=jobs.Score(psnr_db, 1.0)), None)
-    assert "identical" in shown
-    assert "against bicubic" not in shown
-    assert "inf" not in shown
-    assert "nan" not in shown
-
-
 def test_samples_are_there() -> None:
     assert len(samples.paths()) >= 5
 
@@ -200,11 +406,13 @@ def test_a_damaged_catalogue_gives_a_page_not_a_crash(own_root: Path) -> None:
     (own_root / "supernets/x4.safetensors").write_bytes(b"damaged")
     blocks = build_page(Catalogue(own_root))
     texts = [str(getattr(block, "value", "")) for block in blocks.blocks.values()]
-    assert any("The models cannot be loaded" in text and "x4" in text for text in texts)
+    assert any("UpFront cannot start" in text and "x4" in text for text in texts)
 
 
-def test_health_check_and_busy_port(tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    blocks = build_page(Catalogue(tiny_root))
+def test_health_check_and_busy_port(
+    catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blocks = build_page(catalogue)
     url = launch(blocks, host="127.0.0.1", port=None)
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/healthz") as answer:
@@ -231,13 +439,13 @@ def test_a_bad_port_is_one_sentence(
     assert "is no port: expected 1 to 65535" in capsys.readouterr().err
 
 
-def test_editing_does_not_wait_in_the_queue(tiny_root: Path) -> None:
-    blocks = build_page(Catalogue(tiny_root))
+def test_editing_does_not_wait_in_the_queue(catalogue: Catalogue) -> None:
+    blocks = build_page(catalogue)
     waiting = {fn.name: fn.queue is not False for fn in blocks.fns.values()}
-    assert waiting["on_start"]
-    for edit in ("on_preset", "on_table", "on_width", "on_apply"):
+    assert waiting["on_compare"]
+    for edit in ("on_preset", "on_table", "on_width", "on_apply", "on_view", "on_select"):
         assert not waiting[edit], edit
-    start = next(index for index, fn in blocks.fns.items() if fn.name == "on_start")
+    start = next(index for index, fn in blocks.fns.items() if fn.name == "on_compare")
     assert [start] in [fn.cancels for fn in blocks.fns.values()], "Stop cancels waiting jobs"
 
 
@@ -252,14 +460,15 @@ from tests import tiny
 catalogue = Catalogue(Path(sys.argv[1]))
 build_page(catalogue)
 upscaler = jobs.Upscalers(catalogue).get(catalogue.find("x4-wide-pattern75"))
-assert jobs.run(upscaler, tiny.drawn(64, 64), "test").score.psnr_y_db > 0
+compared = jobs.compare([upscaler], tiny.drawn(64, 64), "test")
+assert compared.outcomes[0].score.psnr_y_db > 0
 assert "torch" not in sys.modules
 """
 
 
-def test_the_app_builds_evaluates_and_upscales_without_torch(tiny_root: Path) -> None:
+def test_the_app_builds_evaluates_and_upscales_without_torch(page_root: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _WITHOUT_TORCH, str(tiny_root)],
+        [sys.executable, "-c", _WITHOUT_TORCH, str(page_root)],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

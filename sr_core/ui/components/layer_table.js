@@ -74,21 +74,20 @@ function remember(json) {
   future = [];
 }
 
-function edit(control, change) {
+function edit(control, change, delay = SETTLED_MS) {
   clearTimeout(gestureTimer);
   const before = JSON.stringify(state);
   change();
   if (JSON.stringify(state) === before) return;
   if (gesture !== control) remember(before);
   gesture = control;
-  changed(SETTLED_MS);
+  changed(delay);
 }
 
 function choose(control, change) {
   gesture = null;
-  edit(control, change);
+  edit(control, change, SOON_MS);
   settle();
-  changed(SOON_MS);
 }
 
 function step(from, to) {
@@ -190,9 +189,8 @@ function addControls(row, schemes) {
       gestureTimer = setTimeout(settle, GESTURE_MS);
     });
   }
-  const cells = [make('td', { class: 'scheme' }, make('i'), row.select),
-    make('td', { class: 'ratio' }, row.range, row.number, ' %')];
-  row.tr.append(...cells);
+  row.tr.append(make('td', { class: 'scheme' }, row.select),
+    make('td', { class: 'ratio' }, row.range, row.number, ' %'));
 }
 
 function addRow(name, label, short, layer, schemes) {
@@ -213,12 +211,13 @@ function addRow(name, label, short, layer, schemes) {
 
 function addCost(row) {
   row.bar = make('i');
-  row.ms = make('span', { class: 'ms' });
+  row.ms = make('span');
   row.gmacs = make('span', { class: 'gmacs' });
-  row.cost = make('td', { class: 'cost' }, make('div', {}, make('span', { class: 'track' },
-    row.bar), row.ms, row.gmacs));
+  row.cost = make('td', { class: 'cost' }, make('div', {},
+    make('span', { class: 'track' }, row.bar),
+    make('span', { class: 'figures' }, row.ms, row.gmacs)));
   row.tr.append(row.cost);
-  row.segment = button('', { tabindex: -1 }, () => reveal(row));
+  row.segment = button('', { tabindex: -1, 'aria-label': row.label }, () => reveal(row));
   row.segment.addEventListener('focus', () => tell(row));
   row.segment.addEventListener('pointerenter', () => tell(row));
 }
@@ -311,6 +310,10 @@ function showRow(row, numberToo) {
 
 let asking = false, outdated = false;
 
+function ask(answer, question) { // undefined where there is no answer
+  return answer(question).catch(() => undefined);
+}
+
 async function reprice() { // one question at a time, always with the latest candidate
   if (!server.price) return;
   outdated = true;
@@ -318,7 +321,7 @@ async function reprice() { // one question at a time, always with the latest can
   asking = true;
   while (outdated) {
     outdated = false;
-    showPrice(await server.price({ candidate: state, view: props.view }));
+    showPrice(await ask(server.price, { candidate: state, view: props.view }));
   }
   asking = false;
 }
@@ -386,7 +389,7 @@ function untell() {
 }
 
 strip.addEventListener('pointerleave', untell);
-strip.addEventListener('focusout', untell);
+strip.addEventListener('focusout', () => { if (!strip.matches(':hover')) untell(); });
 strip.addEventListener('keydown', (event) => {
   const way = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   const here = rows.findIndex((row) => row.segment === event.target);
@@ -439,12 +442,12 @@ function askMask() {
   clearTimeout(maskTimer);
   maskPanel.setAttribute('aria-busy', 'true');
   maskTimer = setTimeout(async () => {
-    const answer = await server.mask({ candidate: state, layer: row.name });
+    const answer = await ask(server.mask, { candidate: state, layer: row.name });
     if (question !== asked) return;
     const sentence = answer ? answer.error
       : 'No mask: the server does not answer. Select the layer again to ask it again.';
     if (sentence) asked = '';
-    showMask(row.label, sentence ? { caption: sentence } : answer);
+    showMask(`${row.label}, ${row.tr.dataset.scheme}`, sentence ? { caption: sentence } : answer);
   }, MASK_MS);
 }
 

@@ -132,7 +132,7 @@ function fillFacts(pane) {
     facts.unshift(['Mean |difference|', `${pane.meanGrey.toFixed(2)} grey levels`, 'measured']);
   }
   pane.facts.replaceChildren(...facts.map(([label, value, origin]) => make('div', {},
-    make('dt', {}, label), make('dd', {}, value, ' ', originMark(origin)))));
+    make('dt', {}, label), make('dd', {}, value, originMark(origin)))));
   return facts.map((fact) => fact[2]);
 }
 

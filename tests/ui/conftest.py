@@ -1,0 +1,21 @@
+"""Fixtures of the page's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sr_core.store import Catalogue
+from tests import app_root
+
+
+@pytest.fixture(scope="session")
+def page_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with devices and a front; only to be read."""
+    return app_root.write(tmp_path_factory.mktemp("page") / "precomputed", tiny_root)
+
+
+@pytest.fixture
+def catalogue(page_root: Path) -> Catalogue:
+    return Catalogue(page_root)
