@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sr_core.search.records import Front
     from sr_core.search.view import FrontView
 
-SAMPLERS = ("random", "nsga2", "presets")
+SAMPLERS = ("random", "nsga2", "presets", "uniform")
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,8 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sampler", choices=SAMPLERS, default="nsga2",
         help="who proposes networks (default nsga2); random and nsga2 start from the presets and a "
-        "spread of the stored front; presets: evaluate the listed models, nothing else",
+        "spread of the stored front; presets: evaluate the listed models, nothing else; uniform: "
+        "every plain network (one block, scheme and ratio throughout)",
     )  # fmt: skip
     parser.add_argument(
         "--objective", default="macs", metavar="DEVICE_ID",

@@ -1,10 +1,10 @@
-"""Named candidates: the dense anchors and the uniformly pruned networks every table lists."""
+"""Named candidates that every table lists, and the uniform networks that a search starts from."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr_core.candidate import Block, Candidate, Scheme, uniform
+from sr_core.candidate import WIDTHS, Block, Candidate, Scheme, uniform
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,39 @@ def presets(*, scale: int, width: int = 32, cells: int = 12) -> list[Preset]:
     return listed
 
 
+def uniform_networks(*, scale: int, width: int, cells: int) -> list[Candidate]:
+    """The plain part of the search space: one block, one scheme and one ratio throughout.
+
+    All channel counts up to `width`, depths of a third to all of the cells (kept ones evenly
+    spread), dense and every scheme at 20 to 80 %.
+    """
+    depths = sorted({max(1, round(cells * share / 6)) for share in range(2, 7)})
+    made = [
+        uniform(scale=scale, width=channels, blocks=_kept(block, depth, cells), scheme=s, ratio=r)
+        for channels in WIDTHS
+        if channels <= width
+        for block in _PLAIN_BLOCKS
+        for depth in depths
+        for s, ratios in _UNIFORM_RATIOS.items()
+        for r in ratios
+    ]
+    return list(dict.fromkeys(made))
+
+
+def _kept(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
+    """`depth` blocks, evenly spread over the cells; the others are skipped."""
+    kept = {(2 * i + 1) * cells // (2 * depth) for i in range(depth)}
+    return tuple(block if i in kept else "skip" for i in range(cells))
+
+
+_PLAIN_BLOCKS: tuple[Block, ...] = ("wide", "residual")
+_UNIFORM_RATIOS: dict[Scheme, tuple[float, ...]] = {
+    "dense": (0.0,),
+    "channel": (0.2, 0.4, 0.6, 0.8),
+    "block": (0.2, 0.4, 0.6, 0.8),
+    "pattern": (0.6, 0.8),
+    "unstructured": (0.2, 0.4, 0.6, 0.8),
+}
 _PRUNED: dict[Scheme, tuple[int, ...]] = {
     "block": (25, 50, 75),
     "pattern": (60, 75),

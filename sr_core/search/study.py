@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import onnxruntime as ort
@@ -18,6 +18,7 @@ from sr_core.candidate import Candidate
 from sr_core.errors import SearchError
 from sr_core.machine import commit, processor
 from sr_core.notation import to_text
+from sr_core.presets import uniform_networks
 from sr_core.quality.datasets import ValidationCrops, validation_crops
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.evaluate import Evaluator
@@ -28,6 +29,9 @@ from sr_core.search.records import Crops, Curve, Front, Header, Run, empty_front
 from sr_core.search.space import Space
 from sr_core.store import Catalogue, write_manifest
 
+Fixed = Literal["presets", "uniform"]
+"""Lists of networks instead of a sampler; see `sr_core.presets`."""
+FIXED: tuple[str, ...] = get_args(Fixed)
 SAVE_EVERY_S = 30.0
 START_FROM_FRONT = 16
 """Networks of the stored front that a sampler is shown first, besides the presets."""
@@ -39,7 +43,7 @@ class SearchArgs:
 
     scale: int
     val: Path
-    sampler: Sampler | Literal["presets"]
+    sampler: Sampler | Fixed
     objective: str = MACS
     """`macs` or a device's id."""
     budget_ms: float | None = None
@@ -61,7 +65,7 @@ class SearchArgs:
         words.append(f"--sampler {self.sampler} --objective {self.objective}")
         if self.budget_ms is not None:
             words.append(f"--budget-ms {self.budget_ms:g}")
-        if self.sampler != "presets":
+        if self.sampler not in FIXED:
             words.append(f"--trials {self.trials} --seed {self.seed}")
         return " ".join(words)
 
@@ -141,9 +145,12 @@ def _proposer(
     args: SearchArgs, catalogue: Catalogue, aim: Objective, presets: list[Candidate], front: Front
 ) -> tuple[Proposer, int]:
     """Who proposes, and how many trials there will be."""
+    spec = catalogue.supernet(args.scale).spec
     if args.sampler == "presets":
         return Listed(presets), len(presets)
-    spec = catalogue.supernet(args.scale).spec
+    if args.sampler == "uniform":
+        plain = uniform_networks(scale=spec.scale, width=spec.width, cells=spec.cells)
+        return Listed(plain), len(plain)
     start = list(dict.fromkeys(presets + _spread_of_front(front, aim)))
     space = Space(spec.scale, spec.width, spec.cells)
     return Sampled(space, args.sampler, args.seed, start=start, budget=aim.budget_ms), args.trials

@@ -25,7 +25,16 @@ from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.prune import Prune
 from sr_core.ui.target import Target, Updates
-from sr_core.ui.view import DEFAULT_BUDGET_MS, MAX_PICKED, Link, Tab, View, make_view, parse_query, query
+from sr_core.ui.view import (
+    DEFAULT_BUDGET_MS,
+    MAX_PICKED,
+    Link,
+    Tab,
+    View,
+    make_view,
+    parse_query,
+    query,
+)
 
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
