@@ -461,6 +461,17 @@ def test_the_best_founded_device_comes_first(own_root: Path, user_data: Path) ->
     assert catalogue.verify() == []  # the user's folder is none of its business
 
 
+def test_a_new_profile_of_this_computer_is_used_at_once(own_root: Path, user_data: Path) -> None:
+    add_devices(own_root, PHONE)
+    catalogue = Catalogue(own_root)
+    assert catalogue.device().id == PHONE
+    profile = read_profile(add_own_device(user_data))
+    for title in ("first", "again"):
+        kept = profile.model_copy(update={"title": title})
+        assert catalogue.keep_device(kept) == user_data / f"devices/{THIS_COMPUTER}.json"
+        assert catalogue.device() == Catalogue(own_root).device() == kept
+
+
 def test_every_shipped_device_is_listed_by_its_file_name() -> None:
     shipped = [device for device in Catalogue().devices if device.id != THIS_COMPUTER]
     assert {device.id for device in shipped} == {path.stem for path in SHIPPED_DEVICES.iterdir()}
@@ -470,7 +481,7 @@ def test_every_shipped_device_is_listed_by_its_file_name() -> None:
 
 @pytest.mark.parametrize("identity", ["galaxy-s20-gpu", "", None])
 def test_an_unknown_device_is_refused(own_root: Path, identity: str | None) -> None:
-    with pytest.raises(LatencyError, match=r"no device .*: expected one of none yet: run `measure"):
+    with pytest.raises(LatencyError, match=r"no device profile: run .* measure` first\.$"):
         Catalogue(own_root).device(identity)
     add_devices(own_root, PHONE, COMPUTER)
     if identity is not None:

@@ -56,6 +56,7 @@ class Compare:
                 )  # fmt: skip
                 gr.Examples(
                     [[str(path)] for path in samples.paths()], [self.image],
+                    example_labels=[samples.label(path) for path in samples.paths()],
                     label="Samples", examples_per_page=12, api_visibility="private",
                 )  # fmt: skip
             with gr.Column(scale=3, min_width=300):

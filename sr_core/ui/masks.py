@@ -74,7 +74,8 @@ def _fitting(out_channels: int, in_channels: int, kernel: int) -> Cells:
 
     width = largest(in_channels, in_channels, _WIDEST)
     height = largest(out_channels, GROUP, _HIGHEST)
-    return (width, height) if kernel == 1 else (min(width, height),) * 2
+    side = min(width, height)
+    return (width, height) if kernel == 1 else (side, side)
 
 
 def _places(channels: int, kernel: int, cell: int, group: int) -> NDArray[np.intp]:

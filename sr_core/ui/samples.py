@@ -7,10 +7,18 @@ from pathlib import Path
 import skimage
 
 _ASSETS = Path(__file__).parents[2] / "assets" / "samples"
-_PHOTOS = ("chelsea.png", "astronaut.png", "coffee.png", "rocket.jpg", "camera.png")
+_PHOTOS = {
+    "chelsea.png": "Cat", "astronaut.png": "Astronaut", "coffee.png": "Coffee",
+    "rocket.jpg": "Rocket", "camera.png": "Camera (grey)",
+}  # fmt: skip
 
 
 def paths() -> list[Path]:
     """Files that exist here, photographs first."""
     photos = (Path(skimage.__file__).parent / "data" / name for name in _PHOTOS)
     return [path for path in (*photos, *sorted(_ASSETS.glob("*.png"))) if path.is_file()]
+
+
+def label(path: Path) -> str:
+    """What people call a sample."""
+    return _PHOTOS.get(path.name) or path.stem.replace("_", " ").capitalize()

@@ -14,6 +14,8 @@ from sr_core.ui.view import SIZES, View, size_text
 
 Updates = dict[Any, Any]
 """Component -> its new value or `gr.update`."""
+_USUAL_SHARE = 0.5
+"""Waits in the hidden slider for a device that needs an assumption."""
 _MEASURE_HELP = (
     "Times small networks on the computer that serves this page and fits its latency model: "
     "under a minute, for everybody who uses this server."
@@ -81,6 +83,7 @@ class Target:
 
 
 def _share(view: View, profile: DeviceProfile) -> float:
-    if view.share is not None or profile.sparsity is None:
-        return view.share or 0.0
-    return profile.sparsity.share
+    """What the slider shows, also while it is hidden: the view's share or the device's own."""
+    if view.share is not None:
+        return view.share
+    return profile.sparsity.share if profile.sparsity else _USUAL_SHARE

@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 from sr_core.candidate import Candidate
 from sr_core.checks import listed, shown
 from sr_core.errors import LatencyError
+from sr_core.latency.profile import DeviceProfile
 from sr_core.layers import OUTPUT_SIZE
 from sr_core.notation import to_text
 from sr_core.store import Catalogue
@@ -102,7 +103,7 @@ def make_view(
         profile.id,
         sizes[wanted],
         wished if wished in profile.threads else profile.setting(None).threads,
-        None if profile.sparsity is None else _number(share, "share", 0, 1),
+        _assumed(profile, share),
         _number(budget_ms, "budget", 0, 1e6) or None,
         cast(Axis, _choice(axis, get_args(Axis), "axis")),
         cast(Metric, _choice(metric, get_args(Metric), "metric")),
@@ -170,6 +171,14 @@ def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) 
         raise LatencyError(f"The link compares {len(picked)} networks: at most {MAX_PICKED}.")
     tab = cast(Tab, _choice(fields.get("tab", "explore"), get_args(Tab), "tab"))
     return Link(view, current, picked, tab)
+
+
+def _assumed(profile: DeviceProfile, share: object) -> float | None:
+    """The share, unless it is what the device assumes anyway."""
+    if profile.sparsity is None:
+        return None
+    number = _number(share, "share", 0, 1)
+    return None if number == profile.sparsity.share else number
 
 
 def _integer(value: object) -> int | None:

@@ -8,22 +8,28 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from sr_core.errors import Cancelled
+from sr_core.notation import to_text
 from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
-from tests import tiny
+from tests import app_root, tiny
 
 pytestmark = pytest.mark.browser
 
+NETWORKS = app_root.networks()
+CELL_1_EXPAND = "Cell 1 1×1 expand"
+
 
 @pytest.fixture(scope="session")
-def url(tiny_root: Path) -> Iterator[str]:
-    page = build_page(Catalogue(tiny_root))
-    yield launch(page, host="127.0.0.1", port=None)
+def url(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = app_root.write(tmp_path_factory.mktemp("e2e") / "precomputed", tiny_root)
+    page = build_page(Catalogue(root))
+    yield launch(page, host="127.0.0.1", port=None).rstrip("/")
     page.close()
 
 
@@ -39,64 +45,179 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
         "request",
         lambda r: None if r.url.startswith((url, "data:", "blob:")) else wrong.append(r.url),
     )
-    tab.goto(f"{url}?__theme={theme}")
-    expect(tab.locator("#start")).to_be_visible()
+    tab.goto(f"{url}/?__theme={theme}")
+    expect(tab.locator("#card h3")).to_be_visible()
     yield tab
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
     tab.close()
     assert wrong == []
 
 
-def _replace_image(page: Page, path: Path) -> None:
-    page.get_by_role("button", name="Remove Image").click()
-    page.locator("#image input[type=file]").first.set_input_files(path)
+def _open(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
 
 
-def test_upload_prune_upscale_and_see_psnr(page: Page, tmp_path: Path) -> None:
-    photo = tiny.save_drawn(tmp_path / "photo.png", 160, 96)
-    _replace_image(page, photo)
-    expect(page.locator("#image img")).to_be_visible()
+def _choose(page: Page, label: str, option: str) -> None:
+    page.get_by_label(label, exact=True).first.click()
+    page.get_by_role("option", name=option).first.click()
 
-    page.get_by_role("button", name="Edit the network, layer by layer").click()
-    macs = page.locator("#facts .tile strong").nth(1)
-    before = macs.inner_text()
-    page.get_by_label("Cell 1 1×1 expand scheme").select_option("block")
-    expect(macs).not_to_have_text(before)
+
+def _row(page: Page, index: int) -> None:
+    """Choose a network in the table under the plot: the keyboard's path."""
+    page.get_by_label("only the front").uncheck()
+    page.locator("#front input[type=search]").fill(NETWORKS[index].id)
+    row = page.locator("#front tbody tr", has_text=NETWORKS[index].id)
+    row.get_by_role("button").press("Enter")
+
+
+def test_a_point_of_the_plot_shows_its_network(page: Page) -> None:
+    points = page.locator("#front .scatterlayer .trace .points path")
+    expect(points.first).to_be_visible(timeout=20_000)
+    before = page.locator("#card code").first.inner_text()
+    page.locator("#front .plot").scroll_into_view_if_needed()
+    for index in range(points.count()):
+        box = points.nth(index).bounding_box()
+        assert box
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(150)
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.wait_for_timeout(400)
+        if page.locator("#card code").first.inner_text() != before:
+            break
+    chosen = page.locator("#card code").first.inner_text()
+    assert chosen != before, "no point could be chosen with the mouse"
+    expect(page.locator("#link textarea")).to_have_value(re.compile(re.escape(f"net={chosen}")))
+
+
+def test_the_selection_goes_from_tab_to_tab_and_into_the_link(page: Page, url: str) -> None:
+    _row(page, 5)
+    network = to_text(NETWORKS[5])
+    expect(page.locator("#card code").first).to_have_text(network)
+    page.get_by_role("button", name="Prune this network").click()
+    expect(page.get_by_label(f"{CELL_1_EXPAND} scheme")).to_have_value(
+        NETWORKS[5].cells[0].layers[0].scheme
+    )
+    page.locator("#pick-edited").click()
+    _open(page, "Compare")
+    expect(page.locator("#picked")).to_contain_text("1 wide, block 40 %")
+    expect(page.locator("#link textarea")).to_have_value(re.compile(r"tab=compare"))
+    page.goto(f"{url}/{page.locator('#link textarea').input_value()}")
+    expect(page.locator("#picked")).to_contain_text("1 wide, block 40 %")
+    _open(page, "Explore")
+    expect(page.locator("#card code").first).to_have_text(network)
+
+
+def test_another_device_and_budget(page: Page) -> None:
+    _row(page, 1)
+    latency = page.locator("#card .tile strong").first
+    expect(page.locator("#card code").first).to_have_text(to_text(NETWORKS[1]))
+    on_computer = latency.inner_text()
+    _choose(page, "Device", "Made-up phone (calibrated)")
+    expect(latency).not_to_have_text(on_computer)
+    expect(page.locator("#card")).to_contain_text("Made-up phone")
+    expect(page.get_by_text("Assumed: share of skipped MACs")).to_be_visible()
+    page.get_by_label("Latency budget", exact=False).first.fill("0.001")
+    page.keyboard.press("Tab")
+    expect(page.locator("#link textarea")).to_have_value(re.compile("budget=0.001"))
+    page.locator("#best").click()
+    expect(page.get_by_text("No stored network meets the budget")).to_be_visible(timeout=15_000)
+
+
+def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page) -> None:
+    _choose(page, "Device", "Made-up phone (calibrated)")
+    expect(page.locator("#card")).to_contain_text("Made-up phone")
+    _open(page, "Prune")
+    _choose(page, "Network", "All wide, dense")
+    total = page.locator("#layers .totals strong").first
+    expect(total).to_have_text(re.compile(r"\d ms"))
+    quality = page.locator("#quality .tile strong").first
+    expect(quality).to_have_text(re.compile(r"\d dB"), timeout=15_000)
+    before_ms, before_db = total.inner_text(), quality.inner_text()
+    page.get_by_label(f"{CELL_1_EXPAND} scheme").select_option("block")
+    expect(total).not_to_have_text(before_ms)
+    expect(quality).not_to_have_text(before_db, timeout=15_000)
+    halved_ms, halved_db = total.inner_text(), quality.inner_text()
+    slider = page.get_by_label(re.compile(f"^{CELL_1_EXPAND}")).and_(
+        page.locator("input[type=range]")
+    )
+    slider.focus()
+    for _ in range(20):
+        page.keyboard.press("ArrowRight")
+    expect(total).not_to_have_text(halved_ms)
+    expect(quality).not_to_have_text(halved_db, timeout=15_000)
     expect(page.locator("#preset input")).to_have_value("Edited below")
+    page.get_by_role("button", name="Undo").click()
+    page.get_by_role("button", name="Undo").click()
+    expect(total).to_have_text(before_ms)
+    expect(quality).to_have_text(before_db, timeout=15_000)
 
+
+def test_presets_and_apply_to_all_fill_the_table(page: Page) -> None:
+    _open(page, "Prune")
+    scheme = page.get_by_label(f"{CELL_1_EXPAND} scheme")
+    _choose(page, "Network", "All wide, dense")
+    expect(scheme).to_have_value("dense")
+    page.get_by_role("button", name="Apply to all layers").click()
+    expect(scheme).to_have_value("block")
+    expect(page.locator("#preset input")).to_have_value("All wide, block 50 %")
+    page.get_by_role("button", name="Measure them in ONNX Runtime now").click()
+    expect(page.locator("#schemes")).to_contain_text("Measured just now", timeout=60_000)
+
+
+def test_compare_two_networks_and_take_the_pictures_home(page: Page, tmp_path: Path) -> None:
+    _row(page, 0)
+    expect(page.locator("#card code").first).to_have_text(to_text(NETWORKS[0]))
+    page.locator("#pick").click()
+    expect(page.locator("#link textarea")).to_have_value(re.compile("compare=x4c16_2w(&|$)"))
+    _row(page, 6)
+    expect(page.locator("#card code").first).to_have_text(to_text(NETWORKS[6]))
+    page.locator("#pick").click()
+    expect(page.locator("#link textarea")).to_have_value(re.compile(r"compare=x4c16_2w(\+|%20)"))
+    _open(page, "Compare")
+    page.get_by_role("button", name="Remove Image").click()
+    photo = tiny.save_drawn(tmp_path / "photo.png", 160, 96)
+    page.locator("#image input[type=file]").first.set_input_files(photo)
+    expect(page.locator("#image img")).to_be_visible()
     page.locator("#start").click()
-    expect(page.locator("#outcome .scores")).to_be_visible(timeout=30_000)
-    expect(page.locator("#outcome")).to_contain_text(re.compile(r"\d\d?\.\d\d dB"))
-    expect(page.locator("#outcome")).to_contain_text("measured just now")
-    expect(page.locator("#result img").first).to_be_visible()
-
+    expect(page.locator("#grid figure")).to_have_count(4, timeout=30_000)
+    expect(page.locator("#grid")).to_contain_text(re.compile(r"\d\d?\.\d\d dB"))
+    expect(page.locator("#outcome")).to_contain_text("no phone latency")
     with page.expect_download() as waiting:
-        page.locator("#download").click()
+        page.get_by_role("link", name=re.compile("^Download PNG")).last.click()
     with Image.open(waiting.value.path()) as saved:
         assert (saved.format, saved.size) == ("PNG", (160, 96))
 
 
 def test_a_bad_upload_is_one_sentence_and_the_page_lives_on(page: Page, tmp_path: Path) -> None:
+    _open(page, "Compare")
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image at all")
-    _replace_image(page, bad)
+    page.get_by_role("button", name="Remove Image").click()
+    page.locator("#image input[type=file]").first.set_input_files(bad)
     expect(page.get_by_text("This is not a readable image")).to_be_visible(timeout=15_000)
     page.locator("#mode").get_by_text("Upscale as is").click()
-    expect(page.locator("#mode input").first).to_be_checked()
+    expect(page.locator("#mode input").last).to_be_checked()
 
 
-def test_the_table_shows_the_network_that_runs(page: Page) -> None:
-    """Edit a layer, take it back, choose another network and the first one again."""
-    page.get_by_role("button", name="Edit the network, layer by layer").click()
-    scheme = page.get_by_label("Cell 1 1×1 expand scheme")
-    preset = page.locator("#preset input")
-    for wanted, shown in (("block", "Edited below"), ("dense", "All wide, dense")):
-        scheme.select_option(wanted)
-        expect(preset).to_have_value(shown)
-    for title, wanted in (("All wide, block 50 %", "block"), ("All wide, dense", "dense")):
-        preset.click()
-        page.get_by_role("option", name=title, exact=True).first.click()
-        expect(scheme).to_have_value(wanted)
+def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page, url: str) -> None:
+    page.goto(f"{url}/?device=toaster&net=%3Cscript%3E")
+    expect(page.get_by_text("There is no device 'toaster'")).to_be_visible(timeout=15_000)
+    expect(page.locator("#card h3")).to_be_visible()
+    expect(page.locator("#link textarea")).to_have_value(re.compile("device=computer"))
+
+
+@pytest.mark.parametrize("tab", ["Explore", "Prune", "Compare"])
+def test_no_serious_accessibility_violation(page: Page, tab: str) -> None:
+    _open(page, tab)
+    page.wait_for_timeout(1500)  # transitions and the chart
+    found = Axe().run(page).response["violations"]
+    serious = [
+        f"{rule['id']}: {node['target']} {node['failureSummary']}"
+        for rule in found
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
+    assert serious == []
 
 
 def test_stop_ends_a_running_and_a_waiting_job(
@@ -111,11 +232,12 @@ def test_stop_ends_a_running_and_a_waiting_job(
         ran.append("stopped")
         raise Cancelled("Stopped after 0 of 1 tiles.")
 
-    monkeypatch.setattr("sr_core.ui.jobs.run", endless)
+    monkeypatch.setattr("sr_core.ui.jobs.compare", endless)
+    _open(page, "Compare")
     page.locator("#start").click()
     _wait_for(lambda: ran == ["started"])
     other = browser.new_page()
-    other.goto(url)
+    other.goto(f"{url}/?tab=compare")
     other.locator("#start").click()
     expect(other.get_by_text("queue", exact=False).first).to_be_visible(timeout=15_000)
     other.get_by_role("button", name="Stop").click()

@@ -124,7 +124,7 @@ def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.Monk
     """A computer that slows down to half its speed after the probes."""
     made_up = MadeUp().install(monkeypatch)
 
-    def slower(job: Job, threads: int) -> Sample:
+    def slower(_: object, job: Job, threads: int) -> Sample:
         sample = made_up.sample(job, threads)
         return sample if len(made_up.timed) <= 80 else Sample(sample.layers, 2 * sample.ms)
 

@@ -25,28 +25,29 @@ def _parse(question: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-def _configured(page: gr.Blocks, table: LayerTable) -> dict[str, Any]:
-    (config,) = (c for c in page.config["components"] if c["id"] == table._id)
-    return json.loads(json.dumps(config))
+def _configured(page: gr.Blocks) -> dict[str, Any]:
+    """The properties that reach the browser."""
+    config: Any = page.config
+    (found,) = (c["props"] for c in config["components"] if c["props"].get("elem_id") == "layers")
+    return json.loads(json.dumps(found))
 
 
 def test_the_plain_table_asks_nothing() -> None:
     with gr.Blocks(analytics_enabled=False) as page:
-        table = LayerTable(FIRST, elem_id="layers")
-        table.input(lambda value: value, table, table)  # pyright: ignore
-    config = _configured(page, table)
-    assert config["server_fns"] == []
-    assert config["props"]["value"] == FIRST.to_json()
-    assert config["props"]["props"] == {"view": {}, "vocabulary": _plain(vocabulary())}
+        LayerTable(FIRST, elem_id="layers")
+    config = _configured(page)
+    assert "server_fns" not in config
+    assert config["value"] == FIRST.to_json()
+    assert config["props"] == {"view": {}, "vocabulary": _plain(vocabulary())}
 
 
 def test_price_and_mask_are_server_functions_and_no_properties() -> None:
     with gr.Blocks(analytics_enabled=False) as page:
-        table = LayerTable(FIRST, elem_id="layers", price=_echo, mask=_parse, view={"device": "a"})
-    config = _configured(page, table)
+        LayerTable(FIRST, elem_id="layers", price=_echo, mask=_parse, view={"device": "a"})
+    config = _configured(page)
     assert config["server_fns"] == ["price", "mask"]
-    assert not {"price", "mask"} & set(config["props"])
-    assert config["props"]["props"]["view"] == {"device": "a"}
+    assert not {"price", "mask"} & set(config)
+    assert config["props"]["view"] == {"device": "a"}
 
 
 def test_an_expected_error_becomes_a_sentence() -> None:
@@ -62,7 +63,8 @@ def test_an_expected_error_becomes_a_sentence() -> None:
 
 def test_an_update_of_the_view_keeps_the_rest() -> None:
     table = LayerTable(FIRST, elem_id="layers", price=_echo)
-    updated = LayerTable(**{**table.constructor_args, "view": {"device": "b"}, "render": False})
+    changes: dict[str, Any] = {"view": {"device": "b"}, "render": False}  # as Gradio does it
+    updated = LayerTable(**{**table.constructor_args, **changes})
     assert updated.view == {"device": "b"}
     assert [fn.__name__ for fn in updated.server_fns] == ["price"]
 

@@ -149,7 +149,7 @@ function choose(id) {
 function fetchPlotly() {
   if (window.Plotly) return;
   window.plotlyArrives ??= new Promise((resolve, reject) => {
-    const script = make('script', { src: new URL(props.plotly_url, document.baseURI) });
+    const script = make('script', { src: new URL(PLOTLY_URL, document.baseURI) });
     script.onload = resolve;
     script.onerror = reject;
     document.head.append(script);

@@ -18,11 +18,12 @@ from urllib.parse import quote
 import gradio as gr
 import plotly
 
+from sr_core.ui.components import source
+
 Kind = Literal["search", "listed", "edited"]
 NO_BUDGET = -1.0
 NONE = ""
 """No point: Gradio does not send `None` to a property."""
-_HERE = Path(__file__).parent
 _TEMPLATE = """<div class="front-plot">
   <div class="chart">
     <div class="plot" role="img"></div>
@@ -161,10 +162,9 @@ class FrontPlot(gr.HTML):
             picked=self.picked,
             budget=budget,
             best=best,
-            plotly_url=plotly_url(),
             html_template=_TEMPLATE,
-            css_template=(_HERE / "front_plot.css").read_text(encoding="utf-8"),
-            js_on_load=(_HERE / "front_plot.js").read_text(encoding="utf-8"),
+            css_template=source.css("front_plot"),
+            js_on_load=source.js("front_plot", PLOTLY_URL=plotly_url()),
             apply_default_css=False,
             elem_id=elem_id,
             render=render,

@@ -150,11 +150,11 @@ const hundredths = (percent) => Math.round(percent * 100) / 10000; // percent ->
 const percentOf = (ratio) => Math.round(ratio * 10000) / 100;
 
 function lowest(scheme) { // percent
-  return scheme === 'pattern' ? percentOf(props.vocabulary.pattern_min_ratio) : 0.01;
+  return scheme === 'pattern' ? percentOf(VOCABULARY.pattern_min_ratio) : 0.01;
 }
 
 function addControls(row, schemes) {
-  const highest = percentOf(props.vocabulary.max_ratio);
+  const highest = percentOf(VOCABULARY.max_ratio);
   row.select = options(`${row.label} scheme`, schemes, (picked) => {
     const layer = row.layer();
     layer.scheme = picked;
@@ -178,6 +178,7 @@ function addControls(row, schemes) {
     if (percent >= lowest(row.layer().scheme) && percent <= highest) remove(row.number, percent);
   });
   row.number.addEventListener('change', () => {
+    if (!rows.includes(row)) return; // it had the focus when its row was taken away
     const percent = row.number.valueAsNumber;
     if (!Number.isNaN(percent)) remove(row.number, percent);
     showRow(row, true);
@@ -196,7 +197,7 @@ function addControls(row, schemes) {
 function addRow(name, label, short, layer, schemes) {
   const row = { name, label, layer, tr: make('tr', { 'data-layer': name }) };
   row.button = button(short, { class: 'name', 'aria-label': label }, () => select(row.name));
-  row.tr.addEventListener('focusin', () => select(row.name));
+  for (const type of ['focusin', 'input']) row.tr.addEventListener(type, () => select(row.name));
   return Object.assign(row, {
     fill() { // after the cell's own columns
       row.tr.append(make('td', { class: 'layer' }, row.button));
@@ -223,7 +224,7 @@ function addCost(row) {
 }
 
 function cellRows(cell, index) {
-  const { blocks, summaries } = props.vocabulary;
+  const { blocks, summaries } = VOCABULARY;
   const layers = blocks[cell.block];
   const span = Math.max(1, layers.length);
   const pick = options(`Cell ${index + 1} block`, Object.keys(blocks), (picked) => {
@@ -255,7 +256,7 @@ function endRow(name, title, short, schemes) {
 function build() {
   const focused = scroller.contains(document.activeElement)
     ? document.activeElement.getAttribute('aria-label') : '';
-  const { unpruned, tail } = props.vocabulary;
+  const { unpruned, tail } = VOCABULARY;
   const titles = ['Cell', 'Block', 'Layer', 'Scheme', 'Share removed',
     ...(server.price ? ['Latency, MACs'] : [])];
   rows = [];

@@ -7,7 +7,6 @@ Its value is a candidate's JSON. The browser may send anything, so the value, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,8 +14,7 @@ import gradio as gr
 from sr_core.candidate import BLOCKS, MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
 from sr_core.errors import UpFrontError
 from sr_core.layers import INPUT_SKIP_KERNEL
-
-_HERE = Path(__file__).parent
+from sr_core.ui.components import source
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 """Answers a question of the browser; an `UpFrontError` it raises becomes a sentence there."""
@@ -54,11 +52,10 @@ class LayerTable(gr.HTML):
         super().__init__(
             value=candidate.to_json(),
             view=self.view,
-            vocabulary=vocabulary(),
             server_functions=[_served(name, fn) for name, fn in answers.items() if fn],
             html_template="<div class='layer-table'></div>",
-            css_template=(_HERE / "layer_table.css").read_text(encoding="utf-8"),
-            js_on_load=(_HERE / "layer_table.js").read_text(encoding="utf-8"),
+            css_template=source.css("layer_table"),
+            js_on_load=source.js("layer_table", VOCABULARY=vocabulary()),
             apply_default_css=False,
             elem_id=elem_id,
             render=render,

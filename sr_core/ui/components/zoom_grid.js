@@ -38,7 +38,7 @@ function button(text, attributes, onClick) {
 
 function originMark(origin) {
   const mark = ORIGINS[origin] || '?';
-  return make('span', { class: 'origin', role: 'img', 'aria-label': origin, title: origin }, mark);
+  return make('span', { class: 'glyph', role: 'img', 'aria-label': origin, title: origin }, mark);
 }
 
 // ---- the fixed parts -------------------------------------------------------------------------
@@ -90,7 +90,7 @@ function scaleLegend() {
 function newPane(src) {
   const pane = { src, against: '', meanGrey: null, title: make('strong'), subtitle: make('span'),
     img: make('img', { draggable: 'false', alt: '' }), canvas: make('canvas'),
-    mark: make('div', { class: 'mark' }), message: make('p', { class: 'message' }, 'Loading …'),
+    mark: make('div', { class: 'spot' }), message: make('p', { class: 'message' }, 'Loading …'),
     facts: make('dl'), download: make('a', {}, 'Download PNG') };
   pane.layer = make('div', { class: 'layer' }, pane.img, pane.canvas);
   pane.view = make('div', { class: 'view', role: 'group', tabindex: 0 },

@@ -16,7 +16,7 @@ import gradio as gr
 from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 
-_HERE = Path(__file__).parent
+from sr_core.ui.components import source
 
 MAX_TILES = 6
 Origin = Literal["measured", "estimated", "published", "counted"]
@@ -94,8 +94,8 @@ class ZoomGrid(gr.HTML):
             value=(comparison or Comparison()).to_json(),
             empty=empty,
             html_template="<div class='zoom-grid'></div>",
-            css_template=(_HERE / "zoom_grid.css").read_text(encoding="utf-8"),
-            js_on_load=(_HERE / "zoom_grid.js").read_text(encoding="utf-8"),
+            css_template=source.css("zoom_grid"),
+            js_on_load=source.js("zoom_grid"),
             apply_default_css=False,
             elem_id=elem_id,
         )
