@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import re
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 from sr_core.errors import MeasurementError
 from sr_core.files import write_atomic
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
-from sr_core.latency.profile import DeviceProfile, own_device_path, to_json
+from sr_core.latency.own import own_device_path
+from sr_core.latency.profile import DeviceProfile, to_json
 from sr_core.layers import OUTPUT_SIZE
 from sr_core.store import Catalogue, write_manifest
 
@@ -101,7 +103,10 @@ def _accuracy(profile: DeviceProfile) -> str:
 
 def run_devices(args: argparse.Namespace) -> int:
     """`devices`: what there are profiles for."""
-    devices = Catalogue(args.root).devices
+    catalogue = Catalogue(args.root)
+    devices = catalogue.devices
+    if catalogue.device_problem:
+        print(f"warning: {catalogue.device_problem}", file=sys.stderr)
     if args.json:
         print(json.dumps([device.model_dump(mode="json") for device in devices], indent=1))
         return 0
@@ -130,9 +135,10 @@ def _text(profile: DeviceProfile, result: LatencyEstimate) -> str:
     lines += [
         f"{'total, estimated':28} {result.total_ms:>9.3f} ms  "
         f"({CONFIDENCE:.0%} interval {result.low_ms:.1f} to {result.high_ms:.1f})",
-        f"{profile.title}, {profile.runtime}, {profile.precision}{threads}, output "
+        f"{profile.title} ({profile.runtime}, {profile.precision}{threads}), output "
         f"{result.output[0]}x{result.output[1]}; basis: {result.basis}, "
         f"{result.coverage:.0%} of the time inside the profile's scope",
+        f"The interval: {profile.spread.source}.",
         *result.notes,
     ]
     return "\n".join(lines)

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 from sr_core.candidate import SCALES, Candidate, model_id
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
-from sr_core.latency.profile import BASES, DeviceProfile, own_device_path, read_profile
+from sr_core.latency.own import own_device, own_device_path
+from sr_core.latency.profile import BASES, DeviceProfile, read_profile
 from sr_core.latency.profile import to_json as profile_json
 from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import EXAMPLE, from_text, looks_like_text
@@ -96,6 +97,8 @@ class Catalogue:
         self.root = root
         self._supernets: dict[int, SupernetWeights] = {}
         self._fronts: dict[int, Front] = {}
+        self.device_problem = ""
+        """What is wrong with this computer's own profile, in a sentence; set by `devices`."""
 
     @cached_property
     def scales(self) -> list[int]:
@@ -173,9 +176,9 @@ class Catalogue:
     def devices(self) -> list[DeviceProfile]:
         """Latency profiles, the best founded first: this computer's, if it was measured."""
         found = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
-        own = own_device_path()
-        if own.is_file():
-            found.append(read_profile(own))
+        own, self.device_problem = own_device()
+        if own:
+            found.append(own)
         return sorted(found, key=lambda profile: BASES.index(profile.basis))
 
     def device(self, identity: str | None = None) -> DeviceProfile:
@@ -283,10 +286,13 @@ class Catalogue:
             for name in sorted(manifest.keys() & present)
             if sha256(self.root / name) != manifest[name]
         ]
-        for check in (self._check_supernets, self._check_quality, self._check_fronts):
+        checks = (
+            self._check_supernets, self._check_quality, self._check_fronts, self._check_devices,
+        )  # fmt: skip
+        for check in checks:
             try:
                 problems += check()
-            except CatalogueError as error:
+            except (CatalogueError, LatencyError) as error:
                 problems.append(str(error))
         return list(dict.fromkeys(problems))
 
@@ -309,6 +315,18 @@ class Catalogue:
         ]
         if any(q.protocol != PROTOCOL for q in self.quality):
             problems.append(f"{_QUALITY} holds results of another protocol than {PROTOCOL}.")
+        return problems
+
+    def _check_devices(self) -> list[str]:
+        """Shipped profiles must be sound, named after their id, and not of "this computer"."""
+        problems: list[str] = []
+        for path in sorted((self.root / "devices").glob("*.json")):
+            profile = read_profile(path)
+            if profile.id != path.stem or profile.basis == "measured here":
+                problems.append(
+                    f"devices/{path.name} is profile {profile.id!r}, {profile.basis}: expected "
+                    "its id as file name, and no profile of this computer."
+                )
         return problems
 
     def _check_fronts(self) -> list[str]:

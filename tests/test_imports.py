@@ -23,7 +23,7 @@ LAYERS = (
     ("checks",),
     ("candidate",),
     ("layers", "presets", "notation"),
-    ("pruning", "latency.profile", "latency.estimate"),
+    ("pruning", "latency.profile", "latency.estimate", "latency.own"),
     ("supernet.weights", "supernet.extract", "supernet.settings", "supernet.sampling"),
     ("runtime", "quality.metrics", "quality.datasets", "quality.benchmark"),
     ("search.records",),  # what the store reads

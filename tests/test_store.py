@@ -18,8 +18,10 @@ import pytest
 from sr_core.candidate import SCALES, model_id, uniform
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
-from sr_core.latency.profile import THIS_COMPUTER, read_profile, to_json
+from sr_core.latency.own import THIS_COMPUTER, runtime
+from sr_core.latency.profile import read_profile, to_json
 from sr_core.layers import lr_size
+from sr_core.machine import processor
 from sr_core.notation import to_text
 from sr_core.presets import presets
 from sr_core.store import (
@@ -443,10 +445,13 @@ def add_devices(root: Path, *names: str) -> None:
 def add_own_device(folder: Path, **changes: object) -> Path:
     """This computer's profile, as `measure` leaves it in the user's folder."""
     profile = read_profile(SHIPPED_DEVICES / f"{COMPUTER}.json")
-    update = {"id": THIS_COMPUTER, "basis": "measured here", **changes}
+    update: dict[str, object] = {
+        "id": THIS_COMPUTER, "basis": "measured here",
+        "processor": processor(), "runtime": runtime(),
+    }  # fmt: skip
     path = folder / f"devices/{THIS_COMPUTER}.json"
     path.parent.mkdir(parents=True)
-    path.write_text(to_json(profile.model_copy(update=update)))
+    path.write_text(to_json(profile.model_copy(update=update | changes)))
     return path
 
 
@@ -513,7 +518,32 @@ def test_a_damaged_device_with_a_fresh_manifest_is_refused_on_use(own_root: Path
         Catalogue(own_root).device(PHONE)
 
 
-def test_a_damaged_profile_of_this_computer_is_refused(own_root: Path, user_data: Path) -> None:
+def test_a_damaged_profile_of_this_computer_is_left_out(own_root: Path, user_data: Path) -> None:
     add_own_device(user_data).write_text("{")
-    with pytest.raises(LatencyError, match=r"this-computer\.json is damaged .* measure it again"):
-        Catalogue(own_root).device()
+    add_devices(own_root, PHONE, COMPUTER)
+    catalogue = Catalogue(own_root)
+    assert [device.id for device in catalogue.devices] == [COMPUTER, PHONE]
+    assert "this-computer.json is damaged" in catalogue.device_problem
+    assert "measure it again" in catalogue.device_problem
+
+
+@pytest.mark.parametrize("change", [{"processor": "another"}, {"runtime": "ONNX Runtime 0.1"}])
+def test_a_profile_from_another_computer_is_not_of_this_one(
+    own_root: Path, user_data: Path, change: dict[str, str]
+) -> None:
+    add_own_device(user_data, **change)
+    catalogue = Catalogue(own_root)
+    assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
+    assert "measure again" in catalogue.device_problem
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": "other"}, {"basis": "measured here"}, {"channel_step": 0}]
+)
+def test_verify_checks_the_shipped_devices(own_root: Path, change: dict[str, object]) -> None:
+    add_devices(own_root, PHONE)
+    assert Catalogue(own_root).verify() == []
+    edit_json(own_root / f"devices/{PHONE}.json", lambda data: data.update(change))
+    write_manifest(own_root)
+    (problem,) = Catalogue(own_root).verify()
+    assert PHONE in problem

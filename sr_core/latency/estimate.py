@@ -52,7 +52,7 @@ class LatencyEstimate:
     total_ms: float
     low_ms: float
     high_ms: float
-    """The interval holds the true latency with `CONFIDENCE`, as far as the profile knows."""
+    """The interval holds the true latency with `confidence`, as far as the profile knows."""
     per_layer: tuple[LayerLatency, ...]
     coverage: float
     """Share of `total_ms` in layers that are inside the profile's scope."""
@@ -60,6 +60,7 @@ class LatencyEstimate:
     """The weakest among the layers."""
     notes: tuple[str, ...]
     """What is not covered, in sentences."""
+    confidence: float = CONFIDENCE
 
 
 def kind(layer: ConvLayer) -> Kind:

@@ -32,8 +32,8 @@ from sr_core.latency.calibrate import (
     spread_factor,
 )
 from sr_core.latency.estimate import CONFIDENCE
+from sr_core.latency.own import THIS_COMPUTER, runtime
 from sr_core.latency.profile import (
-    THIS_COMPUTER,
     Anchor,
     DeviceProfile,
     HeldOut,
@@ -60,6 +60,8 @@ _OUTSIDE_FACTOR = 1.3
 """Widens the interval for another layer, and again for another frame size: our allowance."""
 _MAX_NAME = 40
 """Characters of a processor's name in an id, which has at most 64."""
+_CALM = 0.1
+"""Drift of one network's time that is not worth a warning."""
 Report = Callable[[int, int], None]
 """Called with (candidates timed, candidates in all)."""
 
@@ -93,7 +95,8 @@ def measure(
     bench = _Bench(rng, seconds, len(counts) * (len(probes) + held_out), report)
     seen = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}
-    return _profile(seen, checks)
+    drift = bench.sample(probes[0], counts[-1]).ms / seen[counts[-1]][0].ms - 1
+    return _profile(seen, checks, drift)
 
 
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
@@ -126,12 +129,13 @@ class _Bench:
         for job in jobs:
             if len(samples) >= at_least and time.monotonic() > end:
                 break
-            samples.append(self._sample(job, threads))
+            samples.append(self.sample(job, threads))
             self._report(self._done + len(samples), self._jobs)
         self._done += len(jobs)
         return samples
 
-    def _sample(self, job: _Job, threads: int) -> Sample:
+    def sample(self, job: _Job, threads: int) -> Sample:
+        """Time one candidate."""
         network = extract(self._supernets[job.candidate.scale], job.candidate)
         height, width = lr_size(job.candidate.scale, job.output)
         frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
@@ -190,8 +194,13 @@ def _probe(rng: np.random.Generator, scale: int) -> Candidate:
     return Candidate(scale, int(rng.choice(WIDTHS)), tuple(cell() for _ in range(_CELLS)))
 
 
-def _profile(seen: dict[int, list[Sample]], checks: dict[int, list[Sample]]) -> DeviceProfile:
-    """Fit every thread count; the channel step and the interval are common to all."""
+def _profile(
+    seen: dict[int, list[Sample]], checks: dict[int, list[Sample]], drift: float
+) -> DeviceProfile:
+    """Fit every thread count; the channel step and the interval are common to all.
+
+    `drift` is the change of one network's time from the start to the end.
+    """
     everything = [sample for samples in seen.values() for sample in samples]
     step = best_channel_step(max(seen.items())[1])
     errors = np.concatenate([held_out_errors(samples, step) for samples in seen.values()])
@@ -202,7 +211,7 @@ def _profile(seen: dict[int, list[Sample]], checks: dict[int, list[Sample]]) -> 
         title="This computer, ONNX Runtime",
         device="computer",
         processor=processor(),
-        runtime=f"ONNX Runtime {ort.__version__}",
+        runtime=runtime(),
         precision="fp32",
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         basis="measured here",
@@ -226,12 +235,24 @@ def _profile(seen: dict[int, list[Sample]], checks: dict[int, list[Sample]]) -> 
         ),
         sparsity=None,
         anchors=(_anchor(everything, errors),),
-        caveats=(
-            "The network alone: one frame in a ready session, without reading, tiling or saving.",
-            "ONNX Runtime has no sparse convolution: only fewer channels, `channel` pruning and "
-            "skipped cells save time.",
-        ),
+        caveats=_caveats(drift),
     )
+
+
+def _caveats(drift: float) -> tuple[str, ...]:
+    caveats = (
+        "The network alone: one frame in a ready session, without reading, tiling or saving.",
+        "Whole networks were timed: how their time splits over the layers is the model's.",
+        "ONNX Runtime has no sparse convolution: only fewer channels, `channel` pruning and "
+        "skipped cells save time.",
+    )
+    if abs(drift) <= _CALM:
+        return caveats
+    busy = (
+        f"The computer was not calm: the same network's time changed by {drift:+.0%} during the "
+        "measurement. Close other programs and measure again."
+    )
+    return (busy, *caveats)
 
 
 def _anchor(samples: Sequence[Sample], errors: Floats) -> Anchor:

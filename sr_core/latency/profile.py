@@ -6,11 +6,9 @@ A profile is one device + processor + runtime + precision, never "a phone". The 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from platformdirs import user_data_dir
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -196,16 +194,8 @@ class DeviceProfile(_Record):
         )
 
 
-THIS_COMPUTER = "this-computer"
-"""Id of the profile that `measure` makes."""
 _MAX_PLACE = 80
 """Characters of the place of a fault that an error text names."""
-
-
-def own_device_path() -> Path:
-    """Where `measure` keeps this computer's profile: the user's data folder, or $UPFRONT_DATA."""
-    folder = os.environ.get("UPFRONT_DATA") or user_data_dir("upfront", appauthor=False)
-    return Path(folder) / "devices" / f"{THIS_COMPUTER}.json"
 
 
 def read_profile(path: Path) -> DeviceProfile:

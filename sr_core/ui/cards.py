@@ -156,9 +156,13 @@ def _about(layer: ConvLayer, ms: float, basis: str) -> str:
     )
 
 
-def device_facts(profile: DeviceProfile, threads: int | None) -> str:
-    """What a profile is, how well it did, and what it does not cover."""
+def device_facts(profile: DeviceProfile, threads: int | None, problem: str = "") -> str:
+    """What a profile is, how well it did, and what it does not cover.
+
+    `problem`: what is wrong with this computer's own profile, if anything.
+    """
     facts = [
+        problem,
         f"{profile.device}, {profile.processor}; {profile.runtime}; {profile.precision}; "
         f"{profile.basis}, {profile.date}.",
         _held_out(profile.setting(threads)),

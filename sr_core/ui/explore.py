@@ -39,19 +39,19 @@ class Explore:
                 label="Quality (measured)", elem_id="metric", min_width=200, scale=2,
             )  # fmt: skip
             self.budget = gr.Number(
-                link.view.budget_ms or 0, label="Latency budget (ms; 0: none)", elem_id="budget",
+                link.view.budget_ms or 0, label="Budget (ms per frame)", elem_id="budget",
                 minimum=0, maximum=1e6, step=1, min_width=160, scale=1,
-                info="33.3 ms: 30 frames a second",
+                info="33.3 ms: 30 frames a second; 0: no budget",
             )  # fmt: skip
             with gr.Column(min_width=160, scale=1):
                 self.best = gr.Button("Best under budget", elem_id="best", size="sm")
                 self.knee = gr.Button("Knee of the front", elem_id="knee", size="sm")
         with gr.Row():
-            with gr.Column(scale=3, min_width=340):
+            with gr.Column(scale=7, min_width=340):
                 self.plot = FrontPlot(
                     self._pricing.data(link.view), elem_id="front", **self._marks(link)
                 )
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=4, min_width=320):
                 self.card = gr.HTML(self._card(link.view, link.current), elem_id="card")
                 with gr.Row():
                     self.prune = gr.Button("Prune this network", elem_id="to-prune", min_width=140)

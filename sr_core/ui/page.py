@@ -15,7 +15,7 @@ import gradio as gr
 from sr_core.candidate import Candidate, Scheme
 from sr_core.errors import CatalogueError, LatencyError, UpFrontError
 from sr_core.latency.measure import measure
-from sr_core.latency.profile import THIS_COMPUTER
+from sr_core.latency.own import THIS_COMPUTER
 from sr_core.store import Catalogue
 from sr_core.ui import prune, quick
 from sr_core.ui.api import add_api

@@ -55,7 +55,7 @@ class Target:
                 info="0: as slow as dense; 1: time follows the kept MACs. Nobody published it.",
             )  # fmt: skip
         with gr.Accordion("About this device's numbers", open=False, elem_id="about-device"):
-            self.about = gr.HTML(cards.device_facts(profile, view.threads), elem_id="device-facts")
+            self.about = gr.HTML(self._about(view), elem_id="device-facts")
             with gr.Row():
                 self.measure = gr.Button(
                     "Measure this computer", elem_id="measure", min_width=180, scale=0
@@ -75,8 +75,12 @@ class Target:
             self.share: gr.update(
                 value=_share(view, profile), visible=profile.sparsity is not None
             ),
-            self.about: cards.device_facts(profile, view.threads),
+            self.about: self._about(view),
         }
+
+    def _about(self, view: View) -> str:
+        profile = self._catalogue.device(view.device)
+        return cards.device_facts(profile, view.threads, self._catalogue.device_problem)
 
     def _devices(self) -> list[tuple[str, str]]:
         return [(f"{p.title} ({p.basis})", p.id) for p in self._catalogue.devices]

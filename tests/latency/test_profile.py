@@ -10,14 +10,8 @@ import pytest
 from platformdirs import user_data_dir
 
 from sr_core.errors import LatencyError
-from sr_core.latency.profile import (
-    THIS_COMPUTER,
-    Costs,
-    DeviceProfile,
-    own_device_path,
-    read_profile,
-    to_json,
-)
+from sr_core.latency.own import THIS_COMPUTER, own_device_path
+from sr_core.latency.profile import Costs, DeviceProfile, read_profile, to_json
 from sr_core.store import DEFAULT_ROOT
 
 SHIPPED = sorted((DEFAULT_ROOT / "devices").glob("*.json"))

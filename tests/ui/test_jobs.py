@@ -57,8 +57,12 @@ def test_networks_are_compared_in_order_on_the_same_image(
     models = Catalogue(tiny_root).models(4)[:3]
     chosen = [upscalers.get(model.candidate) for model in models]
     steps: list[tuple[int, int]] = []
+
+    def report(done: int, total: int) -> None:
+        steps.append((done, total))
+
     image = tiny.drawn(80, 48)
-    compared = jobs.compare(chosen, image, "test", report=lambda *step: steps.append(step))
+    compared = jobs.compare(chosen, image, "test", report=report)
     assert [outcome.candidate for outcome in compared.outcomes] == [m.candidate for m in models]
     for upscaler, outcome in zip(chosen, compared.outcomes, strict=True):
         alone = jobs.compare([upscaler], image, "test").outcomes[0]

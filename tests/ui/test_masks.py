@@ -15,8 +15,8 @@ from sr_core.candidate import DENSE, Candidate, Cell, LayerPruning, Scheme, unif
 from sr_core.errors import InvalidCandidate
 from sr_core.pruning.schemes import Mask
 from sr_core.supernet.extract import extract
+from sr_core import ui
 from sr_core.ui import masks
-from sr_core.ui.components import layer_table
 from tests import tiny
 
 SUPERNET = tiny.supernet(4)
@@ -63,7 +63,7 @@ def test_a_picture_fits_the_side_panel(shape: tuple[int, int, int, int]) -> None
 
 @pytest.mark.parametrize("scheme", list(masks.SCHEME_COLOURS))
 def test_colours_are_those_of_the_style_sheet_on_a_transparent_ground(scheme: Scheme) -> None:
-    css = Path(layer_table.__file__).with_suffix(".css").read_text(encoding="utf-8")
+    css = (Path(ui.__file__).parent / "style.css").read_text(encoding="utf-8")
     assert dict(re.findall(r"--scheme-(\w+): (#\w{6});", css)) == masks.SCHEME_COLOURS
     picture = masks.mask_picture(_random((8, 4, 3, 3)), scheme).convert("RGBA")
     colour = masks.SCHEME_COLOURS[scheme]

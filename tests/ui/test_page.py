@@ -20,7 +20,9 @@ from PIL import Image
 
 from sr_core.candidate import Candidate
 from sr_core.latency.estimate import estimate
+from sr_core.latency.own import runtime
 from sr_core.latency.profile import DeviceProfile
+from sr_core.machine import processor
 from sr_core.notation import to_text
 from sr_core.store import Catalogue
 from sr_core.ui import jobs, samples
@@ -330,7 +332,8 @@ def test_measuring_makes_this_computer_the_device(
     page_root: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
-    measured = device("this-computer", sparse=False).model_copy(update={"basis": "measured here"})
+    here = {"basis": "measured here", "processor": processor(), "runtime": runtime()}
+    measured = device("this-computer", sparse=False).model_copy(update=here)
 
     def at_once(**_: object) -> DeviceProfile:
         return measured

@@ -220,8 +220,8 @@ function traces(color) {
     networks(of('dominated'), 'dominated', color, { opacity: 0.5 }),
     line(front.map((p) => p.x), front.map((p) => p.y), { line: { color: color.front, width: 2 } }),
     networks(over, 'over', color, {
-      size: over.map((p) => (p.front ? 9 : 7)), opacity: 0.8,
-      line: { width: 1.5, color: color.over },
+      size: over.map((p) => (p.front ? 9 : 6)), opacity: over.map((p) => (p.front ? 0.9 : 0.35)),
+      line: { width: 1.2, color: color.over },
     }),
     seen(of('front'), 'front', color, { width: 1, color: color.paper }),
     seen(listed, 'listed', color, { width: 1.5 }),
