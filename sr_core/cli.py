@@ -173,6 +173,8 @@ def _add_bench(add_parser: AddParser) -> None:
     text = "Time from a candidate to a ready ONNX session."
     sub = _command(add_kind, "session", _bench_session, text, as_json=True)
     sub.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
+    text = "Time the web page in headless Chromium, and the server's memory."
+    _command(add_kind, "page", _bench_page, text, as_json=True)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -322,6 +324,26 @@ def _bench_session(args: argparse.Namespace) -> int:
         parts = (row.extract_ms, row.build_ms, row.session_ms, row.total_ms)
         spread = f"{row.total_p10_ms:.1f}-{row.total_p90_ms:.1f}"
         print(f"{row.model:24} {' '.join(f'{ms:>9.1f}' for ms in parts)}  {spread}")
+    return 0
+
+
+def _bench_page(args: argparse.Namespace) -> int:
+    from sr_core.bench_page import bench_page
+
+    bench = bench_page()
+    if args.json:
+        print(json.dumps(asdict(bench), indent=1))
+        return 0
+    print(
+        f"{bench.processor}, {bench.date}\n"
+        f"app ready      {bench.ready_s:>7.2f} s   (to the first answer of /healthz)\n"
+        f"page usable    {bench.usable_s:>7.2f} s   (card and table; median of {bench.loads})\n"
+        f"slider to ms   {bench.slider_ms:>7.0f} ms  (total on screen; median of {bench.moves})\n"
+        f"apply          {bench.apply_s:>7.2f} s   (masks, PSNR, picture; median of "
+        f"{bench.applies})\n"
+        f"server memory  {bench.start_mb:>7.0f} MB, peak {bench.peak_mb:.0f} MB after comparing "
+        "four networks"
+    )
     return 0
 
 

@@ -33,7 +33,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "devices": {"$defs": PROFILE["$defs"], "type": "array", "items": PROFILE},
     "measure": PROFILE,
     "estimate": record(
-        profile_id=TEXT, confidence={"const": 0.9}, threads={"type": ["integer", "null"], "minimum": 1},
+        profile_id=TEXT, confidence={"const": 0.9},
+        threads={"type": ["integer", "null"], "minimum": 1},
         output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2},
         total_ms=MS, low_ms=MS, high_ms=MS,
         per_layer={

@@ -29,7 +29,7 @@ LAYERS = (
     ("search.records",),  # what the store reads
     ("supernet",),  # the rest of it: training
     ("store",),
-    ("quality", "bench", "latency"),  # of quality the rest: publish, table
+    ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
     ("search",),
     ("cli_train", "cli_latency", "cli_search"),
     ("cli", "ui"),

@@ -23,7 +23,7 @@ from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.zoom_grid import Comparison, Fact, Tile, ZoomGrid
 from sr_core.ui.pricing import Pricing, cost_of
 from sr_core.ui.target import Updates
-from sr_core.ui.titles import title
+from sr_core.ui.titles import size_title, title
 from sr_core.ui.view import MAX_PICKED, Link, View
 
 _MODES = [("Test: shrink it first, then compare", "test"), ("Upscale as is", "upscale")]
@@ -107,7 +107,7 @@ class Compare:
             self._stops.pop(session, None)
         return {
             self.grid: self._comparison(result, link.view).to_json(),
-            self.outcome: _facts(result),
+            self.outcome: _facts(result, self._pricing.profile(link.view).title),
         }
 
     def stop_running(self, session: str) -> None:
@@ -142,13 +142,15 @@ class Compare:
         return Comparison(tuple(tiles), width, height, truth)
 
     def _tile(
-        self, key: str, name: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
+        self, key: str, title_: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
     ) -> Tile:
         shown = jobs.view(image)
+        name = f"upfront-{subtitle if key.startswith('m') else key}"
         whole = shown.size == image.size and shown.mode == image.mode
-        href = "" if whole else self.grid.cached(image)
-        download = f"upfront-{subtitle if key.startswith('m') else key}.png"
-        return Tile(key, name, subtitle, self.grid.cached(shown), download, facts, href)
+        href = "" if whole else self.grid.cached(image, name)
+        return Tile(
+            key, title_, subtitle, self.grid.cached(shown, name), f"{name}.png", facts, href
+        )
 
     def _cost_facts(self, outcome: jobs.Outcome, view: View) -> tuple[Fact, ...]:
         priced = self._pricing.estimate(view, outcome.candidate)
@@ -157,7 +159,7 @@ class Compare:
         )
         return (
             Fact("This run", f"{outcome.elapsed_ms:,.0f} ms", "measured"),
-            Fact(f"{self._pricing.profile(view).title}, per frame", estimated, "estimated"),
+            Fact(f"{size_title(view.size)} frame on the device", estimated, "estimated"),
             Fact(
                 "MACs, 1280×720", f"{cost_of(outcome.candidate).macs_kept / 1e9:.2f} G", "counted"
             ),
@@ -171,7 +173,7 @@ def _score_facts(score: jobs.Score | None) -> tuple[Fact, ...]:
     return (Fact("PSNR-Y", psnr, "measured"), Fact("SSIM-Y", f"{score.ssim_y:.4f}", "measured"))
 
 
-def _facts(result: jobs.Comparison) -> str:
+def _facts(result: jobs.Comparison, device: str) -> str:
     """How this run was done, as HTML."""
     (lr_width, lr_height), outcomes = result.lr_size, result.outcomes
     width, height = result.bicubic.size
@@ -180,6 +182,7 @@ def _facts(result: jobs.Comparison) -> str:
         f"{lr_width}×{lr_height} → {width}×{height}, {len(outcomes)} network(s), each once, on the "
         f"computer that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, "
         "fp32, a thread per core). These times are no phone latency.",
+        f"Estimates are for the device chosen above: {device}.",
         f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
         "shrinking." if result.truth is not None else "",
         result.note,

@@ -39,7 +39,7 @@ class Explore:
                 label="Quality (measured)", elem_id="metric", min_width=200, scale=2,
             )  # fmt: skip
             self.budget = gr.Number(
-                link.view.budget_ms or 0, label="Budget (ms per frame)", elem_id="budget",
+                link.view.budget_ms or 0, label="Budget (ms)", elem_id="budget",
                 minimum=0, maximum=1e6, step=1, min_width=160, scale=1,
                 info="33.3 ms: 30 frames a second; 0: no budget",
             )  # fmt: skip
@@ -54,8 +54,12 @@ class Explore:
             with gr.Column(scale=4, min_width=320):
                 self.card = gr.HTML(self._card(link.view, link.current), elem_id="card")
                 with gr.Row():
-                    self.prune = gr.Button("Prune this network", elem_id="to-prune", min_width=140)
-                    self.pick = gr.Button("Add to Compare", elem_id="pick", min_width=140)
+                    self.prune = gr.Button(
+                        "Prune this network", elem_id="to-prune", size="md", min_width=140
+                    )
+                    self.pick = gr.Button(
+                        "Add to Compare", elem_id="pick", size="md", min_width=140
+                    )
 
     def show_front(self, link: Link) -> Updates:
         """Everything, for another view."""

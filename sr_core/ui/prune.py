@@ -60,7 +60,7 @@ class Prune:
             )  # fmt: skip
             self.width = gr.Radio(
                 self._widths(link.view.scale), value=current.width, label="Channels C",
-                elem_id="width", min_width=130, scale=2,
+                elem_id="width", min_width=210, scale=2,
             )  # fmt: skip
             self.scheme = gr.Dropdown(
                 ["dense", *SCHEMES], value="block", label="Scheme for all layers",
@@ -70,7 +70,9 @@ class Prune:
                 0, MAX_RATIO * 100, 50, step=1, label="Weights removed (%)", elem_id="ratio",
                 min_width=180, scale=3,
             )  # fmt: skip
-            self.apply = gr.Button("Apply to all layers", elem_id="apply", min_width=130, scale=1)
+            self.apply = gr.Button(
+                "Apply to all layers", elem_id="apply", size="md", min_width=130, scale=1
+            )
         self.table = LayerTable(
             current, elem_id="layers", price=self.price, mask=self.mask, view=link.view.to_json()
         )
@@ -78,7 +80,7 @@ class Prune:
             with gr.Column(scale=3, min_width=320):
                 gr.Markdown("### Quality of this network, measured on the sample crops")
                 self.quality = gr.HTML(elem_id="quality", min_height=120)
-                self.pick = gr.Button("Add to Compare", elem_id="pick-edited", min_width=140)
+                self.pick = gr.Button("Add to Compare", elem_id="pick-edited", size="md")
             with gr.Column(scale=2, min_width=320):
                 self.picture = gr.ImageSlider(
                     label="Bicubic | this network", format="png", interactive=False,
@@ -86,7 +88,7 @@ class Prune:
                 )  # fmt: skip
         gr.Markdown("### What each scheme would save here")
         self.schemes = gr.HTML(self._schemes(link.view, current, 50), elem_id="schemes")
-        self.time = gr.Button("Measure them in ONNX Runtime now", elem_id="time-schemes")
+        self.time = gr.Button("Measure them in ONNX Runtime now", elem_id="time-schemes", size="md")
         with gr.Accordion("As JSON (for --model on the command line)", open=False):
             self.json = gr.Textbox(
                 _pretty(current), label="Candidate", lines=6, max_lines=12, elem_id="json",

@@ -132,21 +132,26 @@ def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page)
     expect(total).to_have_text(re.compile(r"\d ms"))
     quality = page.locator("#quality .tile strong").first
     expect(quality).to_have_text(re.compile(r"\d dB"), timeout=15_000)
-    before_ms, before_db = total.inner_text(), quality.inner_text()
+    layer = page.locator("#layers tr", has=page.get_by_label(f"{CELL_1_EXPAND} scheme"))
+    layer_ms = layer.locator(".figures > *").first
+    before_ms, before_db = layer_ms.inner_text(), quality.inner_text()
+    before_total = total.inner_text()
     page.get_by_label(f"{CELL_1_EXPAND} scheme").select_option("block")
-    expect(total).not_to_have_text(before_ms)
+    expect(layer_ms).not_to_have_text(before_ms)
+    expect(total).not_to_have_text(before_total)
     expect(quality).not_to_have_text(before_db, timeout=15_000)
-    halved_ms, halved_db = total.inner_text(), quality.inner_text()
+    halved_ms, halved_db = layer_ms.inner_text(), quality.inner_text()
     slider = page.get_by_label(re.compile(f"^{CELL_1_EXPAND}")).and_(
         page.locator("input[type=range]")
     )
     slider.press("End")
-    expect(total).not_to_have_text(halved_ms)
+    expect(layer_ms).not_to_have_text(halved_ms)
     expect(quality).not_to_have_text(halved_db, timeout=15_000)
     expect(page.locator("#preset input")).to_have_value("Edited below")
     for _ in range(2):
-        page.get_by_role("button", name="Undo").click()
-    expect(total).to_have_text(before_ms)
+        page.locator("#layers").get_by_role("button", name="↶ Undo").click()
+    expect(layer_ms).to_have_text(before_ms)
+    expect(total).to_have_text(before_total)
     expect(quality).to_have_text(before_db, timeout=15_000)
 
 

@@ -290,7 +290,7 @@ def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, An
     for tile, text in zip(tiles[2:], texts, strict=True):
         facts = {label: (value, origin) for label, value, origin in tile["facts"]}
         assert facts["PSNR-Y"][1] == facts["This run"][1] == "measured"
-        assert facts["Made-up computer, per frame"][1] == "estimated"
+        assert facts["1280×720 frame on the device"][1] == "estimated"
         upscaler = page.compare.upscalers.get(page.catalogue.named(text))
         again = jobs.compare([upscaler], image, "test").outcomes[0].result
         with Image.open(unquote(tile["src"].removeprefix("gradio_api/file="))) as saved:

@@ -55,8 +55,10 @@ def test_an_impossible_comparison_is_refused(arguments: Any, message: str) -> No
 def test_an_empty_grid_has_a_sentence() -> None:
     grid = ZoomGrid(elem_id="grid", empty="Nothing yet.")
     assert grid.value == Comparison().to_json()
-    assert grid.props["empty"] == "Nothing yet."
+    assert 'const EMPTY = "Nothing yet.";' in (grid.js_on_load or "")
     assert grid.api_info() == {"type": "object"}
+    # Gradio takes an argument's name that is quoted in the script for that of an event.
+    assert json.dumps(grid.get_config())
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])

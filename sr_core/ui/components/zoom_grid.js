@@ -1,7 +1,8 @@
 // Draws props.value (a Comparison as JSON): the same spot of up to six images of equal size.
 // One view for all of them: `zoom` in CSS pixels per image pixel, and the centre (cx, cy) in
 // fractions of the image. Tiles get whole-pixel sizes, so that every image is resampled alike.
-// All texts go through textContent.
+// All texts go through textContent. EMPTY, the sentence shown without images, comes from
+// zoom_grid.py.
 const root = element.querySelector('.zoom-grid');
 const ORIGINS = { measured: '●', estimated: '◐', published: '◇', counted: '#' };
 const VIRIDIS = [[68, 1, 84], [72, 40, 120], [62, 73, 137], [49, 104, 142], [38, 130, 142],
@@ -63,7 +64,7 @@ const hint = make('p', { class: 'hint' },
   make('span', { class: 'touch' }, 'Tap an image, then drag to move it and pinch to zoom; tap '
     + 'twice to reset.'));
 const origins = make('p', { class: 'origins' });
-const empty = make('p', { class: 'nothing' });
+const empty = make('p', { class: 'nothing' }, EMPTY);
 const filled = make('div', {},
   make('div', { class: 'bar' },
     make('div', { class: 'segments', role: 'group', 'aria-label': 'View' }, ...modes),
@@ -157,7 +158,6 @@ function update() {
     status.textContent = '';
   }
   if (JSON.stringify([shown.width, shown.height, panes[0]?.src]) !== before) moved = false;
-  empty.textContent = props.empty;
   empty.hidden = panes.length > 0;
   filled.hidden = panes.length === 0;
   stage.style.setProperty('--image-width', `${shown.width}px`);
@@ -479,5 +479,5 @@ function goTo(spot) {
 }
 
 update();
-watch(['value', 'empty'], update);
+watch('value', update);
 new ResizeObserver(layout).observe(root);

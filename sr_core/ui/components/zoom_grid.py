@@ -89,15 +89,17 @@ class ZoomGrid(gr.HTML):
         *,
         elem_id: str,
         empty: str = "The images to compare appear here.",
+        render: bool = True,
     ) -> None:
+        # On an update Gradio builds the component anew, with `render=False`.
         super().__init__(
             value=(comparison or Comparison()).to_json(),
-            empty=empty,
             html_template="<div class='zoom-grid'></div>",
             css_template=source.css("zoom_grid"),
-            js_on_load=source.js("zoom_grid"),
+            js_on_load=source.js("zoom_grid", EMPTY=empty),
             apply_default_css=False,
             elem_id=elem_id,
+            render=render,
         )
 
     def api_info(self) -> dict[str, Any]:
