@@ -142,13 +142,11 @@ def _apply(tab: Any, percent: int) -> float:
     tab.locator("#ratio input[type=number]").fill(str(percent))
     tab.keyboard.press("Tab")
     tab.wait_for_timeout(300)
-    before = tab.locator("#picture img").last.get_attribute("src")
+    before = tab.locator("#picture img").last.evaluate("(image) => image.src")
     start = time.perf_counter()
     tab.locator("#apply").click()
     tab.wait_for_function(
-        "(old) => Array.from(document.querySelectorAll('#picture img'), (i) => i.getAttribute('src'))"
-        ".at(-1) !== old",
-        arg=before,
+        "(old) => [...document.querySelectorAll('#picture img')].at(-1)?.src !== old", arg=before
     )
     return time.perf_counter() - start
 

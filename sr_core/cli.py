@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sr_core.candidate import Candidate
+from sr_core.cli_bench import add_session_options, run_page, run_session
 from sr_core.cli_latency import (
     add_estimate_options,
     add_galaxy_options,
@@ -28,7 +29,7 @@ from sr_core.cli_latency import (
 )
 from sr_core.cli_search import add_front_options, add_search_options, run_front, run_search
 from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
-from sr_core.errors import InvalidCandidate, MeasurementError, UpFrontError
+from sr_core.errors import InvalidCandidate, UpFrontError
 from sr_core.layers import ConvLayer, describe, lr_size, totals
 from sr_core.store import DEFAULT_ROOT, Catalogue
 
@@ -88,7 +89,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_stage_1(add_parser)
     _add_latency(add_parser)
     _add_stage_2(add_parser)
-    _add_bench(add_parser)
+    bench = add_parser("bench", help="Benchmarks of this computer.")
+    add_kind = bench.add_subparsers(required=True, metavar="WHAT").add_parser
+    text = "Time from a candidate to a ready ONNX session."
+    add_session_options(_command(add_kind, "session", run_session, text, as_json=True))
+    text = "Time the web page in headless Chromium, and the server's memory."
+    _command(add_kind, "page", run_page, text, as_json=True)
     return parser
 
 
@@ -165,16 +171,6 @@ def _add_stage_2(add_parser: AddParser) -> None:
     add_search_options(_command(add_parser, "search", run_search, text))
     text = "Show the networks found by `search` that no other one beats on a device."
     add_front_options(_command(add_parser, "front", run_front, text, as_json=True))
-
-
-def _add_bench(add_parser: AddParser) -> None:
-    bench = add_parser("bench", help="Benchmarks of this computer.")
-    add_kind = bench.add_subparsers(required=True, metavar="WHAT").add_parser
-    text = "Time from a candidate to a ready ONNX session."
-    sub = _command(add_kind, "session", _bench_session, text, as_json=True)
-    sub.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
-    text = "Time the web page in headless Chromium, and the server's memory."
-    _command(add_kind, "page", _bench_page, text, as_json=True)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -307,44 +303,6 @@ def _verify(args: argparse.Namespace) -> int:
     else:
         print("\n".join(problems) if problems else "precomputed/ is intact.")
     return 1 if problems else 0
-
-
-def _bench_session(args: argparse.Namespace) -> int:
-    from sr_core.bench import bench_sessions
-
-    if args.runs < 1:
-        raise MeasurementError(f"--runs {args.runs}: expected at least 1.")
-    bench = bench_sessions(Catalogue(args.root), runs=args.runs)
-    if args.json:
-        print(json.dumps(asdict(bench), indent=1))
-        return 0
-    print(bench.conditions)
-    print(f"{'median ms of':24} {'extract':>9} {'build':>9} {'session':>9} {'total':>9}  p10-p90")
-    for row in bench.models:
-        parts = (row.extract_ms, row.build_ms, row.session_ms, row.total_ms)
-        spread = f"{row.total_p10_ms:.1f}-{row.total_p90_ms:.1f}"
-        print(f"{row.model:24} {' '.join(f'{ms:>9.1f}' for ms in parts)}  {spread}")
-    return 0
-
-
-def _bench_page(args: argparse.Namespace) -> int:
-    from sr_core.bench_page import bench_page
-
-    bench = bench_page()
-    if args.json:
-        print(json.dumps(asdict(bench), indent=1))
-        return 0
-    print(
-        f"{bench.processor}, {bench.date}\n"
-        f"app ready      {bench.ready_s:>7.2f} s   (to the first answer of /healthz)\n"
-        f"page usable    {bench.usable_s:>7.2f} s   (card and table; median of {bench.loads})\n"
-        f"slider to ms   {bench.slider_ms:>7.0f} ms  (total on screen; median of {bench.moves})\n"
-        f"apply          {bench.apply_s:>7.2f} s   (masks, PSNR, picture; median of "
-        f"{bench.applies})\n"
-        f"server memory  {bench.start_mb:>7.0f} MB, peak {bench.peak_mb:.0f} MB after comparing "
-        "four networks"
-    )
-    return 0
 
 
 def _table(args: argparse.Namespace) -> int:

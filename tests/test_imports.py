@@ -31,7 +31,7 @@ LAYERS = (
     ("store",),
     ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
     ("search",),
-    ("cli_train", "cli_latency", "cli_search"),
+    ("cli_train", "cli_latency", "cli_search", "cli_bench"),
     ("cli", "ui"),
     ("__main__",),
 )

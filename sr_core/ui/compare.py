@@ -142,15 +142,13 @@ class Compare:
         return Comparison(tuple(tiles), width, height, truth)
 
     def _tile(
-        self, key: str, title_: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
+        self, key: str, heading: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
     ) -> Tile:
         shown = jobs.view(image)
         name = f"upfront-{subtitle if key.startswith('m') else key}"
         whole = shown.size == image.size and shown.mode == image.mode
-        href = "" if whole else self.grid.cached(image, name)
-        return Tile(
-            key, title_, subtitle, self.grid.cached(shown, name), f"{name}.png", facts, href
-        )
+        src, href = self.grid.cached(shown, name), "" if whole else self.grid.cached(image, name)
+        return Tile(key, heading, subtitle, src, f"{name}.png", facts, href)
 
     def _cost_facts(self, outcome: jobs.Outcome, view: View) -> tuple[Fact, ...]:
         priced = self._pricing.estimate(view, outcome.candidate)
