@@ -1,0 +1,89 @@
+"""The documented endpoints, through the client that scripts use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from sr_core.store import Catalogue
+from sr_core.ui import jobs
+from sr_core.ui.page import build_page
+from sr_core.ui.server import launch
+from tests import app_root, tiny
+
+
+@pytest.fixture(scope="module")
+def client(page_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    page = build_page(Catalogue(page_root))
+    url = launch(page, host="127.0.0.1", port=None)
+    yield Client(url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    page.close()
+
+
+def test_four_endpoints_and_nothing_else(client: Client) -> None:
+    described = client.view_api(return_format="dict")
+    assert isinstance(described, dict)
+    assert set(described["named_endpoints"]) == {"/models", "/front", "/estimate", "/upscale"}
+    assert not described["unnamed_endpoints"]
+
+
+def test_models(client: Client, catalogue: Catalogue) -> None:
+    rows = client.predict(api_name="/models")
+    assert [row["name"] for row in rows] == [model.name for model in catalogue.models()]
+    assert all(catalogue.named(row["network"]) == catalogue.named(row["name"]) for row in rows)
+
+
+def test_front(client: Client) -> None:
+    rows = client.predict(scale=4, device=app_root.PHONE, api_name="/front")
+    assert rows
+    ordered = sorted(rows, key=lambda row: row["latency_ms"])
+    psnr_db = [row["psnr_y_db"] for row in ordered]
+    assert psnr_db == sorted(psnr_db), "more time, more quality: that is a front"
+    for row in rows:
+        assert row["low_ms"] < row["latency_ms"] < row["high_ms"]
+        assert row["device"] == app_root.PHONE
+
+
+def test_estimate(client: Client) -> None:
+    answer = client.predict("x4-wide-block50", device=app_root.PHONE, api_name="/estimate")
+    assert sum(layer["ms"] for layer in answer["per_layer"]) == pytest.approx(answer["total_ms"])
+    assert answer["basis"] == "assumed"
+    assert answer["params_kept"] < answer["params_dense"]
+
+
+def test_upscale_gives_the_exact_picture(
+    client: Client, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    photo = tiny.save_drawn(tmp_path / "photo.png", 24, 16)
+    answer = client.predict(handle_file(photo), "x4-wide", api_name="/upscale")
+    upscaler = jobs.Upscalers(catalogue).get(catalogue.named("x4-wide"))
+    with Image.open(photo) as image:
+        expected = upscaler.upscale(image)
+    with Image.open(answer) as got:
+        assert (got.format, got.size) == ("PNG", (96, 64))
+        assert got.convert("RGB").tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "message"),
+    [
+        ("/front", {"scale": 3}, "no scale 3"),
+        ("/front", {"device": "toaster"}, "no device 'toaster'"),
+        ("/front", {"size": "1x1"}, "no size"),
+        ("/estimate", {"network": "nobody"}, "There is no model 'nobody'"),
+        ("/estimate", {"network": "/etc/hostname.json"}, "There is no model"),
+        ("/estimate", {"network": "x4c16_2q"}, "not understood"),
+        ("/upscale", {"image": None, "network": "x4-wide"}, "no image"),
+    ],
+)
+def test_bad_requests_get_a_sentence(
+    client: Client, endpoint: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(AppError, match=message):
+        client.predict(**arguments, api_name=endpoint)
