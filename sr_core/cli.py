@@ -22,6 +22,7 @@ from sr_core.cli_latency import (
     add_estimate_options,
     add_galaxy_options,
     add_measure_options,
+    add_share_option,
     run_devices,
     run_estimate,
     run_galaxy,
@@ -162,6 +163,7 @@ def _add_latency(add_parser: AddParser) -> None:
     sub = _command(add_parser, "estimate", run_estimate, text, as_json=True)
     _add_model(sub)
     add_estimate_options(sub)
+    add_share_option(sub)
     text = "Fit the Galaxy profiles to a table of published block latencies."
     add_galaxy_options(_command(add_parser, "galaxy", run_galaxy, text))
 

@@ -44,6 +44,14 @@ def add_estimate_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, help="default: the most the profile has")
 
 
+def add_share_option(parser: argparse.ArgumentParser) -> None:
+    """The assumption on phones."""
+    parser.add_argument(
+        "--share", type=float,
+        help="assumed share of skipped MACs that saves time, 0 to 1 (default: the profile's)",
+    )  # fmt: skip
+
+
 def add_galaxy_options(parser: argparse.ArgumentParser) -> None:
     """The table to fit."""
     parser.add_argument("table", type=Path, help="CSV of predicted block latencies")
@@ -121,7 +129,9 @@ def run_estimate(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.root)
     profile = catalogue.device(args.device)
     candidate = catalogue.find(args.model)
-    result = estimate(profile, candidate, output=args.size, threads=args.threads)
+    result = estimate(
+        profile, candidate, output=args.size, threads=args.threads, sparsity_share=args.share
+    )
     print(json.dumps(asdict(result), indent=1) if args.json else _text(profile, result))
     return 0
 

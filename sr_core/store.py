@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_core.candidate import SCALES, Candidate, model_id
+from sr_core.checks import shown
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
 from sr_core.latency.own import own_device, own_device_path
@@ -189,7 +190,7 @@ class Catalogue:
         if not self.devices:
             raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
         listed = ", ".join(profile.id for profile in self.devices)
-        raise LatencyError(f"There is no device {identity!r}: expected one of {listed}.")
+        raise LatencyError(f"There is no device {shown(identity)}: expected one of {listed}.")
 
     def keep_device(self, profile: DeviceProfile) -> Path:
         """Keep this computer's new profile in the user's data folder; returns where."""
@@ -257,8 +258,8 @@ class Catalogue:
                 return model.candidate
         names = ", ".join(model.name for model in self.models())
         raise InvalidCandidate(
-            f"There is no model {reference!r}: expected a candidate's .json file, a network text "
-            f"like {EXAMPLE}, or one of {names}."
+            f"There is no model {shown(reference)}: expected a candidate's .json file, a network "
+            f"text like {EXAMPLE}, or one of {names}."
         )
 
     def check(self, candidate: Candidate, scale: int | None = None) -> Candidate:

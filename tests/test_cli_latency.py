@@ -34,6 +34,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "measure": PROFILE,
     "estimate": record(
         profile_id=TEXT, confidence={"const": 0.9},
+        sparsity_share={"type": ["number", "null"], "minimum": 0, "maximum": 1},
         threads={"type": ["integer", "null"], "minimum": 1},
         output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2},
         total_ms=MS, low_ms=MS, high_ms=MS,

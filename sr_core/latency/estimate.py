@@ -60,6 +60,8 @@ class LatencyEstimate:
     """The weakest among the layers."""
     notes: tuple[str, ...]
     """What is not covered, in sentences."""
+    sparsity_share: float | None
+    """Assumed share of skipped MACs that saves time; None where masks gain nothing anyway."""
     confidence: float = CONFIDENCE
 
 
@@ -120,6 +122,7 @@ def estimate(
         profile.id, profile.setting(threads).threads, output, total_ms, low_ms, high_ms,
         tuple(priced), covered_ms / total_ms,
         BASES[max(BASES.index(layer.basis) for layer in priced)], _notes(profile, layers),
+        None if profile.sparsity is None else share.share,
     )  # fmt: skip
 
 

@@ -9,20 +9,39 @@ import gradio as gr
 from gradio.events import api
 from PIL import Image
 
+from sr_core.candidate import Candidate
 from sr_core.errors import InvalidImage
+from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import to_text
 from sr_core.runtime.image import MAX_PIXELS_UI
 from sr_core.search.front import non_dominated
 from sr_core.ui import jobs
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.friendly import friendly
-from sr_core.ui.pricing import Pricing, cost_of
-from sr_core.ui.view import make_view
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.view import View, make_view, size_text
+
+CORES = "cores"
+"""Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
 
 def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
     """Add the endpoints to the page that is being built; everything else on it is private."""
     catalogue = pricing.catalogue
+
+    def target(scale: int, device: str, size: str, threads: int) -> View:
+        """A view; unlike the page, a script is told when it asks for threads there are not."""
+        catalogue.device(device or None).setting(threads or None)
+        return make_view(
+            catalogue, scale=scale, device=device or None, size=size, threads=threads or None
+        )
+
+    def about(view: View, candidate: Candidate) -> dict[str, Any]:
+        priced = pricing.estimate(view, candidate)
+        return {
+            "coverage": priced.coverage, "basis": priced.basis, "device": view.device,
+            "size": size_text(view.size), "threads": view.threads,
+        }  # fmt: skip
 
     def models() -> list[dict[str, Any]]:
         """The listed networks: name, notation, parameters, MACs and measured PSNR/SSIM."""
@@ -37,9 +56,7 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
         its default). Latency is estimated, with a 90 % interval; PSNR-Y is measured on the
         validation crops."""
         with friendly():
-            view = make_view(
-                catalogue, scale=scale, device=device or None, size=size, threads=threads or None
-            )
+            view = target(scale, device, size, threads)
             shown = pricing.shown(view)
         return [
             {
@@ -48,9 +65,9 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
                 "low_ms": float(shown.low[i]),
                 "high_ms": float(shown.high[i]),
                 "psnr_y_db": float(shown.quality[i]),
-                "macs_g": float(shown.macs_g[i]),
+                "macs_g_1280x720": float(shown.macs_g[i]),
                 "params_k": float(shown.params_k[i]),
-                "device": view.device,
+                **about(view, shown.candidates[i]),
             }
             for i in non_dominated(shown.cost, shown.quality).nonzero()[0]
         ]
@@ -59,21 +76,19 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
         network: str, device: str = "", size: str = "1280x720", threads: int = 0
     ) -> dict[str, Any]:
         """Latency of one network (a name, an id or a text like x4c32_12wb50b50b50) on a device:
-        total, 90 % interval, per layer, coverage, basis; and its parameters and MACs."""
+        total, 90 % interval, per layer, coverage, basis; its parameters, and MACs at that size."""
         with friendly():
-            candidate = catalogue.check(catalogue.named(network))
-            view = make_view(
-                catalogue, scale=candidate.scale, device=device or None, size=size,
-                threads=threads or None,
-            )  # fmt: skip
-            return asdict(pricing.estimate(view, candidate)) | asdict(cost_of(candidate))
+            candidate = catalogue.check(catalogue.named(str(network)))
+            view = target(candidate.scale, device, size, threads)
+            layers = describe(candidate, *lr_size(candidate.scale, view.size))
+            return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
 
     def upscale(image: Image.Image | None, network: str) -> Image.Image:
         """Enlarge an image with a network."""
         with friendly():
             if image is None:
                 raise InvalidImage("There is no image: send one.")
-            upscaler = upscalers.get(catalogue.check(catalogue.named(network)))
+            upscaler = upscalers.get(catalogue.check(catalogue.named(str(network))))
             return upscaler.upscale(image)
 
     for function in (models, front, estimate):
@@ -84,4 +99,6 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
     )  # fmt: skip
     name = gr.Textbox(visible=False, label="network")
     result = gr.Image(visible=False, format="png", label="image")
-    gr.Button(visible=False).click(upscale, [source, name], result, api_name="upscale")
+    gr.Button(visible=False).click(
+        upscale, [source, name], result, api_name="upscale", concurrency_id=CORES
+    )

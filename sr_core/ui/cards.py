@@ -117,10 +117,11 @@ def _quality_table(model: Model | None, stored: dict[str, float]) -> str:
 def _commands(candidate: Candidate, priced: LatencyEstimate) -> str:
     network = to_text(candidate)
     threads = f" --threads {priced.threads}" if priced.threads else ""
+    share = "" if priced.sparsity_share is None else f" --share {priced.sparsity_share:g}"
     lines = [
         f"python -m sr_core evaluate --model {network} --hr DATA/val --crops",
         f"python -m sr_core estimate --model {network} --device {priced.profile_id} "
-        f"--size {priced.output[0]}x{priced.output[1]}{threads}",
+        f"--size {priced.output[0]}x{priced.output[1]}{threads}{share}",
         f"python -m sr_core upscale photo.png big.png --model {network}",
     ]
     return f"<pre>{html.escape(chr(10).join(lines))}</pre>"

@@ -180,7 +180,7 @@ def _facts(result: jobs.Comparison, device: str) -> str:
         f"{lr_width}×{lr_height} → {width}×{height}, {len(outcomes)} network(s), each once, on the "
         f"computer that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, "
         "fp32, a thread per core). These times are no phone latency.",
-        f"Estimates are for the device chosen above: {device}.",
+        f"Estimates are for {device}.",
         f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
         "shrinking." if result.truth is not None else "",
         result.note,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -16,4 +17,9 @@ def friendly() -> Generator[None, None, None]:
     try:
         yield
     except UpFrontError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(plain(error), print_exception=False) from None
+
+
+def plain(error: UpFrontError) -> str:
+    """Its sentence for a message: Gradio shows those as HTML, and they may repeat bad input."""
+    return html.escape(str(error), quote=False)

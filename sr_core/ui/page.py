@@ -6,6 +6,7 @@ link; every callback reads it from there, changes it, and shows the change.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -13,15 +14,15 @@ from typing import Any, cast
 import gradio as gr
 
 from sr_core.candidate import Candidate, Scheme
-from sr_core.errors import CatalogueError, LatencyError, UpFrontError
+from sr_core.errors import CatalogueError, LatencyError, MeasurementError, UpFrontError
 from sr_core.latency.measure import measure
-from sr_core.latency.own import THIS_COMPUTER
+from sr_core.latency.own import THIS_COMPUTER, own_device_path
 from sr_core.store import Catalogue
 from sr_core.ui import prune, quick
-from sr_core.ui.api import add_api
+from sr_core.ui.api import CORES, add_api
 from sr_core.ui.compare import Compare
 from sr_core.ui.explore import Explore
-from sr_core.ui.friendly import friendly
+from sr_core.ui.friendly import friendly, plain
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.prune import Prune
 from sr_core.ui.target import Target, Updates
@@ -39,9 +40,11 @@ from sr_core.ui.view import (
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
 supernet, after [arXiv 2108.08910](https://arxiv.org/abs/2108.08910) (not the authors' code). \
-Every number says whether it is measured, estimated or published."""
+Every number says whether it is measured, estimated, counted or published."""
 _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
+_MEASURE_AGAIN_S = 600
+"""A measurement is for all visitors and takes a minute, so that nobody should repeat it at will."""
 _REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname); return []; }"
 
 
@@ -83,6 +86,7 @@ class Page:
         self.explore = Explore(self.pricing)
         self.prune = Prune(self.pricing, quick.QuickLook(catalogue))
         self.compare = Compare(self.pricing)
+        self._built_with = catalogue.devices
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
@@ -138,7 +142,7 @@ class Page:
             self.on_view, self._inputs(), shown, trigger_mode="always_last", **quick,
         )  # fmt: skip
         explore.budget.change(
-            self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quick
+            self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quiet
         )
         explore.plot.select(
             self.on_select, self._inputs(), shown, trigger_mode="always_last", **quick
@@ -162,7 +166,7 @@ class Page:
             trigger_mode="always_last", show_progress="minimal", api_visibility="private",
         )  # fmt: skip
         prune_.time.click(
-            self.on_time, self._inputs(), prune_.schemes, concurrency_id="timing",
+            self.on_time, self._inputs(), prune_.schemes, concurrency_id=CORES,
             show_progress="minimal", api_visibility="private",
         )  # fmt: skip
         compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
@@ -170,14 +174,14 @@ class Page:
         started = compare.start.click(
             self.on_compare, [compare.image, compare.mode, *self._inputs()],
             [compare.grid, compare.outcome], show_progress_on=compare.outcome,
-            api_visibility="private",
+            concurrency_id=CORES, api_visibility="private",
         )  # fmt: skip
         # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
         compare.stop.click(self.on_stop, None, None, cancels=[started], **quick)
         target.measure.click(
-            self.on_measure, self._inputs(), shown, concurrency_id="timing",
-            show_progress_on=target.about, api_visibility="private",
-        )  # fmt: skip
+            self.on_measure, None, [target.device, target.threads, target.about],
+            concurrency_id=CORES, show_progress_on=target.about, api_visibility="private",
+        ).success(self.on_view, self._inputs(), shown, **quick)  # fmt: skip
         self.link.change(None, self.link, None, js=_REPLACE_URL, api_visibility="private")
         page.load(self.on_load, None, [*shown, prune_.quality, prune_.picture], **quiet)
         page.unload(self.on_stop)
@@ -351,22 +355,22 @@ class Page:
         self.compare.stop_running(str(request.session_hash))
 
     @friendly()
-    def on_measure(
-        self,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-        *values: Any,
-    ) -> Updates:
-        """Measure this computer, and look at it."""
-        link, ratio = self._read(values)
+    def on_measure(self, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        """Measure this computer and choose it; `on_view` follows with what was edited meanwhile."""
+        path = own_device_path()
+        age_s = time.time() - path.stat().st_mtime if path.is_file() else _MEASURE_AGAIN_S
+        if age_s < _MEASURE_AGAIN_S:
+            raise MeasurementError(
+                f"This computer was measured {age_s / 60:.0f} minutes ago: wait "
+                f"{_MEASURE_AGAIN_S / 60:.0f}, or run `python -m sr_core measure` and reload."
+            )
 
         def report(done: int, total: int) -> None:
             progress((done, total), desc="timing networks", unit="networks")
 
         self.catalogue.keep_device(measure(report=report))
         self.pricing.forget()
-        view = replace(link.view, device=THIS_COMPUTER, threads=None, share=None)
-        view = replace(view, threads=self.pricing.profile(view).setting(None).threads)
-        return self._show_all(replace(link, view=view), ratio)
+        return self.target.show_device(THIS_COMPUTER)
 
     def on_load(self, request: gr.Request) -> Updates:
         """The page was opened: follow its link, or say what is wrong with it."""
@@ -376,10 +380,12 @@ class Page:
         try:
             link = parse_query(self.catalogue, link, fields)
         except UpFrontError as error:
-            gr.Warning(f"This link cannot be followed. {error} Showing the start page instead.")
+            gr.Warning(
+                f"This link cannot be followed. {plain(error)} Showing the start page instead."
+            )
         quality = self.prune.show_quality(link.current)
-        if link == self.start:
-            return self._linked(link, quality)
+        if link == self.start and self.catalogue.devices is self._built_with:
+            return self._linked(link, quality)  # the rest is as the page was built
         tabs = {self.tabs: gr.Tabs(selected=link.tab), self.tab: link.tab}
         return self._show_all(link, 50) | quality | tabs
 

@@ -58,12 +58,14 @@ class Pricing:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
+        self._generation = 0
+        """Part of the cache's key: what is being priced meanwhile must not outlive it."""
         self._prices = lru_cache(_KEPT_FRONTS)(self._priced)
         self._counts = lru_cache(2)(self._counted)
 
     def forget(self) -> None:
         """A device was measured anew: its prices no longer hold."""
-        self._prices.cache_clear()
+        self._generation += 1
 
     def profile(self, view: View) -> DeviceProfile:
         """The device of a view."""
@@ -88,7 +90,9 @@ class Pricing:
         macs_g, params_k = counts.macs_kept / 1e9, counts.params_kept / 1e3
         cost = low = high = macs_g if view.axis == "macs" else params_k
         if view.axis == "latency":
-            prices = self._prices(view.scale, view.device, view.size, view.threads, view.share)
+            prices = self._prices(
+                self._generation, view.scale, view.device, view.size, view.threads, view.share
+            )
             cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
         candidates = front.candidates
         return Shown(
@@ -100,7 +104,7 @@ class Pricing:
         """What the plot draws for a view."""
         shown = self.shown(view)
         x = Axis(f"{_AXES[view.axis][0]}{_per_frame(view)}", _AXES[view.axis][1])
-        y = Axis(METRICS[view.metric].axis, "measured")
+        y = Axis(METRICS[view.metric].axis, "measured", digits=METRICS[view.metric].digits)
         if not shown.candidates:
             return FrontData((), x, y, self._why_empty(view))
         listed = {model.candidate for model in self.catalogue.models(view.scale)}
@@ -147,7 +151,7 @@ class Pricing:
         return values
 
     def _priced(
-        self, scale: int, device: str, size: tuple[int, int], threads: int | None,
+        self, generation: int, scale: int, device: str, size: tuple[int, int], threads: int | None,
         share: float | None,
     ) -> Prices:  # fmt: skip
         front = self.catalogue.front(scale)
@@ -193,8 +197,8 @@ class Pricing:
         known = f"{len(shown.candidates):,} networks measured on {where}"
         if name:
             known += (
-                ": only those on a front of some device, and the listed ones; benchmark sets are "
-                "for reporting and chose none of them"
+                ": only those on a front of some device or of MACs, and the listed ones; benchmark "
+                "sets are for reporting and chose none of them"
             )
         others = (
             " Others' models are shown against MACs and parameters: no source timed them on these "

@@ -27,6 +27,7 @@ from sr_core.ui import cards, masks, quick
 from sr_core.ui.components.layer_table import LayerTable
 from sr_core.ui.pricing import Pricing, cost_of, table_prices
 from sr_core.ui.target import Updates
+from sr_core.ui.titles import title
 from sr_core.ui.view import Link, View
 
 EDITED = "edited"
@@ -35,6 +36,10 @@ the PSNR of a real run a moment later. No fine-tuning is needed: the supernet wa
 of them. **Channel** removes whole channels inside a block (its last layer stays dense), **block** \
 removes positions that 4 output channels share, **pattern** keeps 4 of 9 taps of a 3×3 kernel \
 (1×1 layers get block) and so removes at least 56 %, **unstructured** removes single weights."""
+_BAND = (
+    "Estimated savings are ratios of two estimates; a bracket is the range of the assumption "
+    "alone, the device's own error not included."
+)
 _NOT_TIMED = (
     "Whole network of these blocks and channels, each scheme at the ratio on the left. Measured "
     "times appear when you press the button: dense and pruned networks take turns."
@@ -135,10 +140,10 @@ class Prune:
         ratios = _ratios(percent)
         threads = link.view.threads or os.cpu_count() or 1
         timings = time_schemes(
-            self._catalogue.supernet(link.current.scale), link.current, ratios,
-            threads=threads, output=link.view.size,
-        )  # fmt: skip
-        return {self.schemes: self._schemes(link.view, link.current, percent, timings, threads)}
+            self._catalogue.supernet(link.current.scale), link.current, ratios, threads=threads
+        )
+        about = _timed(timings, threads, link.current)
+        return {self.schemes: self._schemes(link.view, link.current, percent, timings, about)}
 
     def price(self, question: dict[str, Any]) -> dict[str, Any]:
         """The table asks for its numbers."""
@@ -170,7 +175,7 @@ class Prune:
         candidate: Candidate,
         percent: float | None,
         timings: Sequence[SchemeTiming] = (),
-        threads: int = 0,
+        about: str = "",
     ) -> str:
         """The table of savings of every scheme on this network's blocks and width."""
         dense = with_scheme(candidate, "dense", 0)
@@ -185,9 +190,10 @@ class Prune:
                 for share in (view.share, *self._bounds(view))
             ]
             modelled[scheme] = (shares[0], shares[1], shares[2])
-        about = _timed(timings, threads) if timings else _NOT_TIMED
         device = self._pricing.profile(view).title
-        return cards.scheme_table(modelled, saved, timings, about, device)
+        return cards.scheme_table(
+            modelled, saved, timings, f"{_BAND} {about or _NOT_TIMED}", device
+        )
 
     def _bounds(self, view: View) -> tuple[float | None, float | None]:
         """Lowest and highest assumed share of the device; None where nothing is assumed."""
@@ -201,12 +207,14 @@ def _ratios(percent: float | None) -> dict[Scheme, float]:
     return {s: max(ratio, PATTERN_MIN_RATIO) if s == "pattern" else ratio for s in SCHEMES}
 
 
-def _timed(timings: Sequence[SchemeTiming], threads: int) -> str:
+def _timed(timings: Sequence[SchemeTiming], threads: int, candidate: Candidate) -> str:
+    ratios = ", ".join(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
     return (
-        f"Measured just now on the computer that serves this page ({processor()}, ONNX Runtime "
-        f"{onnxruntime.__version__}, fp32, {threads} thread(s)): median of {timings[0].runs} "
-        f"frames, networks in turns; the dense one took {timings[0].dense_median_ms:.1f} ms. "
-        "Masks save nothing in this runtime, which has no sparse convolution."
+        f"{title(with_scheme(candidate, 'dense', 0))}; {ratios}. Measured just now on the computer "
+        f"that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, fp32, "
+        f"{threads} thread(s), 1280×720 output): median of {timings[0].runs} frames, networks in "
+        f"turns; the dense one took {timings[0].dense_median_ms:.1f} ms. Masks save nothing in "
+        "this runtime, which has no sparse convolution."
     )
 
 

@@ -98,7 +98,7 @@ class QuickLook:
         return self._results[candidate.id]
 
     def _evaluate(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
-        start, chosen = time.perf_counter(), crops(candidate.scale)
+        chosen, start = crops(candidate.scale), time.perf_counter()
         upscaler = Upscaler(self._catalogue.network(candidate))
         psnr_db = score_crops(upscaler.run, chosen, scale=candidate.scale)
         lr = chosen.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)

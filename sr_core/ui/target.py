@@ -50,9 +50,10 @@ class Target:
             )  # fmt: skip
             self.share = gr.Slider(
                 0, 1, value=_share(view, profile), step=0.05, elem_id="share", min_width=220,
-                scale=3, visible=profile.sparsity is not None,
+                scale=3, visible=_sparsity_matters(profile),
                 label="Assumed: share of skipped MACs that saves time",
-                info="0: as slow as dense; 1: time follows the kept MACs. Nobody published it.",
+                info="0: as slow as dense; 1: arithmetic follows the kept MACs. Nobody published "
+                "it.",
             )  # fmt: skip
         with gr.Accordion("About this device's numbers", open=False, elem_id="about-device"):
             self.about = gr.HTML(self._about(view), elem_id="device-facts")
@@ -72,10 +73,20 @@ class Target:
             self.threads: gr.update(
                 choices=profile.threads, value=view.threads, visible=bool(profile.threads)
             ),
-            self.share: gr.update(
-                value=_share(view, profile), visible=profile.sparsity is not None
-            ),
+            self.share: gr.update(value=_share(view, profile), visible=_sparsity_matters(profile)),
             self.about: self._about(view),
+        }
+
+    def show_device(self, identity: str) -> Updates:
+        """Another device, which may be new, with its default threads."""
+        profile = self._catalogue.device(identity)
+        threads = profile.setting(None).threads
+        return {
+            self.device: gr.update(choices=self._devices(), value=identity),
+            self.threads: gr.update(
+                choices=profile.threads, value=threads, visible=bool(profile.threads)
+            ),
+            self.about: cards.device_facts(profile, threads),
         }
 
     def _about(self, view: View) -> str:
@@ -84,6 +95,12 @@ class Target:
 
     def _devices(self) -> list[tuple[str, str]]:
         return [(f"{p.title} ({p.basis})", p.id) for p in self._catalogue.devices]
+
+
+def _sparsity_matters(profile: DeviceProfile) -> bool:
+    """Whether an assumed share changes anything: not where arithmetic costs no time."""
+    costs = profile.setting(None).costs.values()
+    return profile.sparsity is not None and any(cost.ms_per_gmac for cost in costs)
 
 
 def _share(view: View, profile: DeviceProfile) -> float:

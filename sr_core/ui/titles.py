@@ -17,17 +17,14 @@ class MetricTitle:
     axis: str
     """`NAME, UNIT [details]`."""
     digits: int
-    unit: str
 
 
 METRICS: dict[Metric, MetricTitle] = {
-    "psnr_y_db": MetricTitle(
-        "PSNR-Y, validation crops", "PSNR-Y, dB on validation crops", 2, " dB"
-    ),
-    "ssim_y": MetricTitle("SSIM-Y, validation crops", "SSIM-Y, 0..1 on validation crops", 4, ""),
-    "psnr_y_set5": MetricTitle("PSNR-Y, Set5", "PSNR-Y, dB on Set5", 2, " dB"),
-    "psnr_y_set14": MetricTitle("PSNR-Y, Set14", "PSNR-Y, dB on Set14", 2, " dB"),
-    "psnr_y_bsd100": MetricTitle("PSNR-Y, BSD100", "PSNR-Y, dB on BSD100", 2, " dB"),
+    "psnr_y_db": MetricTitle("PSNR-Y, validation crops", "PSNR-Y, dB on validation crops", 2),
+    "ssim_y": MetricTitle("SSIM-Y, validation crops", "SSIM-Y, 0..1 on validation crops", 4),
+    "psnr_y_set5": MetricTitle("PSNR-Y, Set5", "PSNR-Y, dB on Set5", 2),
+    "psnr_y_set14": MetricTitle("PSNR-Y, Set14", "PSNR-Y, dB on Set14", 2),
+    "psnr_y_bsd100": MetricTitle("PSNR-Y, BSD100", "PSNR-Y, dB on BSD100", 2),
 }
 _MOST_NAMED = 2
 _IMAGE_SETS: dict[Metric, str] = {

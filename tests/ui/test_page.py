@@ -343,10 +343,20 @@ def test_measuring_makes_this_computer_the_device(
     own = Page(catalogue, first_link(catalogue))
     with gr.Blocks(analytics_enabled=False) as blocks:
         own.build(blocks)
-    answer = own.on_measure(no_progress, *state.values())
+    answer = own.on_measure(no_progress)
     assert shown_value(answer[own.target.device]) == "this-computer"
-    assert "measured here" in answer[own.explore.card]
+    shown = own.on_view(*(state | {"device": "this-computer"}).values())
+    assert "measured here" in shown[own.explore.card]
     assert (tmp_path / "devices/this-computer.json").is_file()
+    with pytest.raises(gr.Error, match="was measured 0 minutes ago"):
+        own.on_measure(no_progress)
+    fresh = own.on_load(REQUEST)
+    assert own.target.device in fresh, "the page was built before the measurement"
+
+
+def test_input_in_a_message_is_no_markup(page: Page, state: dict[str, Any]) -> None:
+    with pytest.raises(gr.Error, match="&lt;img src=x&gt;"):
+        page.on_view(*(state | {"device": "<img src=x>"}).values())
 
 
 def test_the_table_gets_its_prices(page: Page) -> None:

@@ -85,14 +85,14 @@ function hoverText(p) {
   return [
     `<b>${plain(p.title)}</b>`,
     `${plain(x.name)} ${brief(p.x)} ${plain(x.unit)}${range}, ${plain(x.origin)}`,
-    `${plain(y.name)} ${p.y.toFixed(2)} ${plain(y.unit)}, ${plain(y.origin)}`,
+    `${plain(y.name)} ${p.y.toFixed(data.y.digits)} ${plain(y.unit)}, ${plain(y.origin)}`,
     `${brief(p.macs_g)} G MACs, ${brief(p.params_k)} K parameters, counted`,
   ].join('<br>');
 }
 
 function publishedText(p) {
   const { x, y } = data;
-  const where = `${brief(p.x)} ${plain(x.unit)}, ${p.y.toFixed(2)} ${plain(y.unit)}`;
+  const where = `${brief(p.x)} ${plain(x.unit)}, ${p.y.toFixed(data.y.digits)} ${plain(y.unit)}`;
   const lines = [`<b>${plain(p.name)}</b>, published`, where, plain(p.source), plain(p.note)];
   return lines.filter(Boolean).join('<br>');
 }
@@ -100,7 +100,7 @@ function publishedText(p) {
 function summary() {
   const { x, y } = data;
   const star = best();
-  const at = star && `${star.y.toFixed(2)} ${y.unit} at ${brief(star.x)} ${x.unit}`;
+  const at = star && `${star.y.toFixed(data.y.digits)} ${y.unit} at ${brief(star.x)} ${x.unit}`;
   return `${y.name} (${y.origin}) against ${x.name} (${x.origin}) of ${count(points.length)} `
     + `networks; ${points.filter((p) => p.front).length} on the front. `
     + (star ? `Best under the budget of ${limit()}: ${star.title}, ${at}. ` : '')
@@ -294,7 +294,7 @@ function labels(color, width) {
   if (baseline) {
     all.push({
       xref: 'paper', x: 1, xanchor: 'right', y: baseline.y, yanchor: 'bottom', showarrow: false,
-      text: `${plain(baseline.name)} ${baseline.y.toFixed(2)} ${plain(y.unit)}`,
+      text: `${plain(baseline.name)} ${baseline.y.toFixed(data.y.digits)} ${plain(y.unit)}`,
     });
   }
   if (best()) all.push(bestLabel(color, width, share(best().x)));
@@ -308,7 +308,7 @@ function bestLabel(color, width, share) {
   const half = width < NARROW ? 50 : 110; // px of text, with some to spare
   return {
     x: place(x), y, ay: -40, ax: Math.max(half + 8 - share * (width - EDGES), -half - 20),
-    text: `best: ${y.toFixed(2)} ${plain(data.y.unit)}${where}`, bgcolor: color.paper, borderpad: 2,
+    text: `best: ${y.toFixed(data.y.digits)} ${plain(data.y.unit)}${where}`, bgcolor: color.paper, borderpad: 2,
     arrowcolor: color.text, arrowwidth: 1, standoff: 10,
   };
 }
@@ -402,7 +402,7 @@ function columns() {
   return [
     { key: 'title', name: 'Network' },
     { key: 'x', name: `${x.name}, ${x.unit}${range}`, origin: x.origin, text: withRange },
-    { key: 'y', name: `${y.name}, ${y.unit}`, origin: y.origin, text: (p) => p.y.toFixed(2) },
+    { key: 'y', name: `${y.name}, ${y.unit}`, origin: y.origin, text: (p) => p.y.toFixed(data.y.digits) },
     { key: 'macs_g', name: 'MACs, G', origin: 'counted', text: (p) => brief(p.macs_g) },
     { key: 'params_k', name: 'Parameters, K', origin: 'counted', text: (p) => brief(p.params_k) },
     { key: 'class', name: 'Class' },

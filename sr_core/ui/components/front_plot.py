@@ -92,6 +92,8 @@ class Axis:
     origin: str
     """How its numbers came about: estimated, counted, measured."""
     log: bool = False
+    digits: int = 2
+    """Decimals shown of y."""
 
     def to_json(self) -> dict[str, Any]:
         """Fields, `name` and `unit`; `ValueError` where the title has no unit."""
