@@ -141,17 +141,19 @@ class Page:
              target.share.release, explore.axis.input, explore.metric.input],
             self.on_view, self._inputs(), shown, trigger_mode="always_last", **quick,
         )  # fmt: skip
-        explore.budget.change(
+        budgeted = explore.budget.change(
             self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quiet
         )
         explore.plot.select(
             self.on_select, self._inputs(), shown, trigger_mode="always_last", **quick
         )
-        explore.best.click(self.on_best, self._inputs(), shown, **quiet)
-        explore.knee.click(self.on_knee, self._inputs(), shown, **quiet)
+        best = explore.best.click(self.on_best, self._inputs(), shown, **quiet)
+        knee = explore.knee.click(self.on_knee, self._inputs(), shown, **quiet)
         explore.prune.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **quick)
-        for button in (explore.pick, prune_.pick):
+        picks = [
             button.click(self.on_pick, self._inputs(), shown, **quiet)
+            for button in (explore.pick, prune_.pick)
+        ]
         prune_.table.input(
             self.on_table, self._inputs(), shown, trigger_mode="always_last", **quick
         )
@@ -160,7 +162,7 @@ class Page:
         prune_.scheme.input(prune.ratio_range, [prune_.scheme, prune_.ratio], prune_.ratio, **quick)
         prune_.ratio.release(self.on_ratio, self._inputs(), prune_.schemes, **quick)
         prune_.apply.click(self.on_apply, [prune_.scheme, *self._inputs()], shown, **quick)
-        prune_.load.click(self.on_json, [prune_.json, *self._inputs()], shown, **quiet)
+        loaded = prune_.load.click(self.on_json, [prune_.json, *self._inputs()], shown, **quiet)
         prune_.json.change(
             self.on_quality, prune_.json, [prune_.quality, prune_.picture],
             trigger_mode="always_last", show_progress="minimal", api_visibility="private",
@@ -169,7 +171,10 @@ class Page:
             self.on_time, self._inputs(), prune_.schemes, concurrency_id=CORES,
             show_progress="minimal", api_visibility="private",
         )  # fmt: skip
-        compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
+        picked = compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
+        for queued in (budgeted, best, knee, *picks, loaded, picked):
+            # While one waited, another tab may have been opened: the link is of what is now.
+            queued.success(self.on_link, self._inputs(), self.link, **quick)
         compare.image.upload(compare.check, compare.image, None, **quiet)
         started = compare.start.click(
             self.on_compare, [compare.image, compare.mode, *self._inputs()],
@@ -274,6 +279,11 @@ class Page:
         link = replace(link, picked=picked)
         gr.Info(f"Compare holds {len(picked)} of {MAX_PICKED} networks.", duration=3)
         return self._linked(link, self.compare.show(link) | self.explore.show_marks(link))
+
+    @friendly()
+    def on_link(self, *values: Any) -> str:
+        """The link to what the components hold now."""
+        return f"?{query(self._read(values)[0])}"
 
     @friendly()
     def on_picked(self, *values: Any) -> Updates:
