@@ -48,6 +48,6 @@ def write(root: Path, tiny_root: Path) -> Path:
     weights = Catalogue(root).supernet(4).sha256
     described = header(weights).model_copy(update={"image_sets": {"Set5": "3" * 64}})
     front = empty_front(described).with_run(run(len(rows)), rows)
-    write_front(root, front.with_results(0, {"Set5": (30.5, 0.85)}))
+    write_front(root, front.with_results(1, {"Set5": (30.5, 0.85)}))
     write_manifest(root)
     return root

@@ -98,7 +98,7 @@ def _quality_table(model: Model | None, stored: dict[str, float]) -> str:
     for name in ("Set5", "Set14", "BSD100"):
         psnr_db = stored.get(f"psnr_y_{name.lower()}")
         if psnr_db is not None:
-            rows[name] = (psnr_db, stored.get(f"ssim_y_{name.lower()}", float("nan")))
+            rows[name] = (psnr_db, stored[f"ssim_y_{name.lower()}"])
     for result in model.quality if model else ():
         if result.image_set in ("Set5", "Set14", "BSD100"):
             rows[result.image_set] = (result.psnr_y, result.ssim_y)

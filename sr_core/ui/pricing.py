@@ -133,7 +133,8 @@ class Pricing:
         front = self.catalogue.front(candidate.scale)
         if front is None:
             return {}
-        rows = front.rows.loc[front.rows["id"] == candidate.id, list(METRICS)]
+        columns = [name for name in front.rows.columns if name.startswith(("psnr_y", "ssim_y"))]
+        rows = front.rows.loc[front.rows["id"] == candidate.id, columns]
         return {} if rows.empty else rows.iloc[0].dropna().to_dict()
 
     def _quality(self, view: View) -> Vector:

@@ -34,7 +34,7 @@ class Target:
         with gr.Row(elem_id="target"):
             self.scale = gr.Radio(
                 [(f"×{scale}", scale) for scale in self._catalogue.scales], value=view.scale,
-                label="Scale", elem_id="scale", min_width=90, scale=1,
+                label="Scale", elem_id="scale", min_width=150, scale=1,
             )  # fmt: skip
             self.device = gr.Dropdown(
                 self._devices(), value=view.device, label="Device", elem_id="device",
@@ -59,7 +59,7 @@ class Target:
             self.about = gr.HTML(self._about(view), elem_id="device-facts")
             with gr.Row():
                 self.measure = gr.Button(
-                    "Measure this computer", elem_id="measure", min_width=180, scale=0
+                    "Measure this computer", elem_id="measure", size="md", min_width=230, scale=0
                 )
                 gr.Markdown(_MEASURE_HELP, elem_classes="origin")
 

@@ -49,15 +49,16 @@ def card(catalogue: Catalogue, candidate: Candidate, device_id: str) -> str:
 
 
 def test_the_card_gives_every_number_its_origin(catalogue: Catalogue) -> None:
-    candidate = app_root.networks()[0]
+    candidate = app_root.networks()[1]
     shown = card(catalogue, candidate, app_root.PHONE)
     priced = estimate(device(app_root.PHONE), candidate)
     assert f"<strong>{priced.total_ms:.1f} ms</strong>" in shown
     assert f"{priced.low_ms:.1f}–{priced.high_ms:.1f} ms" in shown
     for origin in ("estimated", "measured", "counted"):
         assert f"class='mark {origin}'" in shown
-    assert "Set5" in shown, "the stored benchmark result"
-    assert "python -m sr_core estimate --model x4c16_2w --device phone" in shown
+    assert "Set5</th><td>30.50 dB</td><td>0.8500</td>" in shown, "the stored benchmark result"
+    assert "nan" not in shown
+    assert "python -m sr_core estimate --model x4c16_2wb40b40b40 --device phone" in shown
 
 
 def test_the_strip_has_a_segment_per_layer_as_wide_as_its_time(catalogue: Catalogue) -> None:
