@@ -45,6 +45,8 @@ _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
 _MEASURE_AGAIN_S = 600
 """A measurement is for all visitors and takes a minute, so that nobody should repeat it at will."""
+_VISITORS_AT_ONCE = 8
+"""Pages that may open at the same time, or one visitor would wait for another's."""
 _REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname); return []; }"
 
 
@@ -188,7 +190,10 @@ class Page:
             concurrency_id=CORES, show_progress_on=target.about, api_visibility="private",
         ).success(self.on_view, self._inputs(), shown, **quick)  # fmt: skip
         self.link.change(None, self.link, None, js=_REPLACE_URL, api_visibility="private")
-        page.load(self.on_load, None, [*shown, prune_.quality, prune_.picture], **quiet)
+        page.load(
+            self.on_load, None, [*shown, prune_.quality, prune_.picture],
+            concurrency_limit=_VISITORS_AT_ONCE, **quiet,
+        )  # fmt: skip
         page.unload(self.on_stop)
 
     def _read(self, values: Sequence[Any]) -> tuple[Link, float | None]:
