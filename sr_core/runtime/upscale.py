@@ -1,10 +1,10 @@
 """Upscale images with a candidate on ONNX Runtime, tile by tile.
 
-Memory is bounded (measured on x4-wide and x4-residual of C = 32, tiles of 256 pixels): a session
-keeps 0.17 and 0.1 GB for the activations of a tile, rounding a tile takes 0.05 GB, an image 10
-bytes per input pixel and 4 per output pixel (5 with alpha, 1 grey, 2 of 16-bit grey). Saving
-takes the encoded file instead of the tile. The largest RGB input, 16 million pixels, peaks at
-1.4 GB with Python and its libraries.
+Memory is bounded (measured on x4-wide and x4-residual of C = 32, tiles of 256 pixels): running a
+tile takes 0.17 and 0.1 GB, given back after it, rounding a tile 0.05 GB, an image 10 bytes per
+input pixel and 4 per output pixel (5 with alpha, 1 grey, 2 of 16-bit grey). Saving takes the
+encoded file instead of the tile. The largest RGB input, 16 million pixels, peaks at 1.4 GB with
+Python and its libraries.
 """
 
 from __future__ import annotations
