@@ -8,6 +8,7 @@
       TrainingError      a training run that cannot start, continue or save
       MeasurementError   a benchmark that cannot be run as asked
       LatencyError       a device, output size or thread count that has no latency estimate
+      EngineError        the sparse engine cannot be built, loaded or fed as asked
       SearchError        a search that cannot start, or a stored front that cannot be used
       RuntimeUnavailable an optional package or runtime is not installed
       Cancelled          the caller asked a running job to stop
@@ -48,6 +49,10 @@ class MeasurementError(UpFrontError):
 
 class LatencyError(UpFrontError):
     """A device, output size or thread count for which there is no latency estimate."""
+
+
+class EngineError(UpFrontError):
+    """The sparse engine cannot be built or loaded, or was given what it cannot run."""
 
 
 class SearchError(UpFrontError):

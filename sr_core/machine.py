@@ -1,22 +1,40 @@
-"""Which processor and which code: for records of what was trained, searched or measured."""
+"""Which processor, which code and which user folder: for records of what was measured, and where."""
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from pathlib import Path
 
+from platformdirs import user_data_dir
+
 _CPUINFO = Path("/proc/cpuinfo")
+
+
+def user_data() -> Path:
+    """Where this computer's own measurements are kept: the user's data folder, or $UPFRONT_DATA."""
+    return Path(os.environ.get("UPFRONT_DATA") or user_data_dir("upfront", appauthor=False))
 
 
 def processor() -> str:
     """The processor's name, as far as the system tells; else its architecture."""
+    return _cpu_line("model name") or platform.processor() or platform.machine()
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction sets of the processor, in Linux's names; empty where the system does not tell."""
+    return frozenset((_cpu_line("flags") or _cpu_line("Features")).split())
+
+
+def _cpu_line(name: str) -> str:
+    """The first value of a line of /proc/cpuinfo; empty if there is none."""
     try:
         lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
+        return ""
+    values = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
+    return next(values, "")
 
 
 def commit() -> str:

@@ -17,7 +17,6 @@ from statistics import median
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from sr_core.candidate import BLOCKS, DENSE, SCALES, WIDTHS, Block, Candidate, Cell, LayerPruning
 from sr_core.latency.calibrate import (
@@ -46,7 +45,7 @@ from sr_core.machine import processor
 from sr_core.runtime.onnx_graph import INPUT, build
 from sr_core.supernet.extract import extract
 from sr_core.supernet.sampling import sample_candidate
-from sr_core.supernet.weights import SupernetSpec, SupernetWeights
+from sr_core.supernet.weights import SupernetSpec, random_supernet
 
 WARM_UPS, RUNS = 1, 5
 """Frames per candidate: discarded, and timed (their median counts)."""
@@ -116,7 +115,9 @@ class _Bench:
     """Times candidates, as many as fit into the time."""
 
     def __init__(self, rng: np.random.Generator, seconds: float, jobs: int, report: Report) -> None:
-        self._supernets = {scale: _random_supernet(scale, rng) for scale in SCALES}
+        self._supernets = {
+            scale: random_supernet(SupernetSpec(scale, _WIDTH, _CELLS), rng) for scale in SCALES
+        }
         self._seconds_per_job = seconds / jobs
         self._jobs = jobs
         self._report = report
@@ -151,16 +152,6 @@ class _Bench:
             session.run(None, {INPUT: frame})
             times_ms.append((time.perf_counter() - start) * 1e3)
         return Sample(describe(job.candidate, height, width), median(times_ms[WARM_UPS:]))
-
-
-def _random_supernet(scale: int, rng: np.random.Generator) -> SupernetWeights:
-    spec = SupernetSpec(scale, _WIDTH, _CELLS)
-    tensors: dict[str, NDArray[np.float32]] = {}
-    for name, shape in spec.weight_shapes().items():
-        spread = 1 / np.sqrt(np.prod(shape[1:]))
-        tensors[f"{name}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
-        tensors[f"{name}.bias"] = np.zeros(shape[0], dtype=np.float32)
-    return SupernetWeights(spec, tensors, "0" * 64)
 
 
 def _probes(rng: np.random.Generator) -> list[_Job]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from platformdirs import user_data_dir
-
 from sr_core.errors import LatencyError
 from sr_core.latency.profile import DeviceProfile, read_profile
-from sr_core.machine import processor
+from sr_core.machine import processor, user_data
 
 THIS_COMPUTER = "this-computer"
 """Id of the profile that `measure` makes."""
@@ -18,8 +15,7 @@ THIS_COMPUTER = "this-computer"
 
 def own_device_path() -> Path:
     """Where the profile is kept: the user's data folder, or $UPFRONT_DATA."""
-    folder = os.environ.get("UPFRONT_DATA") or user_data_dir("upfront", appauthor=False)
-    return Path(folder) / "devices" / f"{THIS_COMPUTER}.json"
+    return user_data() / "devices" / f"{THIS_COMPUTER}.json"
 
 
 def own_device() -> tuple[DeviceProfile | None, str]:

@@ -82,6 +82,16 @@ class SupernetWeights:
     """Of the safetensors file; half of every model id."""
 
 
+def random_supernet(spec: SupernetSpec, rng: np.random.Generator) -> SupernetWeights:
+    """Weights for timing and self-tests: they keep values near 0..1, and mean nothing."""
+    tensors: dict[str, Array] = {}
+    for name, shape in spec.weight_shapes().items():
+        spread = 1 / np.sqrt(np.prod(shape[1:]))
+        tensors[f"{name}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
+        tensors[f"{name}.bias"] = np.zeros(shape[0], dtype=np.float32)
+    return SupernetWeights(spec, tensors, "0" * 64)
+
+
 def write_supernet(
     path: Path, spec: SupernetSpec, tensors: Mapping[str, Array], descriptor: Mapping[str, Any]
 ) -> str:

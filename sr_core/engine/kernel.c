@@ -1,0 +1,653 @@
+/* UpFront's sparse super-resolution kernel: C11 with vector extensions, no libc, no globals,
+ * no allocation, no threads. One source for AVX2, AVX-512, NEON (and later WebAssembly).
+ *
+ * A *blob* (made by pack.py) holds a network: buffers, steps of operations, and for every group
+ * of 1 or 4 output channels the list of kept (input channel, row, column) positions with their
+ * weights. It does not depend on the size of the image, on VL or on K. Nothing in it is trusted:
+ * `sr_check` proves every index before anything else reads it.
+ *
+ * A *plan* expands the positions into memory offsets for tiles of up to `columns` pixels. It is
+ * read-only afterwards, so any number of threads may share it.
+ *
+ * `sr_run` computes one tile of the output, depth first: time goes by rows of the input, and at
+ * time t a step that lies `delay` rows behind computes its row t - delay. Between steps only a
+ * ring of a few rows is kept, so a tile lives in the L2 cache. A tile computes the margin that
+ * it needs of its neighbours' rows and columns itself; tiles share nothing and may run in any
+ * order. Every output value is the same sum in the same order whatever the tiles are.
+ *
+ * A row of a ring is [channel][column], each channel with VL floats of left margin. The last
+ * reads of a channel end in the next one's left margin, which stays zero; that makes the zero
+ * padding of convolutions.
+ */
+#include <stdint.h>
+
+#if defined(__AVX512F__)
+#define VL 16 /* floats in a vector */
+#define K 4   /* vectors of pixels in registers: 4 x 4 sums and 4 inputs of 32 registers */
+#elif defined(__AVX2__)
+#define VL 8
+#define K 3 /* 16 registers */
+#else
+#define VL 4
+#define K 4
+#endif
+#define CHUNK (K * VL) /* columns that a step computes at once */
+#define LANES 4        /* output channels of a full group */
+#define MAGIC 0x52534655u
+#define VERSION 1
+
+#if defined(_WIN32)
+#define API __declspec(dllexport)
+#else
+#define API __attribute__((visibility("default")))
+#endif
+#define INLINE static inline __attribute__((always_inline))
+
+/* Limits that keep all sizes far from overflow. */
+enum {
+    MAX_SCALE = 4, MAX_CHANNELS = 1024, MAX_ROWS = 256, MAX_BUFFERS = 256, MAX_OPS = 512,
+    MAX_DELAY = 4096, MAX_WORDS = 1 << 24, MAX_COLUMNS = 1 << 16, MAX_SIDE = 1 << 20,
+    RGB = 3, EDGE = 2 /* columns of edge padding that a 5x5 kernel reads */
+};
+
+/* Faults that `sr_check`, `sr_plan` and `sr_run` return; session.py has a sentence for each. */
+enum {
+    OK, BAD_SIZE, BAD_MAGIC, BAD_VERSION, BAD_CHECKSUM, BAD_HEADER, BAD_BUFFER, BAD_STEP, BAD_OP,
+    BAD_LIST, BAD_GROUP, BAD_POSITION, BAD_TILE
+};
+
+enum { READ_ZERO, READ_EDGE, CONV, WRITE };
+
+typedef struct {
+    uint32_t magic, version, words, checksum;
+    int32_t scale, buffers, steps, ops, lists, groups, positions, values;
+} Header;
+
+typedef struct {
+    int32_t channels, rows; /* rows of the ring; 0: one chunk of one row, inside a step */
+} Buffer;
+
+typedef struct {
+    int32_t first_op, ops;
+    int32_t delay; /* rows behind time */
+    int32_t reach; /* rows and columns beyond a tile that later steps need of this one */
+} Step;
+
+typedef struct {
+    int32_t kind;
+    int32_t source, target; /* buffers */
+    int32_t residual;       /* buffer that is added, -1: none */
+    int32_t kernel, relu;
+    int32_t first_group, groups;
+    float shift; /* READ_*: subtracted from the image */
+} Op;
+
+typedef struct {
+    int32_t op, first, count; /* positions that groups of `op` share */
+} List;
+
+typedef struct {
+    int32_t list, target; /* first output channel */
+    int32_t lanes;        /* output channels: 1 or 4 */
+    int32_t first_value;  /* biases[lanes], then weights[count][lanes] */
+} Group;
+
+typedef struct {
+    uint16_t channel;
+    uint8_t row, column; /* in the kernel, 0 first */
+} Position;
+
+typedef struct {
+    const Header *header;
+    const Buffer *buffers;
+    const Step *steps;
+    const Op *ops;
+    const List *lists;
+    const Group *groups;
+    const Position *positions;
+    const float *values;
+} Blob;
+
+typedef struct {
+    int64_t start;  /* of the buffer in the arena, in floats */
+    int64_t row;    /* floats from row to row; 0 for a chunk buffer */
+    int64_t stride; /* floats from channel to channel */
+} Place;
+
+typedef struct {
+    Blob blob;
+    int32_t columns, reach; /* reach: of the first step, so the margin of a tile */
+    int64_t arena_floats;
+    const Place *places;    /* of the buffers */
+    const int64_t *tables;  /* of the lists: where in `offsets` their first table is */
+    const int32_t *offsets; /* of positions, one table per row of the source's ring */
+} Plan;
+
+typedef struct {
+    int32_t height, width;  /* of the input image */
+    int32_t y0, y1, x0, x1; /* the part of it to upscale */
+} Tile;
+
+typedef float vec __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+typedef int32_t bits __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+/* ---- blob ---------------------------------------------------------------------------------- */
+
+static int32_t open_blob(const uint32_t *words, int64_t bytes, Blob *blob) {
+    const Header *h = (const Header *)words;
+    if (bytes < (int64_t)sizeof(Header) || bytes % 4 || bytes / 4 > MAX_WORDS) return BAD_SIZE;
+    if (h->magic != MAGIC) return BAD_MAGIC;
+    if (h->version != VERSION) return BAD_VERSION;
+    if (h->words != bytes / 4) return BAD_SIZE;
+    if (h->scale < 1 || h->scale > MAX_SCALE || h->buffers < 1 || h->buffers > MAX_BUFFERS ||
+        h->steps < 1 || h->ops < h->steps || h->ops > MAX_OPS || h->lists < 0 || h->groups < 0 ||
+        h->positions < 0 || h->values < 0)
+        return BAD_HEADER;
+    blob->header = h;
+    blob->buffers = (const Buffer *)(h + 1);
+    int64_t used = sizeof(Header) / 4;
+    const int64_t sizes[] = {
+        (int64_t)h->buffers * (sizeof(Buffer) / 4), (int64_t)h->steps * (sizeof(Step) / 4),
+        (int64_t)h->ops * (sizeof(Op) / 4),         (int64_t)h->lists * (sizeof(List) / 4),
+        (int64_t)h->groups * (sizeof(Group) / 4),   h->positions,
+        h->values,
+    };
+    const void *starts[7];
+    for (int i = 0; i < 7; i++) {
+        starts[i] = words + used;
+        used += sizes[i];
+        if (used > h->words) return BAD_HEADER;
+    }
+    if (used != h->words) return BAD_HEADER;
+    blob->buffers = starts[0];
+    blob->steps = starts[1];
+    blob->ops = starts[2];
+    blob->lists = starts[3];
+    blob->groups = starts[4];
+    blob->positions = starts[5];
+    blob->values = starts[6];
+    return OK;
+}
+
+static uint32_t checksum(const uint32_t *words, int64_t count) { /* finds any one changed word */
+    uint32_t sum = 0;
+    for (int64_t i = 4; i < count; i++) sum += (uint32_t)(2 * i + 1) * words[i];
+    return sum;
+}
+
+/* Does `step` find the rows of `buffer` that a kernel of this radius reads? */
+static int readable(const Blob *b, const int32_t *writers, int32_t buffer, int32_t step,
+                    int32_t radius) {
+    if (buffer < 0 || buffer >= b->header->buffers || writers[buffer] < 0) return 0;
+    const Step *from = &b->steps[writers[buffer]], *to = &b->steps[step];
+    const int32_t rows = b->buffers[buffer].rows, behind = to->delay - from->delay;
+    if (from == to) return radius == 0;
+    return rows > 0 && behind >= radius && rows > behind + radius &&
+           from->reach >= to->reach + radius;
+}
+
+static int32_t check_groups(const Blob *b, int32_t index) {
+    const Op *op = &b->ops[index];
+    if (op->first_group < 0 || op->groups < 0 || op->groups > b->header->groups - op->first_group)
+        return BAD_OP;
+    for (int32_t i = 0; i < op->groups; i++) {
+        const Group *g = &b->groups[op->first_group + i];
+        if (g->lanes != 1 && g->lanes != LANES) return BAD_GROUP;
+        if (g->target < 0 || g->target > b->buffers[op->target].channels - g->lanes)
+            return BAD_GROUP;
+        if (g->list < 0 || g->list >= b->header->lists || b->lists[g->list].op != index)
+            return BAD_GROUP;
+        const int64_t needs = g->lanes * (1 + (int64_t)b->lists[g->list].count);
+        if (g->first_value < 0 || needs > b->header->values - (int64_t)g->first_value)
+            return BAD_GROUP;
+    }
+    return OK;
+}
+
+static int32_t check_conv(const Blob *b, const int32_t *writers, int32_t step, int32_t index) {
+    const Op *op = &b->ops[index];
+    if (op->kernel != 1 && op->kernel != 3 && op->kernel != 5) return BAD_OP;
+    if (!readable(b, writers, op->source, step, op->kernel / 2)) return BAD_OP;
+    if (op->residual != -1) {
+        if (!readable(b, writers, op->residual, step, 0)) return BAD_OP;
+        if (b->buffers[op->residual].channels != b->buffers[op->target].channels) return BAD_OP;
+    }
+    return check_groups(b, index);
+}
+
+static int32_t check_op(const Blob *b, int32_t *writers, int32_t step, int32_t index) {
+    const Op *op = &b->ops[index];
+    const Step *s = &b->steps[step];
+    const int32_t phases = RGB * b->header->scale * b->header->scale;
+    if (op->kind == WRITE) {
+        const int last = index == b->header->ops - 1 && s->reach == 0;
+        if (!last || !readable(b, writers, op->source, step, 0)) return BAD_OP;
+        const Buffer *source = &b->buffers[op->source];
+        return source->rows == 0 && source->channels == phases ? OK : BAD_OP;
+    }
+    if (op->target < 0 || op->target >= b->header->buffers) return BAD_OP;
+    if (writers[op->target] >= 0 && writers[op->target] != step) return BAD_OP;
+    const Buffer *target = &b->buffers[op->target];
+    if (op->kind == READ_ZERO || op->kind == READ_EDGE) {
+        if (target->channels != RGB || target->rows == 0 || s->ops != 1) return BAD_OP;
+    } else if (op->kind == CONV) {
+        const int32_t fault = check_conv(b, writers, step, index);
+        if (fault) return fault;
+    } else {
+        return BAD_OP;
+    }
+    writers[op->target] = step;
+    return OK;
+}
+
+static int32_t check_steps(const Blob *b) {
+    int32_t writers[MAX_BUFFERS]; /* the step that writes each buffer */
+    int32_t next = 0;
+    for (int32_t i = 0; i < b->header->buffers; i++) {
+        const Buffer *buffer = &b->buffers[i];
+        if (buffer->channels < 1 || buffer->channels > MAX_CHANNELS) return BAD_BUFFER;
+        if (buffer->rows < 0 || buffer->rows > MAX_ROWS) return BAD_BUFFER;
+        writers[i] = -1;
+    }
+    for (int32_t i = 0; i < b->header->steps; i++) {
+        const Step *s = &b->steps[i];
+        if (s->first_op != next || s->ops < 1 || s->ops > b->header->ops - next) return BAD_STEP;
+        if (s->delay < 0 || s->delay > MAX_DELAY) return BAD_STEP;
+        if (s->reach < 0 || s->reach > MAX_DELAY) return BAD_STEP;
+        next += s->ops;
+    }
+    if (next != b->header->ops || b->ops[next - 1].kind != WRITE) return BAD_STEP;
+    for (int32_t i = 0; i < b->header->steps; i++)
+        for (int32_t j = 0; j < b->steps[i].ops; j++) {
+            const int32_t fault = check_op(b, writers, i, b->steps[i].first_op + j);
+            if (fault) return fault;
+        }
+    return OK;
+}
+
+static int32_t check_lists(const Blob *b) {
+    for (int32_t i = 0; i < b->header->lists; i++) {
+        const List *list = &b->lists[i];
+        if (list->op < 0 || list->op >= b->header->ops || b->ops[list->op].kind != CONV)
+            return BAD_LIST;
+        if (list->first < 0 || list->count < 0 ||
+            list->count > b->header->positions - (int64_t)list->first)
+            return BAD_LIST;
+        const Op *op = &b->ops[list->op];
+        for (int32_t j = 0; j < list->count; j++) {
+            const Position p = b->positions[list->first + j];
+            if (p.channel >= b->buffers[op->source].channels) return BAD_POSITION;
+            if (p.row >= op->kernel || p.column >= op->kernel) return BAD_POSITION;
+        }
+    }
+    return OK;
+}
+
+/* Is every size and index of a blob sound? A fault's number, or 0. Reads `bytes` bytes at most.
+ * `words` lies at an address that is a multiple of 4. */
+API int32_t sr_check(const void *words, int64_t bytes) {
+    Blob blob;
+    int32_t fault = open_blob(words, bytes, &blob);
+    if (fault) return fault;
+    if (checksum(words, bytes / 4) != blob.header->checksum) return BAD_CHECKSUM;
+    fault = check_steps(&blob);
+    return fault ? fault : check_lists(&blob);
+}
+
+/* ---- plan ---------------------------------------------------------------------------------- */
+
+static int64_t whole_vectors(int64_t columns) { return (columns + VL - 1) / VL * VL; }
+
+static int64_t tables_of(const Blob *b, const List *list) { /* one for every row of the ring */
+    const Op *op = &b->ops[list->op];
+    return op->kernel == 1 ? 1 : b->buffers[op->source].rows;
+}
+
+static int64_t offsets_of(const Blob *b) {
+    int64_t count = 0;
+    for (int32_t i = 0; i < b->header->lists; i++)
+        count += tables_of(b, &b->lists[i]) * b->lists[i].count;
+    return count;
+}
+
+/* Bytes that `sr_plan` needs for a blob that passed `sr_check`. */
+API int64_t sr_plan_bytes(const void *words, int64_t bytes) {
+    Blob blob;
+    if (open_blob(words, bytes, &blob)) return 0;
+    return (int64_t)sizeof(Plan) + blob.header->buffers * (int64_t)sizeof(Place) +
+           blob.header->lists * (int64_t)sizeof(int64_t) + offsets_of(&blob) * 4;
+}
+
+/* Places of the buffers in the arena; returns its length in floats. */
+static int64_t lay_out(const Blob *b, int32_t columns, Place *places) {
+    /* An odd number of vectors from channel to channel: even ones would fall into few sets of
+     * the cache. The VL floats more are the margin. */
+    const int64_t stride = whole_vectors(columns) / VL % 2 ? whole_vectors(columns) + 2 * VL
+                                                          : whole_vectors(columns) + VL;
+    int64_t next = 0;
+    for (int32_t i = 0; i < b->header->buffers; i++) {
+        const Buffer *buffer = &b->buffers[i];
+        const int64_t each = buffer->rows ? stride : CHUNK;
+        places[i].start = next;
+        places[i].stride = each;
+        places[i].row = buffer->rows ? buffer->channels * each : 0;
+        next += buffer->rows ? buffer->rows * places[i].row + VL : buffer->channels * each;
+        next += VL; /* a gap that sanitizers may poison */
+    }
+    return next;
+}
+
+static void expand(const Blob *b, const List *list, const Place *source, int32_t *out) {
+    const Op *op = &b->ops[list->op];
+    const int64_t rows = tables_of(b, list), radius = op->kernel / 2;
+    for (int64_t phase = 0; phase < rows; phase++)
+        for (int32_t i = 0; i < list->count; i++) {
+            const Position p = b->positions[list->first + i];
+            const int64_t slot = op->kernel == 1 ? 0 : (phase + p.row - radius + rows) % rows;
+            *out++ = (int32_t)(slot * source->row + p.channel * source->stride + p.column - radius);
+        }
+}
+
+/* Fill `memory` (`sr_plan_bytes` bytes, at a multiple of 8) with the plan for tiles whose rows,
+ * margins included, have up to `columns` pixels. The blob must have passed `sr_check`, and must
+ * outlive the plan. */
+API int32_t sr_plan(const void *words, int64_t bytes, int32_t columns, void *memory) {
+    Plan *plan = memory;
+    const int32_t fault = open_blob(words, bytes, &plan->blob);
+    if (fault) return fault;
+    if (columns < 1 || columns > MAX_COLUMNS) return BAD_TILE;
+    const Blob *b = &plan->blob;
+    Place *places = (Place *)(plan + 1);
+    int64_t *tables = (int64_t *)(places + b->header->buffers);
+    int32_t *offsets = (int32_t *)(tables + b->header->lists);
+    plan->columns = columns;
+    plan->places = places;
+    plan->tables = tables;
+    plan->offsets = offsets;
+    plan->arena_floats = lay_out(b, columns, places);
+    if (plan->arena_floats > INT32_MAX) return BAD_TILE;
+    plan->reach = 0;
+    for (int32_t i = 0; i < b->header->steps; i++)
+        if (b->steps[i].reach > plan->reach) plan->reach = b->steps[i].reach;
+    int64_t next = 0;
+    for (int32_t i = 0; i < b->header->lists; i++) {
+        const List *list = &b->lists[i];
+        tables[i] = next;
+        expand(b, list, &places[b->ops[list->op].source], offsets + next);
+        next += tables_of(b, list) * list->count;
+    }
+    return OK;
+}
+
+/* Bytes of the arena that `sr_run` needs. */
+API int64_t sr_arena_bytes(const void *plan) { return ((const Plan *)plan)->arena_floats * 4; }
+
+/* Rows and columns of its neighbours that a tile computes on each side. */
+API int32_t sr_reach(const void *plan) { return ((const Plan *)plan)->reach; }
+
+/* ---- run ----------------------------------------------------------------------------------- */
+
+typedef struct {
+    const Plan *plan;
+    float *arena;
+    const float *image;
+    float *result;
+    Tile tile;
+    int32_t left, columns; /* of the tile with its margin, in the image */
+} Run;
+
+/* Groups of output channels over one chunk of a row. */
+typedef struct {
+    const float *source;
+    const float *residual; /* or NULL */
+    float *target;
+    int64_t residual_stride, target_stride;
+    int relu;
+} Chunk;
+
+INLINE vec load(const float *p) { return *(const vec *)p; }
+INLINE void store(float *p, vec value) { *(vec *)p = value; }
+INLINE vec all(float value) { return value - (vec){0}; }
+INLINE vec positive(vec value) { return (vec)((bits)(value > 0) & (bits)value); }
+
+/* The two micro-kernels keep their sums in registers over all kept positions. `lanes` and
+ * `vectors` are constants where they are inlined. */
+INLINE void begin(const Chunk *c, const float *residual, const float *bias, const int lanes,
+                  const int vectors, vec sum[LANES][K]) {
+    for (int b = 0; b < lanes; b++)
+        for (int k = 0; k < vectors; k++) sum[b][k] = all(bias[b]);
+    if (residual)
+        for (int b = 0; b < lanes; b++)
+            for (int k = 0; k < vectors; k++)
+                sum[b][k] += load(residual + b * c->residual_stride + k * VL);
+}
+
+INLINE void finish(const Chunk *c, float *target, const int lanes, const int vectors,
+                   vec sum[LANES][K]) {
+    if (c->relu)
+        for (int b = 0; b < lanes; b++)
+            for (int k = 0; k < vectors; k++) sum[b][k] = positive(sum[b][k]);
+    for (int b = 0; b < lanes; b++)
+        for (int k = 0; k < vectors; k++)
+            store(target + b * c->target_stride + k * VL, sum[b][k]);
+}
+
+/* Four channels: each input is loaded once for four sums. */
+INLINE void four(const float *source, const int32_t *at, const float *w, int32_t count,
+                 const int vectors, vec sum[LANES][K]) {
+    for (int32_t i = 0; i < count; i++, w += LANES) {
+        const float *p = source + at[i];
+        vec x[K];
+        for (int k = 0; k < vectors; k++) x[k] = load(p + k * VL);
+        for (int b = 0; b < LANES; b++)
+            for (int k = 0; k < vectors; k++) sum[b][k] += x[k] * w[b];
+    }
+}
+
+/* One channel: the positions in turns on two sums, for one could not keep the FMA units busy. */
+INLINE void one(const float *source, const int32_t *at, const float *w, int32_t count,
+                const int vectors, vec sum[LANES][K]) {
+    int32_t i = 0;
+    for (int k = 0; k < vectors; k++) sum[1][k] = all(0);
+    for (; i + 1 < count; i += 2)
+        for (int k = 0; k < vectors; k++) {
+            sum[0][k] += load(source + at[i] + k * VL) * w[i];
+            sum[1][k] += load(source + at[i + 1] + k * VL) * w[i + 1];
+        }
+    if (i < count)
+        for (int k = 0; k < vectors; k++) sum[0][k] += load(source + at[i] + k * VL) * w[i];
+    for (int k = 0; k < vectors; k++) sum[0][k] += sum[1][k];
+}
+
+INLINE void groups(const Plan *plan, const Op *op, const Chunk *c, int64_t phase,
+                   const int vectors) {
+    const Blob *b = &plan->blob;
+    const Group *g = b->groups + op->first_group, *end = g + op->groups;
+    for (; g < end; g++) {
+        const int32_t count = b->lists[g->list].count;
+        const int32_t *at = plan->offsets + plan->tables[g->list] + phase * count;
+        const float *values = b->values + g->first_value;
+        const float *residual = c->residual ? c->residual + g->target * c->residual_stride : 0;
+        float *target = c->target + g->target * c->target_stride;
+        vec sum[LANES][K];
+        if (g->lanes == LANES) {
+            begin(c, residual, values, LANES, vectors, sum);
+            four(c->source, at, values + LANES, count, vectors, sum);
+            finish(c, target, LANES, vectors, sum);
+        } else {
+            begin(c, residual, values, 1, vectors, sum);
+            one(c->source, at, values + 1, count, vectors, sum);
+            finish(c, target, 1, vectors, sum);
+        }
+    }
+}
+
+static int64_t slot(const Plan *plan, int32_t buffer, int64_t row) {
+    const int64_t rows = plan->blob.buffers[buffer].rows;
+    return (row % rows + rows) % rows;
+}
+
+/* Column `x` of channel 0 of a row. A chunk buffer has one row and starts at the chunk. */
+static float *at(const Run *r, int32_t buffer, int64_t row, int64_t x) {
+    const Place *place = &r->plan->places[buffer];
+    float *start = r->arena + place->start;
+    if (r->plan->blob.buffers[buffer].rows == 0) return start;
+    return start + slot(r->plan, buffer, row) * place->row + VL + x;
+}
+
+static void convolve(const Run *r, const Op *op, int64_t row, int32_t x, int vectors) {
+    const Plan *plan = r->plan;
+    const int tall = op->kernel > 1;
+    const int64_t phase = tall ? slot(plan, op->source, row) : 0;
+    const Place *target = &plan->places[op->target];
+    const int added = op->residual >= 0;
+    const Chunk chunk = {
+        .source = at(r, op->source, tall ? 0 : row, x),
+        .residual = added ? at(r, op->residual, row, x) : 0,
+        .target = at(r, op->target, row, x),
+        .residual_stride = added ? plan->places[op->residual].stride : 0,
+        .target_stride = target->stride,
+        .relu = op->relu,
+    };
+    switch (vectors) {
+    case 1: groups(plan, op, &chunk, phase, 1); break;
+    case 2: groups(plan, op, &chunk, phase, 2); break;
+#if K > 3
+    case 3: groups(plan, op, &chunk, phase, 3); break;
+#endif
+    default: groups(plan, op, &chunk, phase, K);
+    }
+    /* What a vector wrote beyond the image's right edge must be zero for the next kernel. */
+    const int32_t end = x + vectors * VL;
+    if (plan->blob.buffers[op->target].rows && end > r->columns)
+        for (int32_t c = 0; c < plan->blob.buffers[op->target].channels; c++)
+            for (int32_t i = r->columns - x; i < end - x; i++) chunk.target[c * target->stride + i] = 0;
+}
+
+INLINE void interleave(float *out, const float *phases, int32_t from, int32_t to, const int scale) {
+    for (int32_t x = from; x < to; x++)
+        for (int j = 0; j < scale; j++) out[x * scale + j] = phases[j * CHUNK + x];
+}
+
+/* Pixel shuffle of one chunk into the result. */
+static void write_chunk(const Run *r, const Op *op, int64_t row, int32_t x) {
+    const Tile *t = &r->tile;
+    const int s = r->plan->blob.header->scale;
+    const int64_t width = (int64_t)t->width * s, height = (int64_t)t->height * s;
+    const float *phases = r->arena + r->plan->places[op->source].start;
+    const int32_t first = t->x0 - r->left - x, last = t->x1 - r->left - x;
+    const int32_t from = first > 0 ? first : 0, to = last < CHUNK ? last : CHUNK;
+    for (int c = 0; c < RGB; c++)
+        for (int i = 0; i < s; i++, phases += s * CHUNK) {
+            float *out = r->result + (c * height + row * s + i) * width + (int64_t)(r->left + x) * s;
+            switch (s) {
+            case 1: interleave(out, phases, from, to, 1); break;
+            case 2: interleave(out, phases, from, to, 2); break;
+            case 3: interleave(out, phases, from, to, 3); break;
+            default: interleave(out, phases, from, to, 4);
+            }
+        }
+}
+
+static int64_t clamp(int64_t value, int64_t limit) {
+    return value < 0 ? 0 : value < limit ? value : limit - 1;
+}
+
+static void read_row(const Run *r, const Op *op, int64_t row) {
+    const Tile *t = &r->tile;
+    const int32_t edge = op->kind == READ_EDGE ? EDGE : 0;
+    for (int c = 0; c < RGB; c++) {
+        float *out = at(r, op->target, row, 0) + c * r->plan->places[op->target].stride;
+        const float *in = r->image + (c * (int64_t)t->height + clamp(row, t->height)) * t->width;
+        for (int32_t x = 0; x < r->columns; x++) out[x] = in[r->left + x] - op->shift;
+        for (int32_t x = 1; x <= edge; x++) {
+            out[-x] = in[clamp((int64_t)r->left - x, t->width)] - op->shift;
+            out[r->columns + x - 1] =
+                in[clamp((int64_t)r->left + r->columns + x - 1, t->width)] - op->shift;
+        }
+    }
+}
+
+static void zero_row(const Run *r, int32_t buffer, int64_t row) {
+    const Buffer *b = &r->plan->blob.buffers[buffer];
+    if (b->rows == 0) return;
+    float *start = at(r, buffer, row, -VL);
+    for (int64_t i = 0; i < r->plan->places[buffer].row; i++) start[i] = 0;
+}
+
+static void run_step(const Run *r, const Step *step, int64_t row) {
+    const Op *ops = r->plan->blob.ops + step->first_op;
+    const int inside = row >= 0 && row < r->tile.height;
+    if (ops->kind == READ_EDGE || (ops->kind == READ_ZERO && inside)) {
+        read_row(r, ops, row);
+        return;
+    }
+    if (!inside) {
+        for (int32_t i = 0; i < step->ops; i++)
+            if (ops[i].kind != WRITE) zero_row(r, ops[i].target, row);
+        return;
+    }
+    for (int32_t x = 0; x < r->columns; x += CHUNK) {
+        const int64_t left = whole_vectors(r->columns - x) / VL;
+        const int vectors = left < K ? (int)left : K;
+        for (int32_t i = 0; i < step->ops; i++)
+            if (ops[i].kind == CONV)
+                convolve(r, &ops[i], row, x, vectors);
+            else
+                write_chunk(r, &ops[i], row, x);
+    }
+}
+
+static void run_rows(const Run *r) {
+    const Blob *b = &r->plan->blob;
+    const Tile *t = &r->tile;
+    int64_t first = INT32_MAX, last = 0;
+    for (int32_t i = 0; i < b->header->steps; i++) {
+        const Step *s = &b->steps[i];
+        const int64_t from = (int64_t)t->y0 - s->reach + s->delay;
+        const int64_t to = (int64_t)t->y1 + s->reach + s->delay;
+        if (from < first) first = from;
+        if (to > last) last = to;
+    }
+    for (int64_t time = first; time < last; time++)
+        for (int32_t i = 0; i < b->header->steps; i++) {
+            const Step *s = &b->steps[i];
+            const int64_t row = time - s->delay;
+            if (row >= t->y0 - s->reach && row < t->y1 + s->reach) run_step(r, s, row);
+        }
+}
+
+/* Upscale one tile: image (3, height, width), result (3, scale height, scale width), both fp32.
+ * `arena`: `sr_arena_bytes` bytes at a multiple of 64, of this call alone while it runs. */
+API int32_t sr_run(const void *plan, void *arena, const float *image, float *result, const Tile *tile) {
+    const Plan *p = plan;
+    const int32_t sides = tile->height > 0 && tile->height <= MAX_SIDE && tile->width > 0 &&
+                          tile->width <= MAX_SIDE;
+    if (!sides || tile->y0 < 0 || tile->y0 >= tile->y1 || tile->y1 > tile->height ||
+        tile->x0 < 0 || tile->x0 >= tile->x1 || tile->x1 > tile->width)
+        return BAD_TILE;
+    const int32_t left = tile->x0 > p->reach ? tile->x0 - p->reach : 0;
+    const int32_t right = tile->width - tile->x1 > p->reach ? tile->x1 + p->reach : tile->width;
+    if (right - left > p->columns) return BAD_TILE;
+    float *memory = arena;
+    for (int64_t i = 0; i < p->arena_floats; i++) memory[i] = 0;
+    const Run run = {p, memory, image, result, *tile, left, right - left};
+    run_rows(&run);
+    return OK;
+}
+
+/* ---- facts --------------------------------------------------------------------------------- */
+
+/* Blob version and floats in a vector, as 256 * version + floats. */
+API int32_t sr_facts(void) { return VERSION << 8 | VL; }
+
+/* 32 * VL * `rounds` floating-point operations in registers: what the FMA units can do. */
+API float sr_peak(int64_t rounds, float factor) {
+    vec sum[16];
+    float total = 0;
+    for (int i = 0; i < 16; i++) sum[i] = all((float)i);
+    for (int64_t n = 0; n < rounds; n++)
+        for (int i = 0; i < 16; i++) sum[i] += sum[i] * factor;
+    for (int i = 0; i < 16; i++) total += sum[i][0];
+    return total;
+}

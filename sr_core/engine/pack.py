@@ -1,0 +1,201 @@
+"""A network with its masks as the engine's blob: groups of kept positions with their weights.
+
+The blob is little-endian 32-bit words: a header, then the tables that `kernel.c` declares. It
+does not depend on the size of the image, nor on the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.candidate import GROUP
+from sr_core.engine.plan import Chain, Conv, Op, Plan, plan
+from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
+from sr_core.supernet.weights import INPUT_MEAN
+
+MAGIC, VERSION = 0x52534655, 1
+"""`UFSR`, and the version of the format; both also in kernel.c."""
+ONE_LANE_COST = 1.8
+"""Time of a weight in a group of one channel over that in a group of four, where each input is
+loaded once for four sums (measured; `bench engine` shows both)."""
+_KINDS = {"read_zero": 0, "read_edge": 1, "conv": 2, "write": 3}
+_HEADER_WORDS, _UNCHECKED_WORDS = 12, 4
+Words = NDArray[np.uint32]
+Bools = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Output channels that share kept positions: 4, or 1."""
+
+    outputs: Indices
+    """Output channels, of the layer as extracted."""
+    kept: Bools
+    """(in, k, k) positions that are computed."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A convolution without the channels that nobody reads."""
+
+    layer: ExtractedLayer
+    groups: list[_Group]
+
+    @property
+    def outputs(self) -> Indices:
+        """Output channels that are computed, in the order in which they are stored."""
+        return np.concatenate([group.outputs for group in self.groups])
+
+    @property
+    def conv(self) -> Conv:
+        return Conv(self.layer.weight.shape[-1], len(self.outputs), self.layer.relu)
+
+
+@dataclass(frozen=True)
+class PackedNetwork:
+    """What the engine runs."""
+
+    blob: bytes
+    plan: Plan
+
+
+def pack(network: ExtractedNetwork) -> PackedNetwork:
+    """Pack a network; equal networks give equal bytes."""
+    cells = [_cell(cell) for cell in network.cells]
+    ends = [_whole(layer) for layer in (network.head, network.tail, network.input_skip)]
+    head, tail, skip = ends
+    chain = Chain(
+        network.candidate.scale,
+        head.conv,
+        tuple(tuple(layer.conv for layer in cell) for cell in cells),
+        tail.conv,
+        skip.conv,
+    )
+    steps = plan(chain)
+    layers = [head, *(layer for cell in cells for layer in cell), tail, skip]
+    return PackedNetwork(_Writer(steps, layers).blob(), steps)
+
+
+def _whole(layer: ExtractedLayer) -> _Layer:
+    """A layer whose every output channel is read."""
+    return _Layer(layer, _groups(layer, np.ones(len(layer.weight), dtype=np.bool_)))
+
+
+def _cell(cell: tuple[ExtractedLayer, ...]) -> list[_Layer]:
+    """The layers of a cell, from the last to the first: each computes what the next one reads."""
+    layers: list[_Layer] = []
+    read = np.ones(len(cell[-1].weight), dtype=np.bool_)
+    for layer in reversed(cell):
+        layers.insert(0, _Layer(layer, _groups(layer, read)))
+        read = np.any([g.kept.any(axis=(1, 2)) for g in layers[0].groups], axis=0)
+    return layers
+
+
+def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
+    """Groups of the output channels in `read` (with the rest of their group of 4, if shared)."""
+    groups: list[_Group] = []
+    for first in range(0, len(read), GROUP):
+        outputs = np.arange(first, first + GROUP)
+        masks, wanted = layer.mask[outputs], read[outputs]
+        if not wanted.any():
+            continue
+        union = masks.any(axis=0)
+        alone = ONE_LANE_COST * masks[wanted].sum()
+        if GROUP * union.sum() <= alone:
+            groups.append(_Group(outputs, union))
+        else:
+            groups += [_Group(outputs[[i]], masks[i]) for i in np.flatnonzero(wanted)]
+    # Nothing is read: the next layer has biases alone, but a buffer needs a channel.
+    return groups or [_Group(np.array([0]), layer.mask[0])]
+
+
+class _Writer:
+    """Lays the tables of a blob out."""
+
+    def __init__(self, steps: Plan, layers: list[_Layer]) -> None:
+        self._plan = steps
+        self._layers = layers
+        self._lists: list[tuple[int, int, int]] = []
+        self._groups: list[tuple[int, int, int, int]] = []
+        self._positions: list[NDArray[np.uint32]] = []
+        self._values: list[NDArray[np.float32]] = []
+        self._position_count = 0
+        self._value_count = 0
+        self._stored: dict[int, Indices] = {}
+        """Of each buffer: which channel of the extracted layer is stored where."""
+
+    def blob(self) -> bytes:
+        """All of it."""
+        ops: list[tuple[Any, ...]] = []
+        steps: list[tuple[int, int, int, int]] = []
+        for step in self._plan.steps:
+            steps.append((len(ops), len(step.ops), step.delay, step.reach))
+            for op in step.ops:
+                ops.append(self._op(op, len(ops)))
+        buffers = [(buffer.channels, buffer.rows) for buffer in self._plan.buffers]
+        counts = [len(buffers), len(steps), len(ops), len(self._lists), len(self._groups)]
+        body = np.concatenate(
+            [
+                *(_words(rows) for rows in (buffers, steps, ops, self._lists, self._groups)),
+                *self._positions,
+                *(values.view(np.uint32) for values in self._values),
+            ]
+        )
+        sizes = [self._plan.scale, *counts, self._position_count, self._value_count]
+        checked = np.concatenate([np.array(sizes, dtype=np.uint32), body])
+        total = _UNCHECKED_WORDS + len(checked)
+        assert total == _HEADER_WORDS + len(body)
+        head = np.array([MAGIC, VERSION, total, checksum(checked)], dtype=np.uint32)
+        return np.concatenate([head, checked]).astype("<u4").tobytes()
+
+    def _op(self, op: Op, index: int) -> tuple[Any, ...]:
+        first = len(self._groups)
+        if op.layer is not None and op.target is not None:
+            self._conv(op, index, self._layers[op.layer])
+        shift = INPUT_MEAN if op.kind == "read_zero" else 0.0
+        return (
+            _KINDS[op.kind], -1 if op.source is None else op.source,
+            -1 if op.target is None else op.target, -1 if op.residual is None else op.residual,
+            op.kernel, int(op.relu), first, len(self._groups) - first,
+            int(np.float32(shift).view(np.int32)),
+        )  # fmt: skip
+
+    def _conv(self, op: Op, index: int, packed: _Layer) -> None:
+        assert op.source is not None and op.target is not None
+        layer, outputs = packed.layer, packed.outputs
+        inputs = self._stored.get(op.source, np.arange(layer.weight.shape[1]))
+        self._stored[op.target] = outputs
+        place = {int(output): rank for rank, output in enumerate(outputs)}
+        lists: dict[bytes, int] = {}
+        # By length, so that the processor can predict where the kernel's loop ends.
+        for group in sorted(packed.groups, key=lambda group: int(group.kept.sum())):
+            channel, row, column = np.nonzero(group.kept[inputs])
+            positions = (channel | row << 16 | column << 24).astype(np.uint32)
+            key = positions.tobytes()
+            if key not in lists:
+                lists[key] = len(self._lists)
+                self._lists.append((index, self._position_count, len(positions)))
+                self._positions.append(positions)
+                self._position_count += len(positions)
+            self._groups.append(
+                (lists[key], place[int(group.outputs[0])], len(group.outputs), self._value_count)
+            )
+            weights = layer.weight[group.outputs][:, inputs][:, channel, row, column]
+            values = np.concatenate([layer.bias[group.outputs], weights.T.ravel()])
+            self._values.append(values.astype(np.float32))
+            self._value_count += len(values)
+
+
+def _words(rows: list[tuple[Any, ...]]) -> Words:
+    return np.array(rows, dtype=np.int32).reshape(-1).view(np.uint32)
+
+
+def checksum(words: Words) -> int:
+    """Checksum of the words behind the first four; finds any one changed word."""
+    factors = 2 * np.arange(_UNCHECKED_WORDS, _UNCHECKED_WORDS + len(words), dtype=np.uint32) + 1
+    return int((words * factors).sum(dtype=np.uint32))
