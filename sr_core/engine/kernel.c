@@ -15,9 +15,10 @@
  * it needs of its neighbours' rows and columns itself; tiles share nothing and may run in any
  * order. Every output value is the same sum in the same order whatever the tiles are.
  *
- * A row of a ring is [channel][column], each channel with VL floats of left margin. The last
- * reads of a channel end in the next one's left margin, which stays zero; that makes the zero
- * padding of convolutions.
+ * A row of a ring is [channel][vector], and the columns lie across the vectors: with L vectors to
+ * a row, lane i of vector j holds column i L + j. So the neighbour of a whole vector of columns
+ * is the next vector, and every load of a convolution is aligned. The first and last vectors of
+ * a channel get margins (`wrap`) that hold the neighbours there, or the zeros of the padding.
  */
 #include <stdint.h>
 
@@ -31,7 +32,7 @@
 #define VL 4
 #define K 4
 #endif
-#define CHUNK (K * VL) /* columns that a step computes at once */
+#define CHUNK (K * VL) /* floats of a channel that a step computes at once */
 #define LANES 4        /* output channels of a full group */
 #define MAGIC 0x52534655u
 #define VERSION 1
@@ -47,7 +48,7 @@
 enum {
     MAX_SCALE = 4, MAX_CHANNELS = 1024, MAX_ROWS = 256, MAX_BUFFERS = 256, MAX_OPS = 512,
     MAX_DELAY = 4096, MAX_WORDS = 1 << 24, MAX_COLUMNS = 1 << 16, MAX_SIDE = 1 << 20,
-    RGB = 3, EDGE = 2 /* columns of edge padding that a 5x5 kernel reads */
+    RGB = 3
 };
 
 /* Faults that `sr_check`, `sr_plan` and `sr_run` return; session.py has a sentence for each. */
@@ -65,6 +66,7 @@ typedef struct {
 
 typedef struct {
     int32_t channels, rows; /* rows of the ring; 0: one chunk of one row, inside a step */
+    int32_t shares;         /* an earlier buffer whose memory it takes over, -1: none */
 } Buffer;
 
 typedef struct {
@@ -112,6 +114,7 @@ typedef struct {
     int64_t start;  /* of the buffer in the arena, in floats */
     int64_t row;    /* floats from row to row; 0 for a chunk buffer */
     int64_t stride; /* floats from channel to channel */
+    int64_t margin; /* vectors before the first and behind the last of a channel */
 } Place;
 
 typedef struct {
@@ -128,8 +131,11 @@ typedef struct {
     int32_t y0, y1, x0, x1; /* the part of it to upscale */
 } Tile;
 
-typedef float vec __attribute__((vector_size(VL * 4), aligned(4), may_alias));
-typedef int32_t bits __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+typedef float vec __attribute__((vector_size(VL * 4), may_alias));
+typedef float loose __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef float aligned_quad __attribute__((vector_size(16), may_alias));
+typedef int32_t bits __attribute__((vector_size(VL * 4), may_alias));
 
 /* ---- blob ---------------------------------------------------------------------------------- */
 
@@ -247,6 +253,12 @@ static int32_t check_steps(const Blob *b) {
         const Buffer *buffer = &b->buffers[i];
         if (buffer->channels < 1 || buffer->channels > MAX_CHANNELS) return BAD_BUFFER;
         if (buffer->rows < 0 || buffer->rows > MAX_ROWS) return BAD_BUFFER;
+        if (buffer->shares < -1 || buffer->shares >= i) return BAD_BUFFER;
+        if (buffer->shares >= 0) {
+            const Buffer *other = &b->buffers[buffer->shares];
+            if (other->rows != buffer->rows || other->channels != buffer->channels)
+                return BAD_BUFFER;
+        }
         writers[i] = -1;
     }
     for (int32_t i = 0; i < b->header->steps; i++) {
@@ -296,7 +308,7 @@ API int32_t sr_check(const void *words, int64_t bytes) {
 
 /* ---- plan ---------------------------------------------------------------------------------- */
 
-static int64_t whole_vectors(int64_t columns) { return (columns + VL - 1) / VL * VL; }
+static int64_t vectors_of(int64_t columns) { return (columns + VL - 1) / VL; }
 
 static int64_t tables_of(const Blob *b, const List *list) { /* one for every row of the ring */
     const Op *op = &b->ops[list->op];
@@ -318,20 +330,38 @@ API int64_t sr_plan_bytes(const void *words, int64_t bytes) {
            blob.header->lists * (int64_t)sizeof(int64_t) + offsets_of(&blob) * 4;
 }
 
+/* Columns to the sides that convolutions read of a buffer, or of one that shares its memory. */
+static int64_t margin_of(const Blob *b, int32_t buffer) {
+    int64_t margin = 0;
+    for (int32_t i = 0; i < b->header->ops; i++) {
+        const Op *op = &b->ops[i];
+        if (op->kind != CONV || op->kernel / 2 <= margin) continue;
+        int32_t source = op->source;
+        while (source != buffer && source >= 0) source = b->buffers[source].shares;
+        if (source == buffer) margin = op->kernel / 2;
+    }
+    return margin;
+}
+
 /* Places of the buffers in the arena; returns its length in floats. */
 static int64_t lay_out(const Blob *b, int32_t columns, Place *places) {
-    /* An odd number of vectors from channel to channel: even ones would fall into few sets of
-     * the cache. The VL floats more are the margin. */
-    const int64_t stride = whole_vectors(columns) / VL % 2 ? whole_vectors(columns) + 2 * VL
-                                                          : whole_vectors(columns) + VL;
     int64_t next = 0;
     for (int32_t i = 0; i < b->header->buffers; i++) {
         const Buffer *buffer = &b->buffers[i];
-        const int64_t each = buffer->rows ? stride : CHUNK;
-        places[i].start = next;
-        places[i].stride = each;
-        places[i].row = buffer->rows ? buffer->channels * each : 0;
-        next += buffer->rows ? buffer->rows * places[i].row + VL : buffer->channels * each;
+        if (buffer->shares >= 0) {
+            places[i] = places[buffer->shares];
+            continue;
+        }
+        if (buffer->rows) {
+            const int64_t margin = margin_of(b, i);
+            /* An odd number of vectors: even ones would fall into few sets of the cache. */
+            const int64_t stride = ((vectors_of(columns) + 2 * margin) | 1) * VL;
+            places[i] = (Place){next, buffer->channels * stride, stride, margin};
+            next += buffer->rows * buffer->channels * stride;
+        } else {
+            places[i] = (Place){next, 0, CHUNK, 0};
+            next += buffer->channels * CHUNK;
+        }
         next += VL; /* a gap that sanitizers may poison */
     }
     return next;
@@ -344,7 +374,8 @@ static void expand(const Blob *b, const List *list, const Place *source, int32_t
         for (int32_t i = 0; i < list->count; i++) {
             const Position p = b->positions[list->first + i];
             const int64_t slot = op->kernel == 1 ? 0 : (phase + p.row - radius + rows) % rows;
-            *out++ = (int32_t)(slot * source->row + p.channel * source->stride + p.column - radius);
+            *out++ = (int32_t)(slot * source->row + p.channel * source->stride +
+                               (p.column - radius) * VL);
         }
 }
 
@@ -394,6 +425,7 @@ typedef struct {
     float *result;
     Tile tile;
     int32_t left, columns; /* of the tile with its margin, in the image */
+    int32_t vectors;       /* L, for a row of `columns` */
 } Run;
 
 /* Groups of output channels over one chunk of a row. */
@@ -487,24 +519,24 @@ static int64_t slot(const Plan *plan, int32_t buffer, int64_t row) {
     return (row % rows + rows) % rows;
 }
 
-/* Column `x` of channel 0 of a row. A chunk buffer has one row and starts at the chunk. */
-static float *at(const Run *r, int32_t buffer, int64_t row, int64_t x) {
+/* Vector `j` of channel 0 of a row. A chunk buffer has one row and starts at the chunk. */
+static float *at(const Run *r, int32_t buffer, int64_t row, int64_t j) {
     const Place *place = &r->plan->places[buffer];
     float *start = r->arena + place->start;
     if (r->plan->blob.buffers[buffer].rows == 0) return start;
-    return start + slot(r->plan, buffer, row) * place->row + VL + x;
+    return start + slot(r->plan, buffer, row) * place->row + (place->margin + j) * VL;
 }
 
-static void convolve(const Run *r, const Op *op, int64_t row, int32_t x, int vectors) {
+static void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
     const Plan *plan = r->plan;
     const int tall = op->kernel > 1;
     const int64_t phase = tall ? slot(plan, op->source, row) : 0;
     const Place *target = &plan->places[op->target];
     const int added = op->residual >= 0;
     const Chunk chunk = {
-        .source = at(r, op->source, tall ? 0 : row, x),
-        .residual = added ? at(r, op->residual, row, x) : 0,
-        .target = at(r, op->target, row, x),
+        .source = at(r, op->source, tall ? 0 : row, j),
+        .residual = added ? at(r, op->residual, row, j) : 0,
+        .target = at(r, op->target, row, j),
         .residual_stride = added ? plan->places[op->residual].stride : 0,
         .target_stride = target->stride,
         .relu = op->relu,
@@ -517,53 +549,134 @@ static void convolve(const Run *r, const Op *op, int64_t row, int32_t x, int vec
 #endif
     default: groups(plan, op, &chunk, phase, K);
     }
-    /* What a vector wrote beyond the image's right edge must be zero for the next kernel. */
-    const int32_t end = x + vectors * VL;
-    if (plan->blob.buffers[op->target].rows && end > r->columns)
-        for (int32_t c = 0; c < plan->blob.buffers[op->target].channels; c++)
-            for (int32_t i = r->columns - x; i < end - x; i++) chunk.target[c * target->stride + i] = 0;
 }
 
-INLINE void interleave(float *out, const float *phases, int32_t from, int32_t to, const int scale) {
-    for (int32_t x = from; x < to; x++)
-        for (int j = 0; j < scale; j++) out[x * scale + j] = phases[j * CHUNK + x];
+/* Complete a row that other columns will be read of: zeros behind the last column, and margins
+ * in which the neighbours of the first and last vectors lie. */
+static void wrap(const Run *r, int32_t buffer, int64_t row) {
+    const Place *place = &r->plan->places[buffer];
+    const int32_t last = r->vectors;
+    float *channel = at(r, buffer, row, 0);
+    for (int32_t c = 0; c < r->plan->blob.buffers[buffer].channels; c++) {
+        for (int32_t x = r->columns; x < last * VL; x++) channel[x % last * VL + x / last] = 0;
+        for (int32_t m = 1; m <= place->margin; m++) {
+            float *before = channel - m * VL, *behind = channel + (last + m - 1) * VL;
+            /* One lane up or down from the vector m away from the other end. */
+            store(before, *(const loose *)(channel + (last - m) * VL - 1));
+            store(behind, *(const loose *)(channel + (m - 1) * VL + 1));
+            before[0] = behind[VL - 1] = 0;
+        }
+        channel += place->stride;
+    }
 }
 
-/* Pixel shuffle of one chunk into the result. */
-static void write_chunk(const Run *r, const Op *op, int64_t row, int32_t x) {
+/* Past the caches, where the compiler can: the result is read later, and fetching its lines only
+ * to overwrite them costs more than writing them. Only for whole lines. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_nontemporal_store)
+#define STREAM(value, place) __builtin_nontemporal_store(value, (aligned_quad *)(place))
+#endif
+#endif
+#ifndef STREAM
+#define STREAM(value, place) (*(quad *)(place) = (value))
+#endif
+enum { LINE = 64 };
+
+/* Four rows of four floats, turned around: what lies at in[p][i] goes to out[i][p]. */
+INLINE void transpose(const float *const in[4], float *const out[4], const int stream) {
+    const quad a = *(const quad *)in[0], b = *(const quad *)in[1];
+    const quad c = *(const quad *)in[2], d = *(const quad *)in[3];
+    const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    const quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    const quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    const quad rows[4] = {
+        __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
+        __builtin_shufflevector(AB, CD, 0, 1, 4, 5), __builtin_shufflevector(AB, CD, 2, 3, 6, 7),
+    };
+    for (int i = 0; i < 4; i++)
+        if (stream) STREAM(rows[i], out[i]);
+        else *(quad *)out[i] = rows[i];
+}
+
+/* Pixel shuffle of 4 lanes: phases[p][vector][lane] is column p of the `scale` columns that the
+ * pixel becomes. `x`: the pixel of vector 0, of each lane; all of them lie in the tile. */
+INLINE void shuffle(const float *phases, float *out, const int32_t x[4], int vectors,
+                    const int scale, const int stream) {
+    const int together = 4 / scale; /* vectors whose phases fill a quad */
+    for (int j = 0; j < vectors; j += together) {
+        const float *rows[4];
+        float *places[4];
+        for (int q = 0; q < 4; q++) {
+            rows[q] = phases + q % scale * CHUNK + (j + q / scale) * VL;
+            places[q] = out + (x[q] + j) * (int64_t)scale;
+        }
+        transpose(rows, places, stream);
+    }
+}
+
+/* The same for any lanes, scale and number of vectors, leaving out what is not in the tile. */
+static void scatter(const float *phases, float *out, const int32_t x[4], int vectors, int scale,
+                    const Tile *t) {
+    for (int i = 0; i < 4; i++)
+        for (int j = 0; j < vectors; j++)
+            for (int p = 0; p < scale && x[i] + j >= t->x0 && x[i] + j < t->x1; p++)
+                out[(x[i] + j) * (int64_t)scale + p] = phases[p * CHUNK + j * VL + i];
+}
+
+/* Pixel shuffle of a chunk, that is `vectors` vectors from vector `j`, into the result. */
+static void write_chunk(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
     const Tile *t = &r->tile;
     const int s = r->plan->blob.header->scale;
     const int64_t width = (int64_t)t->width * s, height = (int64_t)t->height * s;
     const float *phases = r->arena + r->plan->places[op->source].start;
-    const int32_t first = t->x0 - r->left - x, last = t->x1 - r->left - x;
-    const int32_t from = first > 0 ? first : 0, to = last < CHUNK ? last : CHUNK;
-    for (int c = 0; c < RGB; c++)
-        for (int i = 0; i < s; i++, phases += s * CHUNK) {
-            float *out = r->result + (c * height + row * s + i) * width + (int64_t)(r->left + x) * s;
-            switch (s) {
-            case 1: interleave(out, phases, from, to, 1); break;
-            case 2: interleave(out, phases, from, to, 2); break;
-            case 3: interleave(out, phases, from, to, 3); break;
-            default: interleave(out, phases, from, to, 4);
-            }
+    const int each = LINE / 4; /* floats in a line of the cache */
+    const int in_lines = (uintptr_t)r->result % LINE == 0 && width % each == 0 &&
+                         vectors * s % each == 0 && r->vectors * s % each == 0 &&
+                         (r->left + j) * s % each == 0;
+    for (int32_t lane = 0; lane < VL; lane += 4) {
+        int32_t x[4];
+        int whole = 1; /* is every pixel of these lanes in the tile? */
+        for (int i = 0; i < 4; i++) {
+            x[i] = r->left + (lane + i) * r->vectors + j;
+            whole &= x[i] >= t->x0 && x[i] + vectors <= t->x1;
         }
+        for (int c = 0; c < RGB; c++)
+            for (int i = 0; i < s; i++) {
+                const float *from = phases + (c * s + i) * s * CHUNK + lane;
+                float *out = r->result + (c * height + row * s + i) * width;
+                if (whole && in_lines && s == 4) shuffle(from, out, x, vectors, 4, 1);
+                else if (whole && s == 4) shuffle(from, out, x, vectors, 4, 0);
+                else if (whole && s == 2 && vectors % 2 == 0) shuffle(from, out, x, vectors, 2, 0);
+                else scatter(from, out, x, vectors, s, t);
+            }
+    }
 }
 
 static int64_t clamp(int64_t value, int64_t limit) {
     return value < 0 ? 0 : value < limit ? value : limit - 1;
 }
 
+/* Column `x` of the tile in row `in` of the image, or what lies beyond its edge. */
+static float pixel(const Run *r, const Op *op, const float *in, int32_t x) {
+    if (op->kind == READ_ZERO && (x < 0 || x >= r->columns)) return 0;
+    return in[clamp((int64_t)r->left + x, r->tile.width)] - op->shift;
+}
+
 static void read_row(const Run *r, const Op *op, int64_t row) {
     const Tile *t = &r->tile;
-    const int32_t edge = op->kind == READ_EDGE ? EDGE : 0;
+    const Place *place = &r->plan->places[op->target];
+    const int32_t margin = (int32_t)place->margin;
     for (int c = 0; c < RGB; c++) {
-        float *out = at(r, op->target, row, 0) + c * r->plan->places[op->target].stride;
+        float *out = at(r, op->target, row, 0) + c * place->stride;
         const float *in = r->image + (c * (int64_t)t->height + clamp(row, t->height)) * t->width;
-        for (int32_t x = 0; x < r->columns; x++) out[x] = in[r->left + x] - op->shift;
-        for (int32_t x = 1; x <= edge; x++) {
-            out[-x] = in[clamp((int64_t)r->left - x, t->width)] - op->shift;
-            out[r->columns + x - 1] =
-                in[clamp((int64_t)r->left + r->columns + x - 1, t->width)] - op->shift;
+        for (int32_t lane = 0; lane < VL; lane++) {
+            const int32_t first = lane * r->vectors, end = first + r->vectors + margin;
+            float *to = out + lane - (int64_t)first * VL;
+            for (int32_t x = first - margin; x < first; x++) to[x * VL] = pixel(r, op, in, x);
+            int32_t x = first;
+            for (; x < end && x < r->columns; x++) to[x * VL] = in[r->left + x] - op->shift;
+            for (; x < end; x++) to[x * VL] = pixel(r, op, in, x);
         }
     }
 }
@@ -571,7 +684,7 @@ static void read_row(const Run *r, const Op *op, int64_t row) {
 static void zero_row(const Run *r, int32_t buffer, int64_t row) {
     const Buffer *b = &r->plan->blob.buffers[buffer];
     if (b->rows == 0) return;
-    float *start = at(r, buffer, row, -VL);
+    float *start = at(r, buffer, row, -r->plan->places[buffer].margin);
     for (int64_t i = 0; i < r->plan->places[buffer].row; i++) start[i] = 0;
 }
 
@@ -587,15 +700,18 @@ static void run_step(const Run *r, const Step *step, int64_t row) {
             if (ops[i].kind != WRITE) zero_row(r, ops[i].target, row);
         return;
     }
-    for (int32_t x = 0; x < r->columns; x += CHUNK) {
-        const int64_t left = whole_vectors(r->columns - x) / VL;
-        const int vectors = left < K ? (int)left : K;
+    for (int32_t j = 0, vectors; j < r->vectors; j += vectors) {
+        const int32_t left = r->vectors - j; /* K + 1: no chunk of one, it would idle the FMA units */
+        vectors = left == K + 1 ? K - 1 : left < K ? left : K;
         for (int32_t i = 0; i < step->ops; i++)
             if (ops[i].kind == CONV)
-                convolve(r, &ops[i], row, x, vectors);
+                convolve(r, &ops[i], row, j, vectors);
             else
-                write_chunk(r, &ops[i], row, x);
+                write_chunk(r, &ops[i], row, j, vectors);
     }
+    for (int32_t i = 0; i < step->ops; i++)
+        if (ops[i].kind == CONV && r->plan->places[ops[i].target].margin)
+            wrap(r, ops[i].target, row);
 }
 
 static void run_rows(const Run *r) {
@@ -618,7 +734,8 @@ static void run_rows(const Run *r) {
 }
 
 /* Upscale one tile: image (3, height, width), result (3, scale height, scale width), both fp32.
- * `arena`: `sr_arena_bytes` bytes at a multiple of 64, of this call alone while it runs. */
+ * `arena`: `sr_arena_bytes` bytes at a multiple of 64, zeroed before their first use, of this call
+ * alone while it runs. */
 API int32_t sr_run(const void *plan, void *arena, const float *image, float *result, const Tile *tile) {
     const Plan *p = plan;
     const int32_t sides = tile->height > 0 && tile->height <= MAX_SIDE && tile->width > 0 &&
@@ -629,10 +746,11 @@ API int32_t sr_run(const void *plan, void *arena, const float *image, float *res
     const int32_t left = tile->x0 > p->reach ? tile->x0 - p->reach : 0;
     const int32_t right = tile->width - tile->x1 > p->reach ? tile->x1 + p->reach : tile->width;
     if (right - left > p->columns) return BAD_TILE;
-    float *memory = arena;
-    for (int64_t i = 0; i < p->arena_floats; i++) memory[i] = 0;
-    const Run run = {p, memory, image, result, *tile, left, right - left};
+    const Run run = {
+        p, arena, image, result, *tile, left, right - left, (int32_t)vectors_of(right - left),
+    };
     run_rows(&run);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* others see the streamed result */
     return OK;
 }
 

@@ -102,11 +102,8 @@ def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
     for first in range(0, len(read), GROUP):
         outputs = np.arange(first, first + GROUP)
         masks, wanted = layer.mask[outputs], read[outputs]
-        if not wanted.any():
-            continue
         union = masks.any(axis=0)
-        alone = ONE_LANE_COST * masks[wanted].sum()
-        if GROUP * union.sum() <= alone:
+        if wanted.any() and GROUP * union.sum() <= ONE_LANE_COST * masks[wanted].sum():
             groups.append(_Group(outputs, union))
         else:
             groups += [_Group(outputs[[i]], masks[i]) for i in np.flatnonzero(wanted)]
@@ -137,7 +134,10 @@ class _Writer:
             steps.append((len(ops), len(step.ops), step.delay, step.reach))
             for op in step.ops:
                 ops.append(self._op(op, len(ops)))
-        buffers = [(buffer.channels, buffer.rows) for buffer in self._plan.buffers]
+        buffers = [
+            (buffer.channels, buffer.rows, -1 if buffer.shares is None else buffer.shares)
+            for buffer in self._plan.buffers
+        ]
         counts = [len(buffers), len(steps), len(ops), len(self._lists), len(self._groups)]
         body = np.concatenate(
             [
@@ -172,8 +172,8 @@ class _Writer:
         self._stored[op.target] = outputs
         place = {int(output): rank for rank, output in enumerate(outputs)}
         lists: dict[bytes, int] = {}
-        # By length, so that the processor can predict where the kernel's loop ends.
-        for group in sorted(packed.groups, key=lambda group: int(group.kept.sum())):
+        # Alike ones together, so that the processor can predict where the kernel's loops end.
+        for group in sorted(packed.groups, key=lambda g: (len(g.outputs), int(g.kept.sum()))):
             channel, row, column = np.nonzero(group.kept[inputs])
             positions = (channel | row << 16 | column << 24).astype(np.uint32)
             key = positions.tobytes()

@@ -52,6 +52,8 @@ class Buffer:
     channels: int
     rows: int = 0
     """Rows of the ring; 0: one chunk of one row, only inside a step."""
+    shares: int | None = None
+    """An earlier buffer whose memory it takes over: a cell adds to the stream in place."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ class Plan:
 
     def ring_floats(self) -> int:
         """Values that the rings hold for each column of a tile."""
-        return sum(buffer.channels * buffer.rows for buffer in self.buffers)
+        owners = (buffer for buffer in self.buffers if buffer.shares is None)
+        return sum(buffer.channels * buffer.rows for buffer in owners)
 
 
 def plan(chain: Chain) -> Plan:
@@ -109,11 +112,11 @@ def plan(chain: Chain) -> Plan:
     stream = builder.conv(chain.head, builder.read("read_zero"), layer)
     for cell in chain.cells:
         branch = stream
-        for conv in cell:
+        for conv in cell[:-1]:
             layer += 1
-            residual = stream if conv is cell[-1] else None
-            branch = builder.conv(conv, branch, layer, residual=residual)
-        stream = branch
+            branch = builder.conv(conv, branch, layer)
+        layer += 1
+        stream = builder.update(cell[-1], branch, layer, stream)
     skip = builder.conv(chain.input_skip, builder.read("read_edge"), layer + 2)
     phases = builder.conv(chain.tail, stream, layer + 1, residual=skip)
     builder.add(Op("write", source=phases))
@@ -146,6 +149,12 @@ class _Builder:
         self.add(Op("conv", source, target, residual, conv.kernel, conv.relu, layer))
         return target
 
+    def update(self, conv: Conv, source: int, layer: int, stream: int) -> int:
+        """A convolution that is added to `stream` in place."""
+        target = self.conv(conv, source, layer, residual=stream)
+        self.buffers[target].shares = stream
+        return target
+
     def add(self, op: Op) -> None:
         """Put `op` into the last step."""
         self.steps[-1].ops.append(op)
@@ -171,13 +180,26 @@ class _Builder:
             step.reach = max((self.steps[r].reach + n for r, n in readers[index]), default=0)
             if step.ops[0].kind == "read_edge":  # no sooner than needed: its ring stays short
                 step.delay = min(self.steps[r].delay - n for r, n in readers[index])
+        self._size_rings()
+
+    def _size_rings(self) -> None:
+        """Rows from the newest that is written to the oldest that is still read."""
         for index, step in enumerate(self.steps):
             for op in step.ops:
                 for buffer, radius in op.reads:
-                    writer = self._writer[buffer]
-                    if writer != index:
-                        rows = step.delay - self.steps[writer].delay + radius + 1
-                        self.buffers[buffer].rows = max(self.buffers[buffer].rows, rows)
+                    if self._writer[buffer] != index:
+                        first = self.steps[self._writer[self._owner(buffer)]]
+                        rows = step.delay - first.delay + radius + 1
+                        owner = self.buffers[self._owner(buffer)]
+                        owner.rows = max(owner.rows, rows)
+        for index, buffer in enumerate(self.buffers):
+            buffer.rows = self.buffers[self._owner(index)].rows
+
+    def _owner(self, buffer: int) -> int:
+        """The first of the buffers that share the memory of `buffer`."""
+        while (shared := self.buffers[buffer].shares) is not None:
+            buffer = shared
+        return buffer
 
     def _readers(self) -> list[list[tuple[int, int]]]:
         """For each step: the later steps that read what it writes, and how far around."""

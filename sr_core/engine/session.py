@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -19,8 +20,10 @@ from sr_core.errors import EngineError
 from sr_core.layers import RGB
 from sr_core.supernet.extract import ExtractedNetwork
 
-ARENA_BYTES = 4 << 20
-"""Most memory of a tile: wider images are cut into columns of tiles, whose edges cost time."""
+ARENA_BYTES = 16 << 20
+"""Most memory of a running tile. Wider images are cut into columns of tiles, whose edges cost more
+time than an arena beyond the second-level cache (x2, 32 channels, 12 cells: 3.7 MB in one piece
+are 10 % faster than in two)."""
 _KEPT_LAYOUTS = 4
 Images = NDArray[np.float32]
 
@@ -65,7 +68,8 @@ class Session:
         """
         shape = self._check(lr, out)
         lr = np.ascontiguousarray(lr)
-        sr = np.empty(shape, dtype=np.float32) if out is None else out
+        # Whole lines of the cache can be written past it.
+        sr = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape) if out is None else out
         height, width = lr.shape[2:]
         tiles = list(self._tiles(height, width))
         columns = max(min(t.x1 + self._reach, width) - max(t.x0 - self._reach, 0) for t in tiles)
@@ -127,6 +131,7 @@ class Session:
             arena = layout.idle.pop() if layout.idle else None
         if arena is None:
             arena = aligned(layout.arena_bytes)
+            arena[:] = 0
         try:
             yield arena
         finally:
