@@ -1,8 +1,9 @@
 # make run | make test | make check        (python3 with venv is all that is needed)
+# make sanitize                            (x86-64 Linux, gcc)
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check format ci clean
+.PHONY: run test check format sanitize clean
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -14,6 +15,9 @@ check: .venv/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+sanitize: .venv/dev
+	.ci/sanitize
 
 format: .venv/dev
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from sr_core.candidate import Candidate
-from sr_core.cli_bench import add_session_options, run_page, run_session
+from sr_core.cli_bench import (
+    add_engine_bench_options,
+    add_session_options,
+    run_engine,
+    run_page,
+    run_session,
+)
+from sr_core.cli_engine import (
+    add_build_options,
+    add_engine_option,
+    chosen,
+    run_build,
+    run_status,
+)
 from sr_core.cli_latency import (
     add_estimate_options,
     add_galaxy_options,
@@ -90,12 +103,15 @@ def _parser() -> argparse.ArgumentParser:
     _add_stage_1(add_parser)
     _add_latency(add_parser)
     _add_stage_2(add_parser)
+    _add_engine(add_parser)
     bench = add_parser("bench", help="Benchmarks of this computer.")
     add_kind = bench.add_subparsers(required=True, metavar="WHAT").add_parser
     text = "Time from a candidate to a ready ONNX session."
     add_session_options(_command(add_kind, "session", run_session, text, as_json=True))
     text = "Time the web page in headless Chromium, and the server's memory."
     _command(add_kind, "page", run_page, text, as_json=True)
+    text = "Time our engine beside ONNX Runtime (8 minutes; --quick: one)."
+    add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
     return parser
 
 
@@ -124,6 +140,7 @@ def _add_use(add_parser: AddParser) -> None:
     sub.add_argument("output", type=Path, metavar="OUT", help="PNG (exact), WebP, TIFF, JPEG, BMP")
     sub.add_argument("--scale", type=int, help="factor; default: the model's, else 4")
     _add_model(sub, required=False)
+    add_engine_option(sub)
     text = "Measure PSNR-Y and SSIM-Y of a model on image pairs."
     sub = _command(add_parser, "evaluate", _evaluate, text, as_json=True)
     _add_model(sub)
@@ -134,6 +151,7 @@ def _add_use(add_parser: AddParser) -> None:
         action="store_true",
         help="only the search-time score: PSNR-Y on fixed crops of --hr, LR made from them",
     )
+    add_engine_option(sub)
 
 
 def _add_reports(add_parser: AddParser) -> None:
@@ -144,7 +162,7 @@ def _add_reports(add_parser: AddParser) -> None:
     _add_model(_command(add_parser, "describe", _describe, text, as_json=True))
     text = "Check precomputed/: checksums, schemas, identities."
     _command(add_parser, "verify", _verify, text, as_json=True)
-    _command(add_parser, "table", _table, "Print the results table of README.md.")
+    _command(add_parser, "table", _table, "Print the result tables of README.md.")
 
 
 def _add_stage_1(add_parser: AddParser) -> None:
@@ -155,7 +173,7 @@ def _add_stage_1(add_parser: AddParser) -> None:
 
 
 def _add_latency(add_parser: AddParser) -> None:
-    text = "Time this computer and make its latency profile (under a minute)."
+    text = "Time this computer and make its latency profiles (about a minute)."
     add_measure_options(_command(add_parser, "measure", run_measure, text, as_json=True))
     text = "List the devices that have a latency profile."
     _command(add_parser, "devices", run_devices, text, as_json=True)
@@ -173,6 +191,15 @@ def _add_stage_2(add_parser: AddParser) -> None:
     add_search_options(_command(add_parser, "search", run_search, text))
     text = "Show the networks found by `search` that no other one beats on a device."
     add_front_options(_command(add_parser, "front", run_front, text, as_json=True))
+
+
+def _add_engine(add_parser: AddParser) -> None:
+    engine = add_parser("engine", help="The sparse engine: build it, or see which one is used.")
+    add_kind = engine.add_subparsers(required=True, metavar="WHAT").add_parser
+    text = "Compile the engine for this computer, with a C compiler or zig."
+    add_build_options(_command(add_kind, "build", run_build, text))
+    text = "Show which library is used here and test it, or say why there is none."
+    _command(add_kind, "status", run_status, text, as_json=True)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -240,7 +267,7 @@ def _upscale(args: argparse.Namespace) -> int:
     candidate = _chosen(catalogue, args.model, args.scale)
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
     check_output(image, candidate.scale, args.output)
-    upscaler = Upscaler(catalogue.network(candidate))
+    upscaler = Upscaler(catalogue.network(candidate), chosen(catalogue, args.engine))
     with tqdm(unit="tile", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -249,7 +276,10 @@ def _upscale(args: argparse.Namespace) -> int:
 
         result = upscaler.upscale(image, report=report)
     save_image(result, args.output)
-    print(f"{args.output}: {result.width}x{result.height}, model {upscaler.network.model_id}")
+    print(
+        f"{args.output}: {result.width}x{result.height}, model {upscaler.network.model_id}, "
+        f"{upscaler.runtime}"
+    )
     return 0
 
 
@@ -278,7 +308,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     catalogue = Catalogue(args.root)
     network = catalogue.network(catalogue.find(args.model))
-    scale, upscaler = network.candidate.scale, Upscaler(network)
+    scale = network.candidate.scale
+    upscaler = Upscaler(network, chosen(catalogue, args.engine))
     if args.crops:
         crops = validation_crops(args.hr, scale)
         psnr_db, n = score_crops(upscaler.run, crops, scale=scale), len(crops.hr)
@@ -308,7 +339,10 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from sr_core.quality.table import results_table
+    from sr_core.quality.table import engine_table, results_table
 
-    print(results_table(Catalogue(args.root)))
+    catalogue = Catalogue(args.root)
+    print(results_table(catalogue))
+    if catalogue.engine_bench:
+        print(f"\n{engine_table(catalogue.engine_bench)}")
     return 0

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
+from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
 from sr_core.files import write_atomic
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
-from sr_core.latency.own import own_device_path
 from sr_core.latency.profile import DeviceProfile, to_json
 from sr_core.layers import OUTPUT_SIZE
 from sr_core.store import Catalogue, write_manifest
@@ -22,7 +22,13 @@ from sr_core.store import Catalogue, write_manifest
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
     """How long, and where the profile goes."""
-    parser.add_argument("--seconds", type=float, default=55, help="about this long (default 55)")
+    parser.add_argument(
+        "--engine", choices=("sparse", "onnx", "both"),
+        help="what to time (default: both, if the sparse engine works here)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--seconds", type=float, default=50, help="about this long in all (default 50)"
+    )
     parser.add_argument(
         "--held-out", type=int, default=12,
         help="random candidates per thread count that check the fit (default 12)",
@@ -66,34 +72,56 @@ def output_size(text: str) -> tuple[int, int]:
 
 
 def run_measure(args: argparse.Namespace) -> int:
-    """`measure`: this computer's profile, into the user's data folder or the catalogue."""
+    """`measure`: this computer's profiles, into the user's data folder or the catalogue."""
     from tqdm import tqdm
 
-    from sr_core.latency.measure import measure, measured_elsewhere
+    from sr_core.latency.measure import measure_all, measured_elsewhere
 
     for option, value in (("--held-out", args.held_out), ("--seed", args.seed)):
         if value < 0:
             raise MeasurementError(f"{option} {value}: expected 0 or more.")
     if not 0 < args.seconds < math.inf:
         raise MeasurementError(f"--seconds {args.seconds:g}: expected a time above 0.")
+    catalogue = Catalogue(args.root)
+    libraries = _libraries(catalogue, args.engine)
     with tqdm(unit="network", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        profile = measure(
-            seconds=args.seconds, held_out=args.held_out, seed=args.seed, report=report
+        profiles = measure_all(
+            libraries, seconds=args.seconds, held_out=args.held_out, seed=args.seed, report=report
         )
-    path = own_device_path()
     if args.ship:
-        profile = measured_elsewhere(profile)
-        path = args.root / "devices" / f"{profile.id}.json"
-    write_atomic(path, to_json(profile))
+        profiles = [measured_elsewhere(profile) for profile in profiles]
+    for profile in profiles:
+        if args.ship:
+            path = args.root / "devices" / f"{profile.id}.json"
+            write_atomic(path, to_json(profile))
+        else:
+            path = catalogue.keep_device(profile)
+        if not args.json:
+            print(f"{path}\n{_accuracy(profile)}")
     if args.ship:
         write_manifest(args.root)
-    print(to_json(profile) if args.json else f"{path}\n{_accuracy(profile)}")
+    if args.json:
+        print(json.dumps([profile.model_dump(mode="json") for profile in profiles], indent=1))
     return 0
+
+
+def _libraries(catalogue: Catalogue, engine: str | None) -> list[Library | None]:
+    """Of the runtimes to measure, in this order; None is ONNX Runtime."""
+    if engine == "onnx":
+        return [None]
+    if catalogue.engine is None:
+        if engine is not None:
+            raise MeasurementError(f"The engine cannot be measured. {catalogue.engine_problem}")
+        print(
+            f"warning: only ONNX Runtime is measured. {catalogue.engine_problem}", file=sys.stderr
+        )
+        return [None]
+    return [catalogue.engine] if engine == "sparse" else [catalogue.engine, None]
 
 
 def _accuracy(profile: DeviceProfile) -> str:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sr_core.cli_engine import add_engine_option, chosen
 from sr_core.cli_latency import add_estimate_options
 from sr_core.errors import LatencyError, SearchError
 from sr_core.latency.estimate import CONFIDENCE
@@ -48,6 +49,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=600, help="proposals (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     parser.add_argument("--threads", type=int, help="crops at the same time; default: all cores")
+    add_engine_option(parser)
 
 
 def add_front_options(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +69,8 @@ def _search(args: argparse.Namespace) -> int:
 
     from sr_core.search.study import Progress, SearchArgs, search
 
+    catalogue = Catalogue(args.root)
+    chosen(catalogue, args.engine)  # warns if there is no engine
     settings = SearchArgs(**{item.name: getattr(args, item.name) for item in fields(SearchArgs)})
     with tqdm(unit="trial", disable=None) as bar:
 
@@ -76,7 +80,7 @@ def _search(args: argparse.Namespace) -> int:
             bar.set_postfix(evaluated=progress.evaluated, hypervolume=shown, refresh=False)
             bar.update(progress.trials - bar.n)
 
-        front = search(Catalogue(args.root), settings, report)
+        front = search(catalogue, settings, report)
     run = front.header.runs[-1]
     print(
         f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s, "
@@ -96,8 +100,9 @@ def _benchmark(args: argparse.Namespace) -> int:
     front = _stored(catalogue, args.scale)
     sets = benchmark_sets(args.benchmark, args.scale)
     rows = lacking(front, catalogue.devices)
+    library = chosen(catalogue, args.engine)
     with tqdm(unit="network", total=len(rows), disable=None) as bar:
-        measure(catalogue, front, rows, sets, report=bar.update)
+        measure(catalogue, front, rows, sets, library=library, report=bar.update)
     print(f"{len(rows)} networks measured on {', '.join(images.name for images in sets)}.")
     return 0
 

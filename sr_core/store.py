@@ -4,8 +4,10 @@
     supernets/x4.safetensors+.json EMA weights and how they were trained
     supernets/x4.csv, x4.png       log and curve of that training
     devices/*.json                 latency profiles of devices
+    engine/*.so                    the sparse engine, compiled
     fronts/x4.parquet+.json        networks that the search evaluated, and its runs
     results/published.json         accuracy of others' models, with sources
+    results/engine.json            our engine beside ONNX Runtime (`bench engine --store`)
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
 
 A result counts only for the exact weights it was measured with (its model id holds their
@@ -23,16 +25,20 @@ from typing import TYPE_CHECKING, Any
 
 from sr_core.candidate import SCALES, Candidate, model_id
 from sr_core.checks import shown
-from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
+from sr_core.engine.library import Library, find
+from sr_core.engine_results import EngineBench, read_engine_bench
+from sr_core.engine_results import to_json as engine_bench_json
+from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
 from sr_core.files import sha256, write_atomic
-from sr_core.latency.own import own_device, own_device_path
-from sr_core.latency.profile import BASES, DeviceProfile, read_profile
+from sr_core.latency.own import OWN, own_device, own_device_path
+from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
 from sr_core.latency.profile import to_json as profile_json
 from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.presets import presets
 from sr_core.published import PublishedModel, read_published
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.runtime.choice import runtime_version
 from sr_core.schema import descriptor_problems, quality_row, read_json
 from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
@@ -46,6 +52,8 @@ LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 _MANIFEST = "manifest.json"
 _QUALITY = "results/quality.json"
 _PUBLISHED = "results/published.json"
+_ENGINE = "engine/"
+_ENGINE_BENCH = "results/engine.json"
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,13 @@ class Model:
 class Catalogue:
     """Read access to a precomputed folder. Files are read on first use and kept."""
 
-    def __init__(self, root: Path = DEFAULT_ROOT) -> None:
+    def __init__(self, root: Path = DEFAULT_ROOT, *, use_engine: bool = True) -> None:
         self.root = root
+        self._use_engine = use_engine
         self._supernets: dict[int, SupernetWeights] = {}
         self._fronts: dict[int, Front] = {}
         self.device_problem = ""
-        """What is wrong with this computer's own profile, in a sentence; set by `devices`."""
+        """What is wrong with this computer's own profiles, in sentences; set by `devices`."""
 
     @cached_property
     def scales(self) -> list[int]:
@@ -169,18 +178,61 @@ class Catalogue:
             raise _mismatch(_PUBLISHED)
         return read_published(path)
 
+    @cached_property
+    def engine_bench(self) -> EngineBench | None:
+        """What `bench engine --store` measured; None if the file is not there."""
+        path = self.root / _ENGINE_BENCH
+        if not path.is_file():
+            return None
+        if sha256(path) != self._manifest.get(_ENGINE_BENCH):
+            raise _mismatch(_ENGINE_BENCH)
+        return read_engine_bench(path)
+
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""
         return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
 
+    @property
+    def engine(self) -> Library | None:
+        """The sparse engine; None if it cannot be used here, `engine_problem` says why."""
+        return self._engine[0]
+
+    @property
+    def engine_problem(self) -> str:
+        """Why there is no engine, in a sentence; empty if there is one."""
+        return self._engine[1]
+
+    @cached_property
+    def _engine(self) -> tuple[Library | None, str]:
+        if not self._use_engine:
+            return None, "The sparse engine was switched off by --engine onnx."
+        try:
+            checksums = {
+                name.removeprefix(_ENGINE): digest
+                for name, digest in self._manifest.items()
+                if name.startswith(_ENGINE)
+            }
+            return find(self.root / _ENGINE, checksums), ""
+        except (CatalogueError, EngineError) as error:
+            return None, str(error)
+
     @cached_property
     def devices(self) -> list[DeviceProfile]:
-        """Latency profiles, the best founded first: this computer's, if it was measured."""
+        """Latency profiles, the best founded first: this computer's, if it was measured.
+
+        Among equally founded ones those of the sparse engine come first.
+        """
         found = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
-        own, self.device_problem = own_device()
-        if own:
-            found.append(own)
-        return sorted(found, key=lambda profile: BASES.index(profile.basis))
+        own = [own_device(name, lambda name=name: self._runtime_version(name)) for name in OWN]
+        self.device_problem = " ".join(problem for _, problem in own if problem)
+        found += [profile for profile, _ in own if profile]
+        return sorted(found, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
+
+    def _runtime_version(self, runtime_id: RuntimeId) -> str:
+        """Of the runtime at hand; empty if there is none."""
+        if runtime_id == "sparse" and self.engine is None:
+            return ""
+        return runtime_version(self.engine if runtime_id == "sparse" else None)
 
     def device(self, identity: str | None = None) -> DeviceProfile:
         """The profile called `identity`; None takes the first."""
@@ -194,7 +246,7 @@ class Catalogue:
 
     def keep_device(self, profile: DeviceProfile) -> Path:
         """Keep this computer's new profile in the user's data folder; returns where."""
-        path = own_device_path()
+        path = own_device_path(profile.runtime_id or "onnx")
         _write(path, profile_json(profile))
         self.__dict__.pop("devices", None)  # so that the cached list is made anew
         return path
@@ -356,6 +408,11 @@ def write_quality(root: Path, rows: Iterable[Quality]) -> None:
     """Replace the stored results."""
     text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
     _write(root / _QUALITY, text)
+
+
+def write_engine_bench(root: Path, bench: EngineBench) -> None:
+    """Replace the stored times of the engine."""
+    _write(root / _ENGINE_BENCH, engine_bench_json(bench))
 
 
 def write_manifest(root: Path) -> None:

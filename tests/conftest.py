@@ -25,6 +25,8 @@ from sr_core.candidate import (
     LayerPruning,
     Scheme,
 )
+from sr_core.engine.library import Library
+from sr_core.store import Catalogue
 from sr_core.supernet.weights import SupernetSpec
 from tests import tiny
 
@@ -45,6 +47,15 @@ def user_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own, empty data folder, for tests that write into it."""
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path / "user-data"))
     return tmp_path / "user-data"
+
+
+@pytest.fixture(scope="session")
+def library() -> Library:
+    """The shipped sparse engine for this computer."""
+    found = Catalogue()
+    if found.engine is None:
+        pytest.skip(found.engine_problem)
+    return found.engine
 
 
 @pytest.fixture

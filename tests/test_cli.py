@@ -16,6 +16,7 @@ from PIL import Image
 from sr_core import bench, cli
 from sr_core.candidate import uniform
 from sr_core.cli import main
+from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
@@ -28,7 +29,7 @@ from tests import tiny
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = {
     "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
-    "measure", "devices", "estimate", "galaxy", "search", "front",
+    "measure", "devices", "estimate", "galaxy", "search", "front", "engine",
 }  # fmt: skip
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
@@ -123,12 +124,17 @@ class Shell:
         return data
 
     def error(self, *words: object) -> str:
-        """The message of a command that fails: one line, no traceback, nothing printed."""
+        """The message of a command that fails: one line, no traceback, nothing printed.
+
+        Warnings may come first, one line each.
+        """
         assert main(["--root", str(self._root), *map(str, words)]) == 1
         captured = self._capture.readouterr()
         assert captured.out == ""
-        assert re.fullmatch(r"error: .+\.\n", captured.err)
-        return captured.err
+        warnings, _, message = captured.err.rpartition("error: ")
+        assert all(line.startswith("warning: ") for line in warnings.splitlines())
+        assert re.fullmatch(r".+\.\n", message)
+        return f"error: {message}"
 
 
 @pytest.fixture
@@ -200,7 +206,37 @@ def test_upscale_writes_what_the_library_computes(
     expected = Upscaler(catalogue.network(model.candidate)).upscale(image)
     with Image.open(target) as saved:
         assert np.abs(np.asarray(saved, dtype=int) - np.asarray(expected)).max() <= 1
-    assert text == f"{target}: {expected.width}x{expected.height}, model {model.id}\n"
+    runtime = Upscaler(catalogue.network(model.candidate)).runtime
+    size = f"{expected.width}x{expected.height}"
+    assert text == f"{target}: {size}, model {model.id}, {runtime}\n"
+
+
+def test_upscale_says_when_there_is_no_engine(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It falls back to ONNX Runtime, which may also be asked for."""
+    tiny.drawn(23, 17).save(tmp_path / "in.png")
+    words = ["--root", str(tiny_root), "upscale", str(tmp_path / "in.png"), str(tmp_path / "o.png")]
+    assert main(words) == 0
+    warning = capsys.readouterr().err
+    assert re.search(r"^warning: ONNX Runtime computes instead\. .+\.$", warning, re.M)
+    assert main([*words, "--engine", "onnx"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_upscale_and_evaluate_on_the_engine(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, library: Library,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Catalogue, "_engine", (library, ""))
+    shell = Shell(tiny_root, capsys)
+    tiny.drawn(40, 32).save(tmp_path / "in.png")
+    assert ", UpFront engine, " in shell("upscale", tmp_path / "in.png", tmp_path / "o.png")
+    psnr_db = [
+        shell.json("evaluate", "--model", "x4-wide", "--hr", tmp_path, "--engine", engine)["psnr_y"]
+        for engine in ("sparse", "onnx")
+    ]
+    assert psnr_db[0] == pytest.approx(psnr_db[1], abs=0.01)
 
 
 def save_text(path: Path) -> Path:
@@ -516,7 +552,7 @@ def test_from_photos_to_an_upscaled_image(
     assert row["psnr_y_val"] > 10
     source = tiny.save_drawn(tmp_path / "in.png", 20, 15)
     text = own_shell("upscale", source, tmp_path / "out.png")
-    assert text.endswith(f"80x60, model {row['id']}\n")
+    assert f"80x60, model {row['id']}, " in text
     assert own_shell.json("verify")["ok"]
 
 

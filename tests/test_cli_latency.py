@@ -7,6 +7,7 @@ import re
 import shutil
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import jsonschema
@@ -19,8 +20,8 @@ from sr_core.errors import MeasurementError
 from sr_core.latency import measure as module
 from sr_core.latency.estimate import estimate
 from sr_core.latency.galaxy import TARGETS
-from sr_core.latency.own import THIS_COMPUTER
-from sr_core.latency.profile import BASES, DeviceProfile, read_profile
+from sr_core.latency.own import OWN, own_device_path
+from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
 from sr_core.store import DEFAULT_ROOT, Catalogue, write_manifest
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
@@ -31,7 +32,7 @@ BASIS = {"enum": list(BASES)}
 PROFILE = DeviceProfile.model_json_schema()
 SCHEMAS: dict[str, dict[str, Any]] = {
     "devices": {"$defs": PROFILE["$defs"], "type": "array", "items": PROFILE},
-    "measure": PROFILE,
+    "measure": {"$defs": PROFILE["$defs"], "type": "array", "items": PROFILE},
     "estimate": record(
         profile_id=TEXT, confidence={"const": 0.9},
         sparsity_share={"type": ["number", "null"], "minimum": 0, "maximum": 1},
@@ -118,7 +119,7 @@ def test_estimate_takes_the_best_founded_device(
     assert as_json(shell, "estimate", "--model", "x4-wide")["profile_id"] == COMPUTER
     shell("measure")
     data = as_json(shell, "estimate", "--model", "x4-wide")
-    assert (data["profile_id"], data["basis"]) == (THIS_COMPUTER, "measured here")
+    assert (data["profile_id"], data["basis"]) == (OWN["onnx"], "measured here")
     assert data["output"] == [1280, 720]
     assert data["threads"] == 2
 
@@ -165,7 +166,7 @@ def test_measure_keeps_the_profile_in_the_users_folder(
     shell: Shell, root: Path, user_data: Path, made_up: MadeUp
 ) -> None:
     before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    path = user_data / f"devices/{THIS_COMPUTER}.json"
+    path = own_device_path("onnx")
     first, *lines = shell("measure").splitlines()
     assert first == str(path)
     profile = read_profile(path)
@@ -178,13 +179,13 @@ def test_measure_keeps_the_profile_in_the_users_folder(
             f"{check.mape_percent:.1f} %, {check.coverage:.0%} inside the interval"
         )
     assert {path: path.read_bytes() for path in before} == before
-    assert Catalogue(root).device(THIS_COMPUTER) == profile
-    assert shell("devices").startswith(THIS_COMPUTER)
+    assert Catalogue(root).device(OWN["onnx"]) == profile
+    assert shell("devices").startswith(OWN["onnx"])
 
 
 def test_measure_as_json(shell: Shell, user_data: Path, made_up: MadeUp) -> None:
-    data = as_json(shell, "measure", "--held-out", 0, "--seed", 4)
-    profile = read_profile(user_data / f"devices/{THIS_COMPUTER}.json")
+    (data,) = as_json(shell, "measure", "--held-out", 0, "--seed", 4)
+    profile = read_profile(own_device_path("onnx"))
     assert DeviceProfile.model_validate_json(json.dumps(data)) == profile
     assert "1 thread(s): not checked\n" in shell("measure", "--held-out", 0)
 
@@ -192,12 +193,58 @@ def test_measure_as_json(shell: Shell, user_data: Path, made_up: MadeUp) -> None
 def test_measuring_again_replaces_even_a_damaged_profile(
     shell: Shell, user_data: Path, made_up: MadeUp
 ) -> None:
-    path = user_data / f"devices/{THIS_COMPUTER}.json"
+    path = own_device_path("onnx")
     path.parent.mkdir(parents=True)
     path.write_text("{")
     shell("devices")  # the shipped ones, and a warning
     shell("measure", "--held-out", 0)
     assert read_profile(path).basis == "measured here"
+
+
+@pytest.fixture
+def with_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A catalogue that has an engine, which nothing runs."""
+    (tmp_path / "engine.so").write_bytes(b"made up")
+    fake = SimpleNamespace(lanes=16, path=tmp_path / "engine.so")
+    monkeypatch.setattr(Catalogue, "engine", fake)
+
+
+@pytest.mark.parametrize(
+    ("engine", "measured"),
+    [(None, ["sparse", "onnx"]), ("both", ["sparse", "onnx"]), ("sparse", ["sparse"]),
+     ("onnx", ["onnx"])],
+)  # fmt: skip
+def test_measure_times_the_chosen_runtimes(
+    shell: Shell, made_up: MadeUp, with_engine: None, user_data: Path,
+    engine: str | None, measured: list[RuntimeId],
+) -> None:  # fmt: skip
+    words = ("--engine", engine) if engine else ()
+    data = as_json(shell, "measure", "--held-out", 0, *words)
+    assert [profile["runtime_id"] for profile in data] == measured
+    assert [profile["id"] for profile in data] == [OWN[name] for name in measured]
+    kept = {path.stem for path in (user_data / "devices").iterdir()}
+    assert kept == {OWN[name] for name in measured}
+    assert shell("devices").splitlines()[0].startswith(f"{OWN[measured[0]]} ")
+
+
+def test_measure_ships_both_profiles(
+    shell: Shell, root: Path, made_up: MadeUp, with_engine: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "processor", lambda: "Fast CPU")
+    shell("measure", "--ship", "--held-out", 0)
+    assert Catalogue(root).verify() == []
+    names = [f"fast-2-threads-{name}" for name in ("engine", "onnx")]
+    assert [Catalogue(root).device(name).id for name in names] == names
+
+
+def test_measure_without_an_engine(
+    shell: Shell, root: Path, user_data: Path, made_up: MadeUp, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "The engine cannot be measured. " in shell.error("measure", "--engine", "sparse")
+    assert not user_data.exists()
+    assert main(["--root", str(root), "measure", "--held-out", "0"]) == 0
+    warning = r"warning: only ONNX Runtime is measured\. .+ is missing: .+\.$"
+    assert re.search(warning, capsys.readouterr().err, re.M)
 
 
 def test_measure_ships_a_profile_named_after_the_processor(
@@ -230,10 +277,10 @@ def test_measure_refuses_before_the_work(
     words: tuple[object, ...],
     message: str,
 ) -> None:
-    def work(**_: object) -> NoReturn:
+    def work(*_: object, **__: object) -> NoReturn:
         raise AssertionError("measured first")
 
-    monkeypatch.setattr(module, "measure", work)
+    monkeypatch.setattr(module, "measure_all", work)
     assert message in shell.error("measure", *words)
     assert not user_data.exists()
 
@@ -241,11 +288,11 @@ def test_measure_refuses_before_the_work(
 def test_a_failed_measurement_writes_nothing(
     shell: Shell, user_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(**_: object) -> NoReturn:
+    def fail(*_: object, **__: object) -> NoReturn:
         raise MeasurementError("Only 3 timings.")
 
     monkeypatch.setattr(module, "measure", fail)
-    assert main(["measure"]) == 1
+    assert main(["measure", "--engine", "onnx"]) == 1
     assert not user_data.exists()
 
 
@@ -253,7 +300,7 @@ def test_measure_into_a_folder_that_cannot_be_is_one_sentence(
     shell: Shell, user_data: Path, made_up: MadeUp
 ) -> None:
     user_data.write_text("a file in its place")
-    assert main(["measure", "--held-out", "0"]) == 1
+    assert main(["measure", "--engine", "onnx", "--held-out", "0"]) == 1
 
 
 def test_galaxy_writes_the_profiles_and_seals(

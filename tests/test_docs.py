@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sr_core.quality.table import results_table
+from sr_core.quality.table import engine_table, results_table
 from sr_core.store import DEFAULT_ROOT, Catalogue
 
 REPOSITORY = Path(__file__).parents[1]
@@ -23,14 +23,23 @@ def test_the_catalogue_is_shipped(name: str) -> None:
 
 
 def test_readme_shows_the_published_results() -> None:
-    """`python -m sr_core table` prints the table to paste."""
-    lines = README.splitlines()
-    table = results_table(Catalogue()).splitlines()
-    assert table[0] in lines, "README.md has no results table"
-    start = lines.index(table[0])
-    shown = lines[start:]
+    """`python -m sr_core table` prints the tables to paste."""
+    assert shown_table(results_table(Catalogue())) == results_table(Catalogue())
+
+
+def test_readme_shows_the_stored_benchmark() -> None:
+    bench = Catalogue().engine_bench
+    assert bench is not None
+    assert shown_table(engine_table(bench)) == engine_table(bench)
+
+
+def shown_table(table: str) -> str:
+    """The table of README.md that has the same header."""
+    header, lines = table.splitlines()[0], README.splitlines()
+    assert header in lines, f"README.md has no table with the header {header}"
+    shown = lines[lines.index(header) :]
     end = next((i for i, line in enumerate(shown) if not line.startswith("|")), len(shown))
-    assert shown[:end] == table
+    return "\n".join(shown[:end])
 
 
 def test_published_folder_is_intact() -> None:

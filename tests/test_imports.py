@@ -19,19 +19,21 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 LAYERS = (
-    ("errors", "files", "machine", "schema", "published"),
+    ("errors", "files", "machine", "schema", "published", "engine_results"),
     ("checks",),
     ("candidate",),
     ("layers", "presets", "notation"),
-    ("pruning", "latency.profile", "latency.estimate", "latency.own"),
+    ("pruning",),
     ("supernet.weights", "supernet.extract", "supernet.settings", "supernet.sampling"),
-    ("runtime", "quality.metrics", "quality.datasets", "quality.benchmark"),
+    ("runtime", "engine", "quality.metrics", "quality.datasets", "quality.benchmark"),
+    ("latency.profile", "latency.work", "latency.estimate", "latency.own"),
     ("search.records",),  # what the store reads
     ("supernet",),  # the rest of it: training
     ("store",),
     ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
+    ("bench_engine", "bench_engine_nets"),
     ("search",),
-    ("cli_train", "cli_latency", "cli_search", "cli_bench"),
+    ("cli_train", "cli_latency", "cli_search", "cli_bench", "cli_engine"),
     ("cli", "ui"),
     ("__main__",),
 )

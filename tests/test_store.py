@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,14 +17,16 @@ import numpy as np
 import pytest
 
 from sr_core.candidate import SCALES, model_id, uniform
+from sr_core.engine.library import Library
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
-from sr_core.latency.own import THIS_COMPUTER, runtime
-from sr_core.latency.profile import read_profile, to_json
+from sr_core.latency.own import OWN, THIS_COMPUTER, own_device_path
+from sr_core.latency.profile import RuntimeId, read_profile, to_json
 from sr_core.layers import lr_size
 from sr_core.machine import processor
 from sr_core.notation import to_text
 from sr_core.presets import presets
+from sr_core.runtime.choice import runtime_version
 from sr_core.store import (
     DEFAULT_ROOT,
     LICENCE,
@@ -442,15 +445,15 @@ def add_devices(root: Path, *names: str) -> None:
     write_manifest(root)
 
 
-def add_own_device(folder: Path, **changes: object) -> Path:
+def add_own_device(runtime_id: RuntimeId = "onnx", /, **changes: object) -> Path:
     """This computer's profile, as `measure` leaves it in the user's folder."""
     profile = read_profile(SHIPPED_DEVICES / f"{COMPUTER}.json")
     update: dict[str, object] = {
-        "id": THIS_COMPUTER, "basis": "measured here",
-        "processor": processor(), "runtime": runtime(),
+        "id": OWN[runtime_id], "basis": "measured here", "processor": processor(),
+        "runtime": runtime_version(None), "runtime_id": runtime_id,
     }  # fmt: skip
-    path = folder / f"devices/{THIS_COMPUTER}.json"
-    path.parent.mkdir(parents=True)
+    path = own_device_path(runtime_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(profile.model_copy(update=update | changes)))
     return path
 
@@ -458,10 +461,10 @@ def add_own_device(folder: Path, **changes: object) -> Path:
 def test_the_best_founded_device_comes_first(own_root: Path, user_data: Path) -> None:
     add_devices(own_root, PHONE, COMPUTER)
     assert [device.id for device in Catalogue(own_root).devices] == [COMPUTER, PHONE]
-    add_own_device(user_data)
+    add_own_device()
     catalogue = Catalogue(own_root)
-    assert [device.id for device in catalogue.devices] == [THIS_COMPUTER, COMPUTER, PHONE]
-    assert catalogue.device() is catalogue.device(THIS_COMPUTER) is catalogue.devices[0]
+    assert [device.id for device in catalogue.devices] == [OWN["onnx"], COMPUTER, PHONE]
+    assert catalogue.device() is catalogue.device(OWN["onnx"]) is catalogue.devices[0]
     assert catalogue.device(PHONE) == read_profile(SHIPPED_DEVICES / f"{PHONE}.json")
     assert catalogue.verify() == []  # the user's folder is none of its business
 
@@ -470,15 +473,15 @@ def test_a_new_profile_of_this_computer_is_used_at_once(own_root: Path, user_dat
     add_devices(own_root, PHONE)
     catalogue = Catalogue(own_root)
     assert catalogue.device().id == PHONE
-    profile = read_profile(add_own_device(user_data))
+    profile = read_profile(add_own_device())
     for title in ("first", "again"):
         kept = profile.model_copy(update={"title": title})
-        assert catalogue.keep_device(kept) == user_data / f"devices/{THIS_COMPUTER}.json"
+        assert catalogue.keep_device(kept) == user_data / f"devices/{THIS_COMPUTER}-onnx.json"
         assert catalogue.device() == Catalogue(own_root).device() == kept
 
 
 def test_every_shipped_device_is_listed_by_its_file_name() -> None:
-    shipped = [device for device in Catalogue().devices if device.id != THIS_COMPUTER]
+    shipped = [device for device in Catalogue().devices if device.id not in OWN.values()]
     assert {device.id for device in shipped} == {path.stem for path in SHIPPED_DEVICES.iterdir()}
     assert len(shipped) >= 4
     assert "measured here" not in {device.basis for device in shipped}
@@ -519,21 +522,95 @@ def test_a_damaged_device_with_a_fresh_manifest_is_refused_on_use(own_root: Path
 
 
 def test_a_damaged_profile_of_this_computer_is_left_out(own_root: Path, user_data: Path) -> None:
-    add_own_device(user_data).write_text("{")
+    add_own_device().write_text("{")
     add_devices(own_root, PHONE, COMPUTER)
     catalogue = Catalogue(own_root)
     assert [device.id for device in catalogue.devices] == [COMPUTER, PHONE]
-    assert "this-computer.json is damaged" in catalogue.device_problem
+    assert "this-computer-onnx.json is damaged" in catalogue.device_problem
     assert "measure it again" in catalogue.device_problem
+
+
+class FakeEngine:
+    """A library of the engine that is only named."""
+
+    def __init__(self, path: Path, content: bytes = b"made up") -> None:
+        path.write_bytes(content)
+        self.path, self.lanes = path, 16
+
+
+def use_engine(patch: pytest.MonkeyPatch, engine: FakeEngine | None) -> Any:
+    patch.setattr(Catalogue, "_engine", (engine, "" if engine else "There is no engine."))
+    return engine
+
+
+def test_the_engines_profile_comes_before_that_of_onnx_runtime(
+    own_root: Path, user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so"))
+    add_devices(own_root, PHONE, COMPUTER)
+    add_own_device("onnx")
+    add_own_device("sparse", runtime=runtime_version(engine))
+    catalogue = Catalogue(own_root)
+    own = [THIS_COMPUTER, f"{THIS_COMPUTER}-onnx"]
+    assert [device.id for device in catalogue.devices] == [*own, COMPUTER, PHONE]
+    assert catalogue.device_problem == ""
+
+
+def test_another_build_of_the_engine_asks_to_measure_again(
+    own_root: Path, user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so"))
+    add_own_device("sparse", runtime=runtime_version(engine))
+    assert Catalogue(own_root).device().basis == "measured here"
+    use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so", b"faster"))
+    catalogue = Catalogue(own_root)
+    assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
+    assert re.search(r"library \w{8}, now it is .+: measure again\.$", catalogue.device_problem)
+    use_engine(monkeypatch, None)
+    catalogue = Catalogue(own_root)
+    assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
+    assert "with no engine: measure again." in catalogue.device_problem
+
+
+def test_the_engine_is_only_looked_for_when_it_matters(
+    own_root: Path, user_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def found(*_: object) -> NoReturn:
+        raise AssertionError("looked for the engine")
+
+    monkeypatch.setattr("sr_core.store.find", found)
+    add_own_device("onnx")
+    assert [device.id for device in Catalogue(own_root).devices] == [OWN["onnx"]]
+
+
+def test_the_shipped_engine_is_found(library: Library) -> None:
+    catalogue = Catalogue()
+    assert catalogue.engine is not None
+    assert (catalogue.engine.path, catalogue.engine_problem) == (library.path, "")
+    assert catalogue.engine is catalogue.engine
+
+
+def test_an_engine_that_is_missing_or_damaged_is_a_sentence(
+    own_root: Path, user_data: Path, library: Library
+) -> None:
+    assert Catalogue(own_root).engine is None
+    assert re.search(r"is missing: restore it, or .+\.$", Catalogue(own_root).engine_problem)
+    (own_root / "engine").mkdir()
+    shutil.copy(library.path, own_root / "engine")
+    catalogue = Catalogue(own_root)
+    assert catalogue.engine is None
+    assert f"{library.path.name} does not match its checksum" in catalogue.engine_problem
+    (own_root / "manifest.json").unlink()
+    assert "manifest.json" in Catalogue(own_root).engine_problem
 
 
 @pytest.mark.parametrize("change", [{"processor": "another"}, {"runtime": "ONNX Runtime 0.1"}])
 def test_a_profile_from_another_computer_is_not_of_this_one(
     own_root: Path, user_data: Path, change: dict[str, str]
 ) -> None:
-    add_own_device(user_data, **change)
+    add_own_device(**change)
     catalogue = Catalogue(own_root)
-    assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
+    assert catalogue.device(OWN["onnx"]).basis == "measured elsewhere"
     assert "measure again" in catalogue.device_problem
 
 

@@ -47,32 +47,26 @@ class Target:
     """Processor flags, in Linux's names."""
 
 
+_X86_64_V3 = frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe", "abm"})
+_X86_64_V4 = _X86_64_V3 | {f"avx512{part}" for part in ("f", "bw", "cd", "dq", "vl")}
 TARGETS = (  # the best first
-    Target(
-        "linux-x86_64-avx512", "x86_64-linux-gnu", "x86_64_v4", "x86_64",
-        frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma"}),
-    ),
-    Target(
-        "linux-x86_64-avx2", "x86_64-linux-gnu", "x86_64_v3", "x86_64",
-        frozenset({"avx2", "fma", "bmi1", "bmi2", "f16c", "movbe"}),
-    ),
+    Target("linux-x86_64-avx512", "x86_64-linux-gnu", "x86_64_v4", "x86_64", _X86_64_V4),
+    Target("linux-x86_64-avx2", "x86_64-linux-gnu", "x86_64_v3", "x86_64", _X86_64_V3),
     Target("linux-aarch64", "aarch64-linux-gnu", "generic", "aarch64"),
-)  # fmt: skip
+)
 
 
 def target_here() -> Target:
     """The best target for this computer; `EngineError` if none is shipped for it."""
     system, machine = platform.system(), platform.machine()
-    for target in TARGETS:
-        fits = system == "Linux" and machine == target.machine
-        if fits and target.needs <= cpu_flags():
+    fitting = [t for t in TARGETS if system == "Linux" and machine == t.machine]
+    for target in fitting:
+        if target.needs <= cpu_flags():
             return target
+    lacking = " without AVX2" if fitting else ""
     raise EngineError(
-        f"No engine is shipped for {system} on {machine} without AVX2: "
-        "`python -m sr_core engine build` makes one, if a C compiler or zig is installed."
-        if machine == "x86_64"
-        else f"No engine is shipped for {system} on {machine}: `python -m sr_core engine build` "
-        "makes one, if a C compiler or zig is installed."
+        f"No engine is shipped for {system} on {machine}{lacking}: `python -m sr_core engine "
+        "build` makes one, if a C compiler or zig is installed."
     )
 
 
@@ -88,56 +82,60 @@ def own_path() -> Path:
 
 def build_shipped(folder: Path) -> list[Path]:
     """Compile every target into `folder`; `EngineError` unless the pinned zig is installed."""
-    try:
-        found = version("ziglang")
-    except PackageNotFoundError:
-        found = "none"
-    if found != ZIG:
+    if (found := _ziglang()) != ZIG:
         raise EngineError(
-            f"Shipped libraries are built by ziglang {ZIG}, found {found}: "
+            f"Shipped libraries are built by ziglang {ZIG}, found {found or 'none'}: "
             "`pip install -r requirements-dev.txt`."
         )
     paths: list[Path] = []
     for target in TARGETS:
         options = ("-target", target.triple, f"-mcpu={target.cpu}", *FLAGS, *_FREESTANDING)
         paths.append(folder / file_name(target))
-        write_atomic(paths[-1], _compiled((*_zig(), *options)))
+        write_atomic(paths[-1], compiled((*zig(), *options)))
     return paths
 
 
 def build_here() -> Path:
     """Compile for this computer, with zig or the system's C compiler; returns the library."""
-    compilers = [_zig()] if shutil.which("zig") or _has_ziglang() else []
-    compilers += [(name,) for name in ("cc", "clang", "gcc") if shutil.which(name)]
-    if not compilers:
-        raise EngineError(
-            "No C compiler was found: install gcc or clang, or `pip install ziglang`."
-        )
+    # Compilers for Arm know the instruction set by the processor's name only.
+    native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     faults: list[str] = []
-    for compiler in compilers:
+    for compiler in compilers():
         try:
-            data = _compiled((*compiler, "-march=native", *FLAGS))
+            data = compiled((*compiler, native, *FLAGS))
         except EngineError as error:
             faults.append(str(error))
             continue
         write_atomic(own_path(), data)
         return own_path()
-    raise EngineError(" ".join(faults))
+    raise EngineError(
+        " ".join(faults)
+        or "No C compiler was found: install gcc or clang, or `pip install ziglang`."
+    )
 
 
-def _has_ziglang() -> bool:
+def compilers() -> list[tuple[str, ...]]:
+    """First words of the commands that may compile the kernel here, the best first."""
+    zigs = [zig()] if _ziglang() or shutil.which("zig") else []
+    return zigs + [(name,) for name in ("cc", "clang", "gcc") if shutil.which(name)]
+
+
+def _ziglang() -> str:
+    """Version of the Python package; empty if it is not installed."""
     try:
-        return bool(version("ziglang"))
+        return version("ziglang")
     except PackageNotFoundError:
-        return False
+        return ""
 
 
-def _zig() -> tuple[str, ...]:
-    return (sys.executable, "-m", "ziglang", "cc") if _has_ziglang() else ("zig", "cc")
+def zig() -> tuple[str, ...]:
+    """First words of zig's command for C: that of the Python package, else of the system."""
+    return (sys.executable, "-m", "ziglang", "cc") if _ziglang() else ("zig", "cc")
 
 
-def _compiled(command: tuple[str, ...]) -> bytes:
+def compiled(command: tuple[str, ...]) -> bytes:
     """The library that a compiler's command line makes of the source."""
+    name = "zig" if "ziglang" in command else command[0]
     with tempfile.TemporaryDirectory() as folder:
         # A relative name, and no name of the output, so that no path gets into the bytes.
         out = Path(folder) / "kernel.so"
@@ -148,8 +146,10 @@ def _compiled(command: tuple[str, ...]) -> bytes:
                 timeout=_BUILD_SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise EngineError(f"{command[0]} cannot compile the kernel ({error}).") from None
+            raise EngineError(f"{name} cannot compile the kernel ({error}).") from None
         if done.returncode:
-            lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-            raise EngineError(f"{command[0]} cannot compile the kernel ({lines[0]}).")
+            lines = done.stderr.strip().splitlines()
+            said = [line for line in lines if "error" in line] or lines
+            reason = said[0] if said else f"exit code {done.returncode}"
+            raise EngineError(f"{name} cannot compile the kernel ({reason}).")
         return out.read_bytes()

@@ -59,13 +59,12 @@ class Library:
         try:
             self._c = _declared(ctypes.CDLL(str(path)))
         except (OSError, AttributeError) as error:
-            raise EngineError(f"{path.name} cannot be loaded ({error}).") from None
+            raise EngineError(f"The library cannot be loaded ({error}).") from None
         version, self.lanes = divmod(self._c.sr_facts(), 256)
         """Floats in a vector."""
         if version != VERSION:
             raise EngineError(
-                f"{path.name} reads version {version} of packed networks, not {VERSION}: build it "
-                "again with `python -m sr_core engine build`."
+                f"The library reads version {version} of packed networks, not {VERSION}."
             )
 
     def checked(self, blob: bytes) -> Bytes:
@@ -132,7 +131,7 @@ def find(folder: Path, checksums: Mapping[str, str]) -> Library:
             raise EngineError(
                 f"{path.name} is missing: restore it, or run `python -m sr_core engine build`."
             )
-        if sha256(path) != checksums.get(path.name):
+        if _sha256(path) != checksums.get(path.name):
             raise EngineError(
                 f"{path.name} does not match its checksum: restore it, or run "
                 "`python -m sr_core engine build`."
@@ -147,19 +146,25 @@ def self_test(path: Path) -> str:
     root = Path(__file__).parents[2]
     try:
         done = subprocess.run(
-            command, cwd=root, capture_output=True, text=True, timeout=_SELF_TEST_SECONDS, check=False
-        )
+            command, cwd=root, capture_output=True, text=True, errors="replace",
+            timeout=_SELF_TEST_SECONDS, check=False,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"its self-test took more than {_SELF_TEST_SECONDS} s"
+    except OSError as error:
+        return f"its self-test cannot start ({error})"
     if done.returncode < 0:
         return f"its self-test ended with {signal.Signals(-done.returncode).name}"
-    return done.stderr.strip().rpartition("\n")[2] if done.returncode else ""
+    if done.returncode > 0:
+        said = done.stderr.strip().rpartition("\n")[2].rstrip(".")
+        return said or f"its self-test ended with exit code {done.returncode}"
+    return ""
 
 
 def _self_test_once(path: Path) -> None:
     """Self-test a library that did not pass yet on this processor."""
     passed = user_data() / "engine" / "passed.json"
-    key = f"{sha256(path)} on {processor()}"
+    key = f"{_sha256(path)} on {processor()}"
     try:
         known = json.loads(passed.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -167,9 +172,19 @@ def _self_test_once(path: Path) -> None:
     if isinstance(known, list) and key in known:
         return
     if fault := self_test(path):
-        raise EngineError(f"{path.name} does not work on this computer: {fault}.")
+        raise EngineError(
+            f"{path.name} does not work on this computer ({fault}): run `python -m sr_core engine "
+            "build`."
+        )
     with contextlib.suppress(OSError):  # then the next start tests again
         write_atomic(passed, json.dumps([key]) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise EngineError(f"{path.name} cannot be read ({error}): restore it.") from None
 
 
 def aligned(size: int) -> Bytes:

@@ -210,4 +210,3 @@ class _Builder:
                     if self._writer[buffer] != index:
                         readers[self._writer[buffer]].append((index, radius))
         return readers
-

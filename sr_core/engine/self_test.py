@@ -39,7 +39,8 @@ def check(library: Library) -> None:
             session = Session(network, library, threads=2)
             for height, width in _SIZES:
                 lr = rng.random((1, RGB, height, width), dtype=np.float32)
-                difference = np.abs(session.run(lr) - reference.run(None, {INPUT: lr})[0]).max()
+                expected = np.asarray(reference.run(None, {INPUT: lr})[0])
+                difference = np.abs(session.run(lr) - expected).max()
                 if not difference <= TOLERANCE:
                     raise EngineError(f"a result differs by {difference:.2g} from ONNX Runtime's")
 

@@ -74,7 +74,9 @@ class Session:
         tiles = list(self._tiles(height, width))
         columns = max(min(t.x1 + self._reach, width) - max(t.x0 - self._reach, 0) for t in tiles)
         layout = self._layout(columns)
-        jobs = [(image, result, tile) for image, result in zip(lr, sr, strict=True) for tile in tiles]
+        jobs = [
+            (image, result, tile) for image, result in zip(lr, sr, strict=True) for tile in tiles
+        ]
 
         def job(work: tuple[Images, Images, TileArea]) -> None:
             with self._arena(layout) as arena:
@@ -112,7 +114,9 @@ class Session:
         for i in range(down):
             y0, y1 = i * height // down, (i + 1) * height // down
             for j in range(across):
-                yield TileArea(height, width, y0, y1, j * width // across, (j + 1) * width // across)
+                yield TileArea(
+                    height, width, y0, y1, j * width // across, (j + 1) * width // across
+                )
 
     def _layout(self, columns: int) -> _Layout:
         with self._lock:

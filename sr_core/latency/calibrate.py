@@ -6,23 +6,33 @@ no layer can come out with a negative time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from sr_core.errors import MeasurementError
-from sr_core.latency.estimate import TERMS, kind, work
 from sr_core.latency.profile import Costs, Kind, Range
+from sr_core.latency.work import TERMS, Workload, dense, engine, kind
 from sr_core.layers import ConvLayer
 
 FOLDS = 5
 CHANNEL_STEPS = (1, 4, 8, 16, 32)
+NEAR_MIB = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 1.7, 2.0, 2.8)
 _KINDS: tuple[Kind, ...] = ("conv1x1", "conv3x3", "conv5x5")
-_CONSTANTS = ("launch_ms", "ms_per_mpx")
 Floats = NDArray[np.float64]
+Option = TypeVar("Option", int, float)
+Ties = Literal["none", "constants", "large kernels"]
+"""Coefficients that are one unknown of the fit:
+
+- constants: every kind has the same `launch_ms` and `ms_per_mpx`, for samples that all have as
+  many layers of each kind and so cannot tell whose constant it is;
+- large kernels: 5x5 costs what 3x3 costs, but for its `ms_per_mpx_out` (the pixel shuffle), for a
+  runtime that has one kernel for both. Every network has one 5x5, so samples cannot tell it apart.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,34 +43,36 @@ class Sample:
     ms: float
 
 
-def fit_costs(
-    samples: Sequence[Sample], channel_step: int, *, one_constant: bool = False
-) -> dict[Kind, Costs]:
-    """Coefficients per kind of convolution; a kind without samples costs nothing.
-
-    `one_constant`: every kind gets the same `launch_ms` and `ms_per_mpx`, for samples that all
-    have as many layers of each kind and so cannot tell whose constant it is.
-    """
+def fit_costs(samples: Sequence[Sample], work: Workload, ties: Ties = "none") -> dict[Kind, Costs]:
+    """Coefficients per kind of convolution; a kind without samples costs nothing."""
     times = np.array([sample.ms for sample in samples])
-    matrix = _work_matrix(samples, channel_step) / times[:, None, None]
-    tied = [TERMS.index(term) for term in _CONSTANTS] if one_constant else []
-    for term in tied:
-        matrix[:, 0, term] = matrix[:, :, term].sum(axis=1)
-        matrix[:, 1:, term] = 0
-    solution, _ = nnls(matrix.reshape(len(times), -1), np.ones(len(times)))
-    table = solution.reshape(len(_KINDS), len(TERMS))
-    for term in tied:
-        table[:, term] = table[0, term]
-    rows = table.tolist()
+    relative = _work_matrix(samples, work) / times[:, None]
+    unknowns = _unknowns(ties)
+    tied = np.eye(unknowns.size)[unknowns.ravel()]  # (coefficients, unknowns)
+    solution, _ = nnls(relative @ tied, np.ones(len(times)))
+    rows = solution[unknowns].tolist()
     return {
         name: Costs(**{term: float(f"{value:.5g}") for term, value in zip(TERMS, row, strict=True)})
         for name, row in zip(_KINDS, rows, strict=True)
     }
 
 
-def held_out_errors(
-    samples: Sequence[Sample], channel_step: int, *, one_constant: bool = False
-) -> Floats:
+def _unknowns(ties: Ties) -> NDArray[np.intp]:
+    """(kinds, terms): which unknown of the fit each coefficient is."""
+    unknowns = np.arange(len(_KINDS) * len(TERMS)).reshape(len(_KINDS), len(TERMS))
+    if ties == "constants":
+        for term in ("launch_ms", "ms_per_mpx"):
+            unknowns[:, TERMS.index(term)] = unknowns[0, TERMS.index(term)]
+    elif ties == "large kernels":
+        own = TERMS.index("ms_per_mpx_out")
+        small, large = _KINDS.index("conv3x3"), _KINDS.index("conv5x5")
+        unknowns[large, :own], unknowns[large, own + 1 :] = (
+            unknowns[small, :own], unknowns[small, own + 1 :],
+        )  # fmt: skip
+    return unknowns
+
+
+def held_out_errors(samples: Sequence[Sample], work: Workload, ties: Ties = "none") -> Floats:
     """log(predicted / true) of every sample, by a fit that did not see its fold of `FOLDS`."""
     if len(samples) < 2 * FOLDS:
         raise MeasurementError(
@@ -70,22 +82,36 @@ def held_out_errors(
     for fold in range(FOLDS):
         rest = [sample for i, sample in enumerate(samples) if i % FOLDS != fold]
         held = samples[fold::FOLDS]
-        costs = fit_costs(rest, channel_step, one_constant=one_constant)
-        errors[fold::FOLDS] = log_errors(held, costs, channel_step)
+        errors[fold::FOLDS] = log_errors(held, fit_costs(rest, work, ties), work)
     return errors
 
 
-def log_errors(samples: Sequence[Sample], costs: dict[Kind, Costs], channel_step: int) -> Floats:
+def log_errors(samples: Sequence[Sample], costs: dict[Kind, Costs], work: Workload) -> Floats:
     """log(predicted / true) of every sample."""
-    table = np.array([[getattr(costs[name], term) for term in TERMS] for name in _KINDS])
-    predicted = (_work_matrix(samples, channel_step) * table).sum(axis=(1, 2))
+    table = np.array([getattr(costs[name], term) for name in _KINDS for term in TERMS])
+    predicted = _work_matrix(samples, work) @ table
     return np.log(predicted / np.array([sample.ms for sample in samples]))
 
 
 def best_channel_step(samples: Sequence[Sample]) -> int:
     """The step of `CHANNEL_STEPS` that predicts unseen samples best; the smaller if equal."""
-    errors = [np.abs(held_out_errors(samples, step)).mean() for step in CHANNEL_STEPS]
-    return CHANNEL_STEPS[int(np.argmin(errors))]
+    return _best(samples, {step: dense(step) for step in CHANNEL_STEPS})
+
+
+def best_near_mib(samples: Sequence[Sample], threads: int, column_step: int) -> float:
+    """The size of `NEAR_MIB` that predicts the engine's unseen samples best."""
+    works = {mib: engine(threads, column_step, mib) for mib in NEAR_MIB}
+    return _best(samples, works, "large kernels")
+
+
+def _best(
+    samples: Sequence[Sample], works: Mapping[Option, Workload], ties: Ties = "none"
+) -> Option:
+    errors = {
+        option: np.abs(held_out_errors(samples, work, ties)).mean()
+        for option, work in works.items()
+    }
+    return min(errors, key=lambda option: errors[option])
 
 
 def mape_percent(errors: Floats) -> float:
@@ -118,10 +144,10 @@ def channel_ranges(samples: Sequence[Sample]) -> dict[Kind, tuple[Range, Range]]
     }
 
 
-def _work_matrix(samples: Sequence[Sample], channel_step: int) -> Floats:
-    """(samples, kinds, terms): how often each coefficient counts."""
+def _work_matrix(samples: Sequence[Sample], work: Workload) -> Floats:
+    """(samples, kinds x terms): how often each coefficient counts."""
     matrix = np.zeros((len(samples), len(_KINDS), len(TERMS)))
     for row, sample in enumerate(samples):
-        for layer in sample.layers:
-            matrix[row, _KINDS.index(kind(layer))] += work(layer, channel_step)
-    return matrix
+        for layer, times in zip(sample.layers, work(sample.layers), strict=True):
+            matrix[row, _KINDS.index(kind(layer))] += times
+    return matrix.reshape(len(samples), -1)

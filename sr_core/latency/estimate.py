@@ -7,6 +7,7 @@ coefficients it has, counts as extrapolated, lowers `coverage` and widens the in
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sr_core.candidate import Candidate, Scheme
@@ -16,20 +17,17 @@ from sr_core.latency.profile import (
     Basis,
     Costs,
     DeviceProfile,
-    Kind,
     Range,
     SparsityAssumption,
 )
-from sr_core.layers import OUTPUT_SIZE, RGB, ConvLayer, describe, lr_size
+from sr_core.latency.work import TERMS, Work, kind, workload
+from sr_core.layers import OUTPUT_SIZE, ConvLayer, describe, lr_size
 
 CONFIDENCE = 0.9
 FINE_GRAINED: tuple[Scheme, ...] = ("block", "pattern", "unstructured")
 """Schemes that leave a mask; only a sparse kernel can gain time from them."""
-TERMS = tuple(Costs.model_fields)
-"""Names of the coefficients, in the order of `work`."""
 _MAX_SIDE = 8192
-_KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
-_NO_GAIN = SparsityAssumption(share=0, low=0, high=0)
+_NOTHING = SparsityAssumption(share=0, low=0, high=0)
 
 
 @dataclass(frozen=True)
@@ -61,27 +59,8 @@ class LatencyEstimate:
     notes: tuple[str, ...]
     """What is not covered, in sentences."""
     sparsity_share: float | None
-    """Assumed share of skipped MACs that saves time; None where masks gain nothing anyway."""
+    """Assumed share of skipped MACs that saves time; None where nothing is assumed."""
     confidence: float = CONFIDENCE
-
-
-def kind(layer: ConvLayer) -> Kind:
-    """The row of a profile's coefficients that prices this layer."""
-    return _KINDS[layer.kernel]
-
-
-def work(layer: ConvLayer, channel_step: int) -> tuple[float, float, float, float, float]:
-    """How often each of `TERMS` counts for a layer without fine-grained pruning.
-
-    The RGB input is never padded to whole channel steps: runtimes have kernels of their own for it.
-    """
-    inputs = layer.in_channels
-    if inputs != RGB:
-        inputs = _whole_steps(inputs, channel_step)
-    outputs = _whole_steps(layer.out_channels, channel_step)
-    mpx = layer.height * layer.width / 1e6
-    gmacs = inputs * outputs * layer.kernel**2 * mpx / 1e3
-    return 1.0, gmacs, mpx, mpx * inputs, mpx * outputs
 
 
 def estimate(
@@ -98,31 +77,32 @@ def estimate(
         output: width and height of the output frame, multiples of the scale up to 8192.
         threads: one of `profile.threads`; None takes the default.
         sparsity_share: replaces the assumed share of `profile.sparsity`, 0 to 1; ignored where
-            the runtime gains nothing from masks.
+            nothing is assumed.
 
     Raises:
         LatencyError: an output size or thread count that cannot be priced.
     """
     layers = describe(candidate, *_lr_size(output, candidate.scale))
-    costs = profile.setting(threads).costs
+    setting = profile.setting(threads)
     share = _assumption(profile, sparsity_share)
+    works = workload(profile, setting.threads)(layers)
+    known = [_in_scope(profile, layer) for layer in layers]
+    sized = _within(layers[0].height * layers[0].width / 1e6, profile.scope.lr_mpx)
     priced: list[LayerLatency] = []
     low_ms = high_ms = 0.0
-    for layer in layers:
-        basis = _basis(profile, layer)
-        dense_ms, arithmetic_ms = _price(costs[kind(layer)], work(layer, profile.channel_step))
+    for layer, work, inside in zip(layers, works, known, strict=True):
+        basis, factor = _standing(profile, layer, inside, sized)
+        dense_ms, arithmetic_ms = _price(setting.costs[kind(layer)], work)
         removed_ms = arithmetic_ms * _masked_share(layer)
-        spread = _factor(profile, layer)
-        low_ms += (dense_ms - share.high * removed_ms) / spread
-        high_ms += (dense_ms - share.low * removed_ms) * spread
+        low_ms += (dense_ms - share.high * removed_ms) / factor
+        high_ms += (dense_ms - share.low * removed_ms) * factor
         priced.append(LayerLatency(layer.name, dense_ms - share.share * removed_ms, basis))
     total_ms = sum(layer.ms for layer in priced)
     covered_ms = sum(layer.ms for layer in priced if layer.basis == profile.basis)
     return LatencyEstimate(
-        profile.id, profile.setting(threads).threads, output, total_ms, low_ms, high_ms,
-        tuple(priced), covered_ms / total_ms,
-        BASES[max(BASES.index(layer.basis) for layer in priced)], _notes(profile, layers),
-        None if profile.sparsity is None else share.share,
+        profile.id, setting.threads, output, total_ms, low_ms, high_ms, tuple(priced),
+        covered_ms / total_ms, BASES[max(BASES.index(layer.basis) for layer in priced)],
+        _notes(profile, layers, known, sized), None if profile.sparsity is None else share.share,
     )  # fmt: skip
 
 
@@ -136,26 +116,16 @@ def _lr_size(output: tuple[int, int], scale: int) -> tuple[int, int]:
     return lr_size(scale, output)
 
 
-def _whole_steps(channels: int, step: int) -> int:
-    return -(-channels // step) * step
-
-
-def _price(costs: Costs, times: tuple[float, ...]) -> tuple[float, float]:
-    """(ms of the layer run dense, ms of it that is arithmetic)."""
-    launches, gmacs, mpx, reads, writes = times
-    arithmetic_ms = costs.ms_per_gmac * gmacs
-    other_ms = (
-        costs.launch_ms * launches
-        + costs.ms_per_mpx * mpx
-        + costs.ms_per_mpx_in * reads
-        + costs.ms_per_mpx_out * writes
-    )
-    return other_ms + arithmetic_ms, arithmetic_ms
+def _price(costs: Costs, work: Work) -> tuple[float, float]:
+    """(ms of the layer if masks gained nothing more, ms of it that is arithmetic)."""
+    times = dict(zip(TERMS, work, strict=True))
+    ms = {term: getattr(costs, term) * count for term, count in times.items()}
+    return sum(ms.values()), ms["ms_per_gmac"] + ms["ms_per_gmac_single"]
 
 
 def _assumption(profile: DeviceProfile, share: float | None) -> SparsityAssumption:
     if profile.sparsity is None:
-        return _NO_GAIN
+        return _NOTHING
     if share is None:
         return profile.sparsity
     if not 0 <= share <= 1:
@@ -183,40 +153,36 @@ def _in_scope(profile: DeviceProfile, layer: ConvLayer) -> bool:
     return _within(layer.in_channels, inputs) and _within(layer.out_channels, outputs)
 
 
-def _size_in_scope(profile: DeviceProfile, layer: ConvLayer) -> bool:
-    return _within(layer.height * layer.width / 1e6, profile.scope.lr_mpx)
-
-
 def _within(value: float, limits: Range) -> bool:
     return limits[0] <= value <= limits[1]
 
 
-def _gain_assumed(profile: DeviceProfile, layer: ConvLayer) -> bool:
-    return profile.sparsity is not None and _masked_share(layer) > 0
-
-
-def _basis(profile: DeviceProfile, layer: ConvLayer) -> Basis:
-    if _gain_assumed(profile, layer):
-        return "assumed"
-    known = _in_scope(profile, layer) and _size_in_scope(profile, layer)
-    return profile.basis if known else "extrapolated"
-
-
-def _factor(profile: DeviceProfile, layer: ConvLayer) -> float:
+def _standing(
+    profile: DeviceProfile, layer: ConvLayer, known: bool, sized: bool
+) -> tuple[Basis, float]:
+    """A layer's basis and the factor of its interval, if it and the frame size are in scope."""
+    assumed = profile.sparsity is not None and _masked_share(layer) > 0
     spread = profile.spread
-    known = _in_scope(profile, layer) and not _gain_assumed(profile, layer)
-    factor = spread.inside if known else spread.outside
-    return factor if _size_in_scope(profile, layer) else factor * spread.other_size
+    factor = spread.inside if known and not assumed else spread.outside
+    if not sized:
+        factor *= spread.other_size
+    if assumed:
+        return "assumed", factor
+    return profile.basis if known and sized else "extrapolated", factor
 
 
-def _notes(profile: DeviceProfile, layers: list[ConvLayer]) -> tuple[str, ...]:
+def _notes(
+    profile: DeviceProfile, layers: Sequence[ConvLayer], known: Sequence[bool], sized: bool
+) -> tuple[str, ...]:
     notes: list[str] = []
-    strange = sorted({_NAMES[part(layer)] for layer in layers if not _in_scope(profile, layer)})
+    strange = sorted(
+        {_NAMES[part(layer)] for layer, inside in zip(layers, known, strict=True) if not inside}
+    )
     if strange:
         notes.append(f"Extrapolated, not among the fitted layers: {', '.join(strange)}.")
-    if not _size_in_scope(profile, layers[0]):
+    if not sized:
         notes.append("Extrapolated: the frame size is outside what the profile was fitted to.")
-    if any(_masked_share(layer) for layer in layers):
+    if profile.runtime_id != "sparse" and any(_masked_share(layer) for layer in layers):
         notes.append(
             "No gain from masks: this runtime computes block, pattern and unstructured layers "
             "as dense ones."

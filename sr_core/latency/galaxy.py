@@ -34,6 +34,7 @@ from sr_core.latency.profile import (
     SparsityAssumption,
     Spread,
 )
+from sr_core.latency.work import dense
 from sr_core.layers import ConvLayer, lr_size
 
 SOURCE = "github.com/wuyushuwys/compiler-aware-nas-sr, commit 1163bcd062, speed_models"
@@ -123,8 +124,8 @@ def _conv(name: str, kernel: int, inputs: int, outputs: int, height: int, width:
 
 
 def _profile(target: _Target, samples: Sequence[Sample], date: str) -> DeviceProfile:
-    costs = fit_costs(samples, 1, one_constant=True)
-    errors = held_out_errors(samples, 1, one_constant=True)
+    costs = fit_costs(samples, dense(1), "constants")
+    errors = held_out_errors(samples, dense(1), "constants")
     sizes = " and ".join("x{0} ({2}x{1} input)".format(s, *lr_size(s)) for s in target.scales)
     mpx = [layer.height * layer.width / 1e6 for sample in samples for layer in sample.layers]
     worst_percent = float(np.quantile(np.abs(np.expm1(errors)), 0.9) * 100)

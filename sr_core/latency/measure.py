@@ -1,8 +1,8 @@
-"""Make this computer's latency profile: time small probe networks in ONNX Runtime and fit.
+"""Make this computer's latency profiles: time small probe networks in each runtime and fit.
 
 What is timed is the network alone: one fp32 frame through a ready session, batch 1. Reading,
 rounding and saving the image, and tiling, are not in it. Weights are random: the time of a dense
-convolution does not depend on them.
+convolution does not depend on them, that of a sparse one only through the masks.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from datetime import UTC, datetime
 from statistics import median
 
 import numpy as np
-import onnxruntime as ort
 
 from sr_core.candidate import BLOCKS, DENSE, SCALES, WIDTHS, Block, Candidate, Cell, LayerPruning
+from sr_core.engine.library import Library
 from sr_core.latency.calibrate import (
     Floats,
     Sample,
+    Ties,
     best_channel_step,
+    best_near_mib,
     channel_ranges,
     fit_costs,
     held_out_errors,
@@ -31,18 +33,21 @@ from sr_core.latency.calibrate import (
     spread_factor,
 )
 from sr_core.latency.estimate import CONFIDENCE
-from sr_core.latency.own import THIS_COMPUTER, runtime
+from sr_core.latency.own import OWN
 from sr_core.latency.profile import (
     Anchor,
     DeviceProfile,
     HeldOut,
+    RuntimeId,
     Scope,
     Setting,
     Spread,
 )
-from sr_core.layers import OUTPUT_SIZE, RGB, describe, lr_size
+from sr_core.latency.timing import ready, timed_ms
+from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
+from sr_core.layers import OUTPUT_SIZE, describe, lr_size
 from sr_core.machine import processor
-from sr_core.runtime.onnx_graph import INPUT, build
+from sr_core.runtime.choice import runtime_version
 from sr_core.supernet.extract import extract
 from sr_core.supernet.sampling import sample_candidate
 from sr_core.supernet.weights import SupernetSpec, random_supernet
@@ -55,10 +60,13 @@ _PROBES: tuple[tuple[int, tuple[int, int], int], ...] = (
     (4, OUTPUT_SIZE, 26), (4, (640, 360), 4), (4, (1920, 1080), 4), (2, OUTPUT_SIZE, 6),
 )  # fmt: skip
 """(scale, output size, how many)."""
+_SET_S = 60
+"""Seconds for which that many probes are enough; twice the time gives twice as many."""
 _OUTSIDE_FACTOR = 1.3
 """Widens the interval for another layer, and again for another frame size: our allowance."""
 _MAX_NAME = 40
 """Characters of a processor's name in an id, which has at most 64."""
+_ENGINE, _ONNX = "UpFront engine", "ONNX Runtime"
 _CALM = 0.1
 """Drift of one network's time that is not worth a warning."""
 Report = Callable[[int, int], None]
@@ -71,9 +79,34 @@ class _Job:
     output: tuple[int, int] = OUTPUT_SIZE
 
 
-def measure(
+def measure_all(
+    libraries: Sequence[Library | None],
     *,
-    seconds: float = 55.0,
+    seconds: float = 50.0,
+    held_out: int = 12,
+    seed: int = 0,
+    report: Report = lambda done, total: None,
+) -> list[DeviceProfile]:
+    """A profile for each runtime, one after the other; arguments as for `measure`.
+
+    `libraries`: the engine's library; None stands for ONNX Runtime. Give the engine first: ONNX
+    Runtime's threads go on spinning for a while.
+    """
+    profiles: list[DeviceProfile] = []
+    for index, library in enumerate(libraries):
+
+        def part(done: int, total: int, index: int = index) -> None:
+            report(index * total + done, len(libraries) * total)
+
+        share = seconds / len(libraries)
+        profiles.append(measure(library, seconds=share, held_out=held_out, seed=seed, report=part))
+    return profiles
+
+
+def measure(
+    library: Library | None = None,
+    *,
+    seconds: float = 50.0,
     held_out: int = 12,
     seed: int = 0,
     report: Report = lambda done, total: None,
@@ -81,31 +114,33 @@ def measure(
     """Time probes with one thread and with one per core, fit, and check on unseen candidates.
 
     Args:
-        seconds: about this long; a slow computer gets fewer probes, but at least `MIN_PROBES`.
+        library: of the sparse engine; None measures ONNX Runtime.
+        seconds: about this long. A slow computer gets fewer probes, but at least `MIN_PROBES`;
+            some minutes give more, and so a surer interval.
         held_out: random candidates per thread count that the fit does not see.
         report: progress callback.
     """
     rng = np.random.default_rng(seed)
-    probes = _probes(rng)
-    unseen = [
-        _Job(sample_candidate(rng, scale=4, width=_WIDTH, cells=_CELLS)) for _ in range(held_out)
-    ]
+    sets = max(1, int(seconds // _SET_S))
+    probes = _probes(rng, sets, masks=library is not None)
+    unseen = [_Job(_random(rng, 4)) for _ in range(held_out)]
     counts = sorted({1, os.cpu_count() or 1})
-    bench = _Bench(rng, seconds, len(counts) * (len(probes) + held_out), report)
+    bench = _Bench(library, rng, seconds, len(counts) * (len(probes) + held_out), report)
     seen = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}
     drift = bench.sample(probes[0], counts[-1]).ms / seen[counts[-1]][0].ms - 1
-    return _profile(seen, checks, drift)
+    return _profile(library, seen, checks, drift)
 
 
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
     """The profile as it is shipped to others: named after its processor, not "this computer"."""
     name = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", profile.processor.lower())
     slug = "-".join(re.findall("[a-z0-9]+", name))[:_MAX_NAME].strip("-") or "cpu"
+    suffix, runtime = ("engine", _ENGINE) if profile.runtime_id == "sparse" else ("onnx", _ONNX)
     return profile.model_copy(
         update={
-            "id": f"{slug}-{profile.settings[-1].threads}-threads-onnx",
-            "title": f"{profile.processor}, ONNX Runtime",
+            "id": f"{slug}-{profile.settings[-1].threads}-threads-{suffix}",
+            "title": f"{profile.processor}, {runtime}",
             "basis": "measured elsewhere",
         }
     )
@@ -114,7 +149,15 @@ def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
 class _Bench:
     """Times candidates, as many as fit into the time."""
 
-    def __init__(self, rng: np.random.Generator, seconds: float, jobs: int, report: Report) -> None:
+    def __init__(
+        self,
+        library: Library | None,
+        rng: np.random.Generator,
+        seconds: float,
+        jobs: int,
+        report: Report,
+    ) -> None:
+        self._library = library
         self._supernets = {
             scale: random_supernet(SupernetSpec(scale, _WIDTH, _CELLS), rng) for scale in SCALES
         }
@@ -138,34 +181,32 @@ class _Bench:
     def sample(self, job: _Job, threads: int) -> Sample:
         """Time one candidate."""
         network = extract(self._supernets[job.candidate.scale], job.candidate)
-        height, width = lr_size(job.candidate.scale, job.output)
-        frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        session = ort.InferenceSession(
-            build(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        times_ms: list[float] = []
-        for _ in range(WARM_UPS + RUNS):
-            start = time.perf_counter()
-            session.run(None, {INPUT: frame})
-            times_ms.append((time.perf_counter() - start) * 1e3)
-        return Sample(describe(job.candidate, height, width), median(times_ms[WARM_UPS:]))
+        size = lr_size(job.candidate.scale, job.output)
+        run = ready(network, self._library, threads=threads, size=size)
+        times_ms = [timed_ms(run) for _ in range(WARM_UPS + RUNS)]
+        return Sample(describe(job.candidate, *size), median(times_ms[WARM_UPS:]))
 
 
-def _probes(rng: np.random.Generator) -> list[_Job]:
-    """Networks that differ in what costs time (width, depth, blocks, channels), in random order.
+def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
+    """Networks that differ in what costs time, in random order.
 
-    Masks cost nothing in ONNX Runtime and gain nothing, so the probes have none.
+    Masks cost nothing in ONNX Runtime and gain nothing: there the probes have none, and differ
+    in width, depth, blocks and channels.
     """
+    draw = _random if masks else _unmasked
     jobs = [
-        _Job(_probe(rng, scale), output) for scale, output, count in _PROBES for _ in range(count)
+        _Job(draw(rng, scale), output)
+        for scale, output, count in _PROBES * sets
+        for _ in range(count)
     ]
     return [jobs[i] for i in rng.permutation(len(jobs))]
 
 
-def _probe(rng: np.random.Generator, scale: int) -> Candidate:
+def _random(rng: np.random.Generator, scale: int) -> Candidate:
+    return sample_candidate(rng, scale=scale, width=_WIDTH, cells=_CELLS)
+
+
+def _unmasked(rng: np.random.Generator, scale: int) -> Candidate:
     skipped, wide, pruned = rng.uniform(0, 0.6), rng.random(), rng.random()
 
     def cell() -> Cell:
@@ -186,29 +227,41 @@ def _probe(rng: np.random.Generator, scale: int) -> Candidate:
 
 
 def _profile(
-    seen: dict[int, list[Sample]], checks: dict[int, list[Sample]], drift: float
+    library: Library | None,
+    seen: dict[int, list[Sample]],
+    checks: dict[int, list[Sample]],
+    drift: float,
 ) -> DeviceProfile:
-    """Fit every thread count; the channel step and the interval are common to all.
+    """Fit every thread count; the steps and the interval are common to all.
 
     `drift` is the change of one network's time from the start to the end.
     """
     everything = [sample for samples in seen.values() for sample in samples]
-    step = best_channel_step(max(seen.items())[1])
-    errors = np.concatenate([held_out_errors(samples, step) for samples in seen.values()])
-    factor = spread_factor(errors, CONFIDENCE)
+    runtime_id: RuntimeId = "sparse" if library else "onnx"
+    most, samples = max(seen.items())
+    step = 1 if library else best_channel_step(samples)
+    columns = CHUNK_VECTORS * library.lanes if library else 1
+    near_mib = best_near_mib(samples, most, columns) if library else 0.0
+    work = {n: engine(n, columns, near_mib) if library else dense(step) for n in seen}
+    ties: Ties = "large kernels" if library else "none"
+    errors = [held_out_errors(found, work[n], ties) for n, found in seen.items()]
+    factor = max(spread_factor(some, CONFIDENCE) for some in errors)
     mpx = [sample.layers[0].height * sample.layers[0].width / 1e6 for sample in everything]
     return DeviceProfile(
-        id=THIS_COMPUTER,
-        title="This computer, ONNX Runtime",
+        id=OWN[runtime_id],
+        title=f"This computer, {_ENGINE if library else _ONNX}",
         device="computer",
         processor=processor(),
-        runtime=runtime(),
+        runtime=runtime_version(library),
+        runtime_id=runtime_id,
         precision="fp32",
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         basis="measured here",
         channel_step=step,
+        column_step=columns,
+        near_mib=near_mib,
         settings=tuple(
-            _setting(n, samples, checks[n], step, factor) for n, samples in seen.items()
+            _setting(n, found, checks[n], work[n], ties, factor) for n, found in seen.items()
         ),
         scope=Scope(
             parts=("head", "wide", "residual", "tail", "input_skip"),
@@ -220,22 +273,30 @@ def _profile(
             outside=factor * _OUTSIDE_FACTOR,
             other_size=_OUTSIDE_FACTOR,
             source=(
-                f"inside: the factor that holds {CONFIDENCE:.0%} of the probes when predicted by "
-                f"fits that did not see them; beyond: {_OUTSIDE_FACTOR}, our allowance"
+                f"inside: the factor that holds {CONFIDENCE:.0%} of the probes, whatever the "
+                "threads, when predicted by fits that did not see them; beyond: "
+                f"{_OUTSIDE_FACTOR}, our allowance"
             ),
         ),
         sparsity=None,
-        anchors=(_anchor(everything, errors),),
-        caveats=_caveats(drift),
+        anchors=(_anchor(everything, np.concatenate(errors)),),
+        caveats=_caveats(runtime_id, drift),
     )
 
 
-def _caveats(drift: float) -> tuple[str, ...]:
+_CAVEATS: dict[RuntimeId, str] = {
+    "sparse": "Random weights: trained ones spread their masks a little differently, which moved "
+    "a network's time by 2 % (mean of 110).",
+    "onnx": "ONNX Runtime has no sparse convolution: only fewer channels, `channel` pruning and "
+    "skipped cells save time.",
+}
+
+
+def _caveats(runtime_id: RuntimeId, drift: float) -> tuple[str, ...]:
     caveats = (
         "The network alone: one frame in a ready session, without reading, tiling or saving.",
         "Whole networks were timed: how their time splits over the layers is the model's.",
-        "ONNX Runtime has no sparse convolution: only fewer channels, `channel` pruning and "
-        "skipped cells save time.",
+        _CAVEATS[runtime_id],
     )
     if abs(drift) <= _CALM:
         return caveats
@@ -259,12 +320,17 @@ def _anchor(samples: Sequence[Sample], errors: Floats) -> Anchor:
 
 
 def _setting(
-    threads: int, seen: Sequence[Sample], unseen: Sequence[Sample], step: int, factor: float
+    threads: int,
+    seen: Sequence[Sample],
+    unseen: Sequence[Sample],
+    work: Workload,
+    ties: Ties,
+    factor: float,
 ) -> Setting:
-    costs = fit_costs(seen, step)
+    costs = fit_costs(seen, work, ties)
     if not unseen:
         return Setting(threads=threads, costs=costs)
-    errors = log_errors(unseen, costs, step)
+    errors = log_errors(unseen, costs, work)
     inside = float((np.abs(errors) <= np.log(factor)).mean())
     held_out = HeldOut(n=len(unseen), mape_percent=mape_percent(errors), coverage=inside)
     return Setting(threads=threads, costs=costs, held_out=held_out)

@@ -1,50 +1,46 @@
-"""This computer's own profile, which `measure` keeps in the user's data folder."""
+"""This computer's own profiles, which `measure` keeps in the user's data folder."""
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Callable
 from pathlib import Path
 
 from sr_core.errors import LatencyError
-from sr_core.latency.profile import DeviceProfile, read_profile
+from sr_core.latency.profile import DeviceProfile, RuntimeId, read_profile
 from sr_core.machine import processor, user_data
 
 THIS_COMPUTER = "this-computer"
-"""Id of the profile that `measure` makes."""
+OWN: dict[RuntimeId, str] = {"sparse": THIS_COMPUTER, "onnx": f"{THIS_COMPUTER}-onnx"}
+"""Ids of the profiles that `measure` makes, one per runtime."""
 
 
-def own_device_path() -> Path:
+def own_device_path(runtime_id: RuntimeId = "sparse") -> Path:
     """Where the profile is kept: the user's data folder, or $UPFRONT_DATA."""
-    return user_data() / "devices" / f"{THIS_COMPUTER}.json"
+    return user_data() / "devices" / f"{OWN[runtime_id]}.json"
 
 
-def own_device() -> tuple[DeviceProfile | None, str]:
+def own_device(
+    runtime_id: RuntimeId, version: Callable[[], str]
+) -> tuple[DeviceProfile | None, str]:
     """The profile, if there is a sound one, and a sentence on what is wrong (empty: nothing).
 
-    One that was made on another processor or with another ONNX Runtime counts as measured
-    elsewhere.
+    One that was made on another processor, or with another version of the runtime than the
+    present one, counts as measured elsewhere. `version` is asked only if there is a profile.
     """
-    path = own_device_path()
+    path = own_device_path(runtime_id)
     if not path.is_file():
         return None, ""
     try:
         profile = read_profile(path)
     except LatencyError as error:
         return None, f"This computer's own measurements are left out. {error}"
-    if (profile.processor, profile.runtime) == (processor(), runtime()):
+    now = version()
+    if (profile.processor, profile.runtime) == (processor(), now):
         return profile, ""
     moved = profile.model_copy(
         update={"basis": "measured elsewhere", "title": f"{profile.processor}, {profile.runtime}"}
     )
     return moved, (
         f"This computer's own measurements were made on {profile.processor} with "
-        f"{profile.runtime}, now it is {processor()} with {runtime()}: measure again."
+        f"{profile.runtime}, now it is {processor()} with {now or 'no engine'}: measure again."
     )
-
-
-def runtime() -> str:
-    """Name and version of the runtime that is timed."""
-    try:
-        return f"ONNX Runtime {version('onnxruntime')}"
-    except PackageNotFoundError:  # a build under another name (onnxruntime-gpu, say)
-        return "ONNX Runtime"

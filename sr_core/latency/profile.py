@@ -32,6 +32,8 @@ Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolat
 BASES: tuple[Basis, ...] = (
     "measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed",
 )  # fmt: skip
+RuntimeId = Literal["sparse", "onnx"]
+"""Runtimes of ours: the sparse engine, and ONNX Runtime."""
 Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
 Part = Literal["head", "wide", "residual", "tail", "input_skip"]
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
@@ -67,6 +69,12 @@ class Costs(_Record):
     """Per 10^6 LR pixels and input channel: reading."""
     ms_per_mpx_out: NonNegative = 0.0
     """Per 10^6 LR pixels and output channel: writing."""
+    ms_per_gmac_single: NonNegative = 0.0
+    """Per 10^9 multiply-accumulates of output channels that share no positions with others
+    (sparse engine: unstructured layers)."""
+    ms_per_mpx_in_far: NonNegative = 0.0
+    """Per 10^6 LR pixels and input channel, as far as the engine reads it from beyond the near
+    cache."""
 
 
 class Setting(_Record):
@@ -154,18 +162,25 @@ class DeviceProfile(_Record):
     device: str = Field(min_length=1)
     processor: str = Field(min_length=1)
     runtime: str = Field(min_length=1)
+    runtime_id: RuntimeId | None = None
+    """Which of our runtimes; None: another one, on a phone."""
     precision: str = Field(min_length=1)
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     basis: Literal["measured here", "measured elsewhere", "calibrated"]
     """Of what is inside the scope."""
     channel_step: int = Field(ge=1, le=64)
     """The runtime computes whole steps of channels: 20 cost as much as 32 where the step is 16."""
+    column_step: int = Field(default=1, ge=1, le=64)
+    """Columns that the sparse engine computes at once."""
+    near_mib: NonNegative = 0.0
+    """MiB of the cache from which the sparse engine reads at full speed, as the fit found it."""
     settings: tuple[Setting, ...] = Field(min_length=1)
     """One per number of threads, the default one last."""
     scope: Scope
     spread: Spread
     sparsity: SparsityAssumption | None
-    """None: the runtime runs masked layers as dense ones, so fine-grained pruning gains nothing."""
+    """None: nothing is assumed. The sparse engine's gain is measured; ONNX Runtime runs masked
+    layers as dense ones, so they gain nothing."""
     anchors: tuple[Anchor, ...] = Field(min_length=1)
     caveats: tuple[str, ...] = ()
 

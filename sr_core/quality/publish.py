@@ -84,7 +84,7 @@ def publish(
 
     measure("bicubic", bicubic_id(scale), bicubic_upscale(scale))
     for model in catalogue.models(scale):
-        upscaler = Upscaler(catalogue.network(model.candidate))
+        upscaler = Upscaler(catalogue.network(model.candidate), catalogue.engine)
         measure(model.name, model.id, network_upscale(upscaler.upscale))
     write_quality(root, rows)
     write_manifest(root)

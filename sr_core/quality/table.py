@@ -1,9 +1,16 @@
-"""The results table of README.md, generated from precomputed/ (a test compares the two)."""
+"""The result tables of README.md, generated from precomputed/ (a test compares the two)."""
 
 from __future__ import annotations
 
+from itertools import groupby
+
+from sr_core.engine_results import EngineBench, EngineRow, Runtime
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.store import Catalogue, Quality
+
+ENGINE_NETWORK = (4, 24, 8)
+"""Scale, channels and cells of the network in the table of the engine."""
+_RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
 
 
 def results_table(catalogue: Catalogue) -> str:
@@ -20,6 +27,26 @@ def results_table(catalogue: Catalogue) -> str:
                 f"{summary['macs_kept_g']:.1f} of {summary['macs_dense_g']:.1f}",
             ]
             lines.append(_row([f"`{model.name}`", *cost, *_cells(model.quality)]))
+    return "\n".join(lines)
+
+
+def engine_table(bench: EngineBench) -> str:
+    """Markdown: one row per network and runtime of `ENGINE_NETWORK`, dense and pruned."""
+    rows = [r for r in bench.rows if (r.scale, r.channels, r.cells) == ENGINE_NETWORK]
+    threads = sorted({row.threads for row in rows})
+    times = [f"ms, {n} thread{'s' * (n > 1)} (× as fast as dense ONNX Runtime)" for n in threads]
+    header = ["runtime", "network", "cells' weights kept", "GMACs", *times]
+    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
+
+    def network(row: EngineRow) -> tuple[float, str, str]:
+        return row.density, row.scheme, row.runtime
+
+    for _, same in groupby(sorted(rows, key=network, reverse=True), key=network):
+        timed = sorted(same, key=lambda row: row.threads)
+        first = timed[0]
+        cells = [f"{row.median_ms:.1f} ({row.ratio_vs_ort_dense:.2f})" for row in timed]
+        name = [_RUNTIMES[first.runtime], first.scheme]
+        lines.append(_row([*name, f"{first.density:.0%}", f"{first.macs_g:.2f}", *cells]))
     return "\n".join(lines)
 
 

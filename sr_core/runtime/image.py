@@ -184,13 +184,16 @@ def rounded(values: NDArray[np.float32], depth: type[Depth]) -> NDArray[Depth]:
 
     The only place where values are rounded or clipped.
     """
-    return np.rint(np.clip(values, 0, 1) * np.iinfo(depth).max).astype(depth)
+    scaled = np.clip(values, 0, 1)
+    scaled *= np.iinfo(depth).max
+    return np.rint(scaled, out=scaled).astype(depth)
 
 
 def quantise(sr: NDArray[np.float32], source: Pixels) -> Pixels:
     """Network output (3, H, W) in the form and depth of `source`: (H, W, 3), or (H, W) grey."""
-    values = sr.mean(axis=0) if source.ndim == 2 else sr.transpose(1, 2, 0)
-    return rounded(values, source.dtype.type)
+    if source.ndim == 2:
+        return rounded(sr.mean(axis=0), source.dtype.type)
+    return rounded(sr, source.dtype.type).transpose(1, 2, 0)  # turned when it is four times smaller
 
 
 def join(colours: Image.Image, planes: Planes) -> Image.Image:

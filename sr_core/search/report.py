@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from sr_core.engine.library import Library
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
 from sr_core.quality.benchmark import network_upscale
@@ -39,10 +40,12 @@ def measure(
     rows: Sequence[int],
     sets: list[ImageSet],
     *,
+    library: Library | None = None,
     report: Callable[[], object],
 ) -> Front:
     """Score these rows on the benchmarks; the front is saved, then `report` called, for each.
 
+    Networks run on the sparse engine, or without its `library` on ONNX Runtime.
     `SearchError` if the front's earlier results are of other images.
     """
     sums = {images.name: images.sha256 for images in sets}
@@ -56,7 +59,7 @@ def measure(
     scale = front.header.scale
     for index in rows:
         network = catalogue.network(front.candidates[index])
-        upscale = network_upscale(Upscaler(network).upscale)
+        upscale = network_upscale(Upscaler(network, library).upscale)
         scored = score_sets(network.model_id, sets, upscale, scale)
         front = front.with_results(index, {q.image_set: (q.psnr_y, q.ssim_y) for q in scored})
         save(catalogue.root, front)

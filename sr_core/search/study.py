@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import onnxruntime as ort
 import optuna
 
 from sr_core.candidate import Candidate
 from sr_core.errors import SearchError
+from sr_core.latency.profile import RuntimeId
 from sr_core.machine import commit, processor
 from sr_core.notation import to_text
 from sr_core.presets import uniform_networks
 from sr_core.quality.datasets import ValidationCrops, validation_crops
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.runtime.choice import runtime_version
 from sr_core.search.evaluate import Evaluator
 from sr_core.search.front import hypervolume, non_dominated
 from sr_core.search.objective import MACS, Objective, objective
@@ -51,6 +52,8 @@ class SearchArgs:
     seed: int = 0
     threads: int | None = None
     """Crops scored at the same time; None takes all cores."""
+    engine: RuntimeId = "sparse"
+    """The sparse engine where there is one, or ONNX Runtime."""
 
     def __post_init__(self) -> None:
         for name in ("trials", "threads"):
@@ -67,6 +70,8 @@ class SearchArgs:
             words.append(f"--budget-ms {self.budget_ms:g}")
         if self.sampler not in FIXED:
             words.append(f"--trials {self.trials} --seed {self.seed}")
+        if self.engine != "sparse":
+            words.append(f"--engine {self.engine}")
         return " ".join(words)
 
 
@@ -95,7 +100,11 @@ def search(
     aim = objective(catalogue, args.objective, args.budget_ms)
     presets = [model.candidate for model in catalogue.models(args.scale)]
     evaluator = Evaluator(
-        catalogue, args.scale, validation_crops(args.val, args.scale), threads=args.threads
+        catalogue,
+        args.scale,
+        validation_crops(args.val, args.scale),
+        library=catalogue.engine if args.engine == "sparse" else None,
+        threads=args.threads,
     )
     before = _stored(catalogue, evaluator)
     proposer, total = _proposer(args, catalogue, aim, presets, before)
@@ -182,7 +191,7 @@ class _Run:
             "started": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S"),
             "commit": commit(),
             "processor": processor(),
-            "versions": _versions(),
+            "versions": _versions(evaluator),
             "threads": evaluator.threads,
         }
         self._psnr_db = dict(zip(before.rows["id"], before.rows["psnr_y_db"], strict=True))
@@ -253,10 +262,10 @@ class _Run:
         return self._before.with_run(record, self._found)
 
 
-def _versions() -> dict[str, str]:
+def _versions(evaluator: Evaluator) -> dict[str, str]:
     return {
         "python": platform.python_version(),
-        "onnxruntime": ort.__version__,
+        "runtime": runtime_version(evaluator.library),
         "optuna": optuna.__version__,
         "numpy": np.__version__,
     }

@@ -7,12 +7,12 @@ protocol. Whatever is not ours is escaped.
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sr_core.candidate import Candidate, Scheme
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate
-from sr_core.latency.profile import DeviceProfile, Setting
-from sr_core.latency.schemes import SchemeTiming
+from sr_core.latency.profile import DeviceProfile, RuntimeId, Setting
+from sr_core.latency.schemes import SchemeRow
 from sr_core.layers import ConvLayer, Totals, describe, lr_size
 from sr_core.notation import to_text
 from sr_core.store import Model, Quality
@@ -157,13 +157,10 @@ def _about(layer: ConvLayer, ms: float, basis: str) -> str:
     )
 
 
-def device_facts(profile: DeviceProfile, threads: int | None, problem: str = "") -> str:
-    """What a profile is, how well it did, and what it does not cover.
-
-    `problem`: what is wrong with this computer's own profile, if anything.
-    """
+def device_facts(profile: DeviceProfile, threads: int | None, remarks: Sequence[str] = ()) -> str:
+    """What a profile is, how well it did, and what it does not cover; `remarks` come first."""
     facts = [
-        problem,
+        *remarks,
         f"{profile.device}, {profile.processor}; {profile.runtime}; {profile.precision}; "
         f"{profile.basis}, {profile.date}.",
         _held_out(profile.setting(threads)),
@@ -210,32 +207,44 @@ def quick_facts(score: QuickScore) -> str:
 
 
 def scheme_table(
-    modelled: dict[Scheme, tuple[float, float, float]],
-    macs_saved: dict[Scheme, float],
-    timings: Sequence[SchemeTiming],
-    about_timings: str,
-    device: str,
+    rows: Sequence[SchemeRow],
+    profile: DeviceProfile,
+    runtimes: Mapping[RuntimeId, str],
+    stored: Mapping[tuple[Scheme, RuntimeId], float],
+    about: str,
 ) -> str:
-    """Per scheme: MACs removed, modelled saving on the device, saving measured in this runtime."""
-    measured = {timing.scheme: timing for timing in timings}
-    rows = ""
-    for scheme, saved in macs_saved.items():
-        share, low, high = modelled[scheme]
-        timing = measured.get(scheme)
-        real = f"{timing.saved_share:.0%} ({timing.median_ms:.1f} ms)" if timing else "not measured"
-        rows += (
-            f"<tr><th scope=row><i class='swatch' style='background:var(--scheme-{scheme})'></i>"
-            f"{scheme}</th><td>{saved:.0%}</td><td>{share:.0%}{_band(low, high)}</td>"
-            f"<td>{real}</td></tr>"
+    """Per scheme: MACs removed, saving modelled on the device, savings measured in our runtimes.
+
+    `stored`: savings from the stored benchmark, for what was not measured here yet.
+    """
+    body = ""
+    for row in rows:
+        saving = row.modelled[profile.id]
+        cells = [f"{row.macs_share:.0%}", f"{saving.share:.0%}{_band(saving.low, saving.high)}"]
+        for runtime in runtimes:
+            timing, elsewhere = row.measured.get(runtime), stored.get((row.scheme, runtime))
+            if timing:
+                cells.append(f"{timing.saved_share:.0%} ({timing.median_ms:.1f} ms)")
+            elif elsewhere is not None:
+                cells.append(f"{elsewhere:.0%} (elsewhere)")
+            else:
+                cells.append("not measured")
+        body += (
+            f"<tr><th scope=row><i class='swatch' style='background:var(--scheme-{row.scheme})'>"
+            f"</i>{row.scheme}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
         )
+    measured = "".join(
+        f"<th scope=col>Time saved in {html.escape(name)}<br>"
+        "<em class='mark measured'>measured</em></th>"
+        for name in runtimes.values()
+    )
     return (
         "<table class='scores'><thead><tr><th scope=col>Scheme</th>"
         "<th scope=col>MACs removed<br><em class='mark counted'>counted</em></th>"
-        f"<th scope=col>Time saved on {html.escape(device)}<br>"
-        "<em class='mark estimated'>estimated</em></th>"
-        "<th scope=col>Time saved in ONNX Runtime<br><em class='mark measured'>measured</em></th>"
-        f"</tr></thead><tbody>{rows}</tbody></table>"
-        f"<p class='origin'>{html.escape(about_timings)}</p>"
+        f"<th scope=col>Time saved on {html.escape(profile.title)}<br>"
+        f"<em class='mark estimated'>estimated</em></th>{measured}"
+        f"</tr></thead><tbody>{body}</tbody></table>"
+        f"<p class='origin'>{html.escape(about)}</p>"
     )
 
 

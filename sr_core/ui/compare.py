@@ -9,7 +9,6 @@ import threading
 from collections.abc import Sequence
 
 import gradio as gr
-import onnxruntime
 from PIL import Image
 
 from sr_core.errors import InvalidCandidate, InvalidImage
@@ -156,7 +155,7 @@ class Compare:
             f"{priced.total_ms:.1f} ms ({priced.low_ms:.1f}–{priced.high_ms:.1f}, {CONFIDENCE:.0%})"
         )
         return (
-            Fact("This run", f"{outcome.elapsed_ms:,.0f} ms", "measured"),
+            Fact(f"This run, {outcome.runtime}", f"{outcome.elapsed_ms:,.0f} ms", "measured"),
             Fact(f"{size_title(view.size)} frame on the device", estimated, "estimated"),
             Fact(
                 "MACs, 1280×720", f"{cost_of(outcome.candidate).macs_kept / 1e9:.2f} G", "counted"
@@ -178,8 +177,8 @@ def _facts(result: jobs.Comparison, device: str) -> str:
     scale = width // lr_width
     lines = [
         f"{lr_width}×{lr_height} → {width}×{height}, {len(outcomes)} network(s), each once, on the "
-        f"computer that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, "
-        "fp32, a thread per core). These times are no phone latency.",
+        f"computer that serves this page ({processor()}, {outcomes[0].runtime}, fp32, a thread per "
+        "core). These times are no phone latency.",
         f"Estimates are for {device}.",
         f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
         "shrinking." if result.truth is not None else "",

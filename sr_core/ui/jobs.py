@@ -43,6 +43,8 @@ class Outcome:
     result: Image.Image
     elapsed_ms: float
     """Wall time of the upscaling itself, tiles and rounding included, session start not."""
+    runtime: str
+    """What it was measured with."""
     score: Score | None
     """None unless the mode was `test`."""
 
@@ -62,9 +64,9 @@ class Comparison:
 
 
 class Upscalers:
-    """The last few ONNX Runtime sessions, so that a second run starts at once. Thread-safe.
+    """The last few sessions, so that a second run starts at once. Thread-safe.
 
-    Each keeps its weights and, while it runs, the activations of a tile.
+    Each keeps its weights and, on the engine, a few rows of every layer.
     """
 
     def __init__(self, catalogue: Catalogue) -> None:
@@ -76,7 +78,8 @@ class Upscalers:
         """A session for `candidate` with the shipped weights."""
         with self._lock:
             if candidate.id not in self._sessions:
-                self._sessions[candidate.id] = Upscaler(self._catalogue.network(candidate))
+                network = self._catalogue.network(candidate)
+                self._sessions[candidate.id] = Upscaler(network, self._catalogue.engine)
             self._sessions.move_to_end(candidate.id)
             while len(self._sessions) > _KEPT_SESSIONS:
                 self._sessions.popitem(last=False)
@@ -131,7 +134,7 @@ def _outcome(
     elapsed_ms = (time.perf_counter() - started) * 1e3
     score = None if reference is None else _score(result, reference, upscaler.scale)
     network = upscaler.network
-    return Outcome(network.candidate, network.model_id, result, elapsed_ms, score)
+    return Outcome(network.candidate, network.model_id, result, elapsed_ms, upscaler.runtime, score)
 
 
 def _share(report: Report | None, index: int, count: int) -> Report | None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
-import onnxruntime
 
 from sr_core.candidate import (
     MAX_RATIO,
@@ -21,11 +19,19 @@ from sr_core.candidate import (
     Scheme,
 )
 from sr_core.errors import UpFrontError
-from sr_core.latency.schemes import SCHEMES, SchemeTiming, time_schemes, with_scheme
+from sr_core.latency.profile import RuntimeId
+from sr_core.latency.schemes import (
+    SCHEMES,
+    SchemeTiming,
+    scheme_rows,
+    time_schemes,
+    with_scheme,
+)
 from sr_core.machine import processor
-from sr_core.ui import cards, masks, quick
+from sr_core.runtime.choice import runtime_name
+from sr_core.ui import cards, engine_facts, masks, quick
 from sr_core.ui.components.layer_table import LayerTable
-from sr_core.ui.pricing import Pricing, cost_of, table_prices
+from sr_core.ui.pricing import Pricing, table_prices
 from sr_core.ui.target import Updates
 from sr_core.ui.titles import title
 from sr_core.ui.view import Link, View
@@ -37,12 +43,12 @@ of them. **Channel** removes whole channels inside a block (its last layer stays
 removes positions that 4 output channels share, **pattern** keeps 4 of 9 taps of a 3×3 kernel \
 (1×1 layers get block) and so removes at least 56 %, **unstructured** removes single weights."""
 _BAND = (
-    "Estimated savings are ratios of two estimates; a bracket is the range of the assumption "
-    "alone, the device's own error not included."
+    "Estimated savings are ratios of two estimates, with the 90 % interval that follows from "
+    "theirs if their errors are independent."
 )
 _NOT_TIMED = (
-    "Whole network of these blocks and channels, each scheme at the ratio on the left. Measured "
-    "times appear when you press the button: dense and pruned networks take turns."
+    "Whole network of these blocks and channels, each scheme at the ratio above. Press the button "
+    "to measure them here: dense and pruned networks take turns, in each runtime."
 )
 
 
@@ -93,7 +99,13 @@ class Prune:
                 )  # fmt: skip
         gr.Markdown("### What each scheme would save here")
         self.schemes = gr.HTML(self._schemes(link.view, current, 50), elem_id="schemes")
-        self.time = gr.Button("Measure them in ONNX Runtime now", elem_id="time-schemes", size="md")
+        self.time = gr.Button("Measure them here now", elem_id="time-schemes", size="md")
+        if bench := self._catalogue.engine_bench:
+            with gr.Accordion(
+                "Our engine beside ONNX Runtime: the stored benchmark", open=False,
+                elem_id="engine-bench",
+            ):  # fmt: skip
+                gr.HTML(engine_facts.bench_tables(bench), elem_id="engine-table")
         with gr.Accordion("As JSON (for --model on the command line)", open=False):
             self.json = gr.Textbox(
                 _pretty(current), label="Candidate", lines=6, max_lines=12, elem_id="json",
@@ -140,9 +152,10 @@ class Prune:
         ratios = _ratios(percent)
         threads = link.view.threads or os.cpu_count() or 1
         timings = time_schemes(
-            self._catalogue.supernet(link.current.scale), link.current, ratios, threads=threads
-        )
-        about = _timed(timings, threads, link.current)
+            self._catalogue.supernet(link.current.scale), link.current, ratios,
+            library=self._catalogue.engine, threads=threads,
+        )  # fmt: skip
+        about = _timed(timings, self._runtimes(), threads, link.current)
         return {self.schemes: self._schemes(link.view, link.current, percent, timings, about)}
 
     def price(self, question: dict[str, Any]) -> dict[str, Any]:
@@ -178,27 +191,27 @@ class Prune:
         about: str = "",
     ) -> str:
         """The table of savings of every scheme on this network's blocks and width."""
-        dense = with_scheme(candidate, "dense", 0)
-        dense_ms, dense_macs = self._pricing.estimate(view, dense).total_ms, cost_of(dense)
-        saved: dict[Scheme, float] = {}
-        modelled: dict[Scheme, tuple[float, float, float]] = {}
-        for scheme, ratio in _ratios(percent).items():
-            pruned = with_scheme(candidate, scheme, ratio)
-            saved[scheme] = 1 - cost_of(pruned).macs_kept / dense_macs.macs_kept
-            shares = [
-                1 - self._pricing.estimate(replace(view, share=share), pruned).total_ms / dense_ms
-                for share in (view.share, *self._bounds(view))
-            ]
-            modelled[scheme] = (shares[0], shares[1], shares[2])
-        device = self._pricing.profile(view).title
-        return cards.scheme_table(
-            modelled, saved, timings, f"{_BAND} {about or _NOT_TIMED}", device
-        )
+        profile = self._pricing.profile(view)
+        rows = scheme_rows(
+            candidate, _ratios(percent), [profile], timings, output=view.size,
+            threads=view.threads, sparsity_share=view.share,
+        )  # fmt: skip
+        stored: dict[tuple[Scheme, RuntimeId], float] = {}
+        remarks = [_BAND, about or _NOT_TIMED]
+        if (bench := self._catalogue.engine_bench) and not timings:
+            networks: dict[Scheme, Candidate] = {
+                row.scheme: with_scheme(candidate, row.scheme, row.ratio) for row in rows
+            }
+            stored = engine_facts.stored_savings(bench, networks, view.threads)
+            if stored:
+                remarks.append(engine_facts.elsewhere(bench, view.threads))
+        return cards.scheme_table(rows, profile, self._runtimes(), stored, " ".join(remarks))
 
-    def _bounds(self, view: View) -> tuple[float | None, float | None]:
-        """Lowest and highest assumed share of the device; None where nothing is assumed."""
-        sparsity = self._pricing.profile(view).sparsity
-        return (sparsity.low, sparsity.high) if sparsity else (None, None)
+    def _runtimes(self) -> dict[RuntimeId, str]:
+        """What computes here: our engine, if there is one, and ONNX Runtime."""
+        library = self._catalogue.engine
+        ours: dict[RuntimeId, str] = {"sparse": runtime_name(library)} if library else {}
+        return {**ours, "onnx": runtime_name(None)}
 
 
 def _ratios(percent: float | None) -> dict[Scheme, float]:
@@ -207,14 +220,20 @@ def _ratios(percent: float | None) -> dict[Scheme, float]:
     return {s: max(ratio, PATTERN_MIN_RATIO) if s == "pattern" else ratio for s in SCHEMES}
 
 
-def _timed(timings: Sequence[SchemeTiming], threads: int, candidate: Candidate) -> str:
-    ratios = ", ".join(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
+def _timed(
+    timings: Sequence[SchemeTiming],
+    runtimes: Mapping[RuntimeId, str],
+    threads: int,
+    candidate: Candidate,
+) -> str:
+    ratios = dict.fromkeys(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
+    dense: dict[RuntimeId, float] = {t.runtime_id: t.dense_median_ms for t in timings}
+    took = ", ".join(f"{ms:.1f} ms in {runtimes[name]}" for name, ms in dense.items())
     return (
-        f"{title(with_scheme(candidate, 'dense', 0))}; {ratios}. Measured just now on the computer "
-        f"that serves this page ({processor()}, ONNX Runtime {onnxruntime.__version__}, fp32, "
-        f"{threads} thread(s), 1280×720 output): median of {timings[0].runs} frames, networks in "
-        f"turns; the dense one took {timings[0].dense_median_ms:.1f} ms. Masks save nothing in "
-        "this runtime, which has no sparse convolution."
+        f"{title(with_scheme(candidate, 'dense', 0))}; {', '.join(ratios)}. Measured just now on "
+        f"the computer that serves this page ({processor()}, fp32, {threads} thread(s), 1280×720 "
+        f"output): median of {timings[0].runs} frames, networks and runtimes in turns; the dense "
+        f"network took {took}, and each saving is against it in the same runtime."
     )
 
 

@@ -99,7 +99,7 @@ class QuickLook:
 
     def _evaluate(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
         chosen, start = crops(candidate.scale), time.perf_counter()
-        upscaler = Upscaler(self._catalogue.network(candidate))
+        upscaler = Upscaler(self._catalogue.network(candidate), self._catalogue.engine)
         psnr_db = score_crops(upscaler.run, chosen, scale=candidate.scale)
         lr = chosen.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         sr = rounded(upscaler.run(lr), np.uint8)[0].transpose(1, 2, 0)

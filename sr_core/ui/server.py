@@ -6,13 +6,15 @@ import argparse
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import gradio as gr
 from fastapi import FastAPI
 from gradio.themes import Base, Soft
 
+from sr_core.cli_engine import add_engine_option, chosen
+from sr_core.runtime.choice import runtime_name
 from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 
@@ -31,10 +33,14 @@ def serve(argv: Sequence[str] | None = None) -> int:
         "--port", type=_port, default=os.environ.get("GRADIO_SERVER_PORT", str(DEFAULT_PORT)),
         help=f"port (default: GRADIO_SERVER_PORT, else {DEFAULT_PORT})",
     )  # fmt: skip
+    add_engine_option(parser)
     args = parser.parse_args(argv)
-    page = build_page(Catalogue())
+    catalogue = Catalogue(use_engine=args.engine == "sparse")
+    library = chosen(catalogue, args.engine)
+    health = {"runtime": runtime_name(library), "engine_problem": catalogue.engine_problem}
+    page = build_page(catalogue)
     try:
-        launch(page, host=args.host, port=args.port, quiet=False)
+        launch(page, host=args.host, port=args.port, quiet=False, health=health)
     except OSError as error:
         sys.stderr.write(
             f"error: cannot listen on {args.host}, port {args.port} ({error.strerror or error}): "
@@ -52,10 +58,18 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def launch(page: gr.Blocks, *, host: str, port: int | None, quiet: bool = True) -> str:
+def launch(
+    page: gr.Blocks,
+    *,
+    host: str,
+    port: int | None,
+    quiet: bool = True,
+    health: Mapping[str, str] | None = None,
+) -> str:
     """Start serving in the background, `/healthz` included; returns the local address.
 
     Raises `OSError` if the port is taken or the host unknown. `port=None` takes a free one.
+    `health`: what `/healthz` tells besides that all is well.
     """
     if port is not None:
         # Gradio blames the port whatever is wrong; the system says what it is.
@@ -74,7 +88,7 @@ def launch(page: gr.Blocks, *, host: str, port: int | None, quiet: bool = True) 
         theme=_theme(),
         css_paths=_STYLE,
     )
-    _add_health_check(app)
+    _add_health_check(app, {"status": "ok", **(health or {})})
     return url
 
 
@@ -96,8 +110,8 @@ def _theme() -> Base:
     )
 
 
-def _add_health_check(app: FastAPI) -> None:
+def _add_health_check(app: FastAPI, health: dict[str, str]) -> None:
     def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+        return health
 
     app.add_api_route("/healthz", healthz)

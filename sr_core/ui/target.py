@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from sr_core.latency.profile import DeviceProfile
+from sr_core.runtime.choice import runtime_name
 from sr_core.store import Catalogue
 from sr_core.ui import cards
 from sr_core.ui.titles import size_title
@@ -17,9 +18,10 @@ Updates = dict[Any, Any]
 _USUAL_SHARE = 0.5
 """Waits in the hidden slider for a device that needs an assumption."""
 _MEASURE_HELP = (
-    "Times small networks on the computer that serves this page and fits its latency model: "
-    "under a minute, for everybody who uses this server. A busy computer measures itself slow: on "
-    "two cores even this page's browser counts, and `python -m sr_core measure` does better."
+    "Times small networks on the computer that serves this page, in each runtime that works there "
+    "(our engine, ONNX Runtime), and fits a latency model of each: about a minute, for everybody "
+    "who uses this server. A busy computer measures itself slow: on two cores even this page's "
+    "browser counts, and `python -m sr_core measure` does better."
 )
 
 
@@ -87,12 +89,17 @@ class Target:
             self.threads: gr.update(
                 choices=profile.threads, value=threads, visible=bool(profile.threads)
             ),
-            self.about: cards.device_facts(profile, threads),
+            self.about: self._facts(profile, threads),
         }
 
     def _about(self, view: View) -> str:
-        profile = self._catalogue.device(view.device)
-        return cards.device_facts(profile, view.threads, self._catalogue.device_problem)
+        return self._facts(self._catalogue.device(view.device), view.threads)
+
+    def _facts(self, profile: DeviceProfile, threads: int | None) -> str:
+        known = self._catalogue
+        runtime = f"Images on this page are computed by {runtime_name(known.engine)}."
+        remarks = (known.engine_problem, runtime, known.device_problem)
+        return cards.device_facts(profile, threads, remarks)
 
     def _devices(self) -> list[tuple[str, str]]:
         return [(f"{p.title} ({p.basis})", p.id) for p in self._catalogue.devices]

@@ -33,7 +33,10 @@ def url(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     page.close()
 
 
-@pytest.fixture(params=[(1366, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone-dark"])
+DESKTOP, PHONE = (1366, 900, "light"), (390, 844, "dark")
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone-dark"])
 def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
     """The open app; fails on console errors, page errors and requests to other hosts."""
     width, height, theme = request.param
@@ -157,6 +160,28 @@ def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page)
     expect(quality).to_have_text(before_db, timeout=15_000)
 
 
+def test_on_the_engine_a_block_ratio_moves_the_latency(page: Page) -> None:
+    expect(page.locator("#card")).to_contain_text("Made-up engine")  # the default device
+    _open(page, "Prune")
+    _choose(page, "Network", "All wide, dense")
+    total = page.locator("#layers .totals strong").first
+    expect(total).to_have_text(re.compile(r"\d ms"))
+    dense = total.inner_text()
+    page.get_by_label(f"{CELL_1_EXPAND} scheme").select_option("block")
+    expect(total).not_to_have_text(dense)
+    halved = total.inner_text()
+    ratio = page.get_by_label(f"{CELL_1_EXPAND} share removed")
+    ratio.press("End")
+    expect(total).not_to_have_text(halved)
+    _choose(page, "Device", "Made-up computer (calibrated)")
+    expect(page.locator("#layers .note")).to_contain_text("No gain from masks")
+    on_onnx = total.inner_text()
+    ratio.press("Home")
+    expect(page.locator("#layers tr.selected input[type=number]")).to_have_value("1")
+    page.wait_for_timeout(500)
+    expect(total).to_have_text(on_onnx)
+
+
 def test_presets_and_apply_to_all_fill_the_table(page: Page) -> None:
     _open(page, "Prune")
     scheme = page.get_by_label(f"{CELL_1_EXPAND} scheme")
@@ -165,7 +190,7 @@ def test_presets_and_apply_to_all_fill_the_table(page: Page) -> None:
     page.get_by_role("button", name="Apply to all layers").click()
     expect(scheme).to_have_value("block")
     expect(page.locator("#preset input")).to_have_value("All wide, block 50 %")
-    page.get_by_role("button", name="Measure them in ONNX Runtime now").click()
+    page.get_by_role("button", name="Measure them here now").click()
     expect(page.locator("#schemes")).to_contain_text("Measured just now", timeout=60_000)
 
 
@@ -208,23 +233,24 @@ def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page, url: str) -> N
     page.goto(f"{url}/?device=toaster&net=%3Cscript%3E")
     expect(page.get_by_text("There is no device 'toaster'")).to_be_visible(timeout=15_000)
     expect(page.locator("#card h3")).to_be_visible()
-    expect(page.locator("#link textarea")).to_have_value(re.compile("device=computer"))
+    expect(page.locator("#link textarea")).to_have_value(re.compile("device=engine"))
 
 
-@pytest.mark.parametrize("tab", ["Explore", "Prune", "Compare"])
-def test_no_serious_accessibility_violation(page: Page, tab: str) -> None:
-    _open(page, tab)
-    page.wait_for_timeout(1500)  # transitions and the chart
-    found = Axe().run(page).response["violations"]
-    serious = [
-        f"{rule['id']}: {node['target']} {node['failureSummary']}"
-        for rule in found
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
-    assert serious == []
+def test_no_serious_accessibility_violation(page: Page) -> None:
+    for tab in ("Explore", "Prune", "Compare"):
+        _open(page, tab)
+        page.wait_for_timeout(1500)  # transitions and the chart
+        found = Axe().run(page).response["violations"]
+        serious = [
+            f"{rule['id']}: {node['target']} {node['failureSummary']}"
+            for rule in found
+            if rule["impact"] in ("serious", "critical")
+            for node in rule["nodes"]
+        ]
+        assert serious == [], tab
 
 
+@pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 def test_stop_ends_a_running_and_a_waiting_job(
     page: Page, browser: Browser, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from sr_core.latency.calibrate import (
     CHANNEL_STEPS,
     FOLDS,
     Sample,
+    Ties,
     best_channel_step,
     channel_ranges,
     fit_costs,
@@ -17,8 +20,8 @@ from sr_core.latency.calibrate import (
     mape_percent,
     spread_factor,
 )
-from sr_core.latency.estimate import TERMS, work
 from sr_core.latency.profile import Costs, Kind
+from sr_core.latency.work import TERMS, dense
 from sr_core.layers import ConvLayer, describe
 
 Rng = np.random.Generator
@@ -47,8 +50,8 @@ def conv(kernel: int, inputs: int, outputs: int, side: int) -> ConvLayer:
 def true_ms(layers: list[ConvLayer], step: int = 1, costs: dict[Kind, Costs] = TRUE) -> float:
     return sum(
         getattr(costs[FROM_KERNEL[layer.kernel]], term) * times
-        for layer in layers
-        for term, times in zip(TERMS, work(layer, step), strict=True)
+        for layer, work in zip(layers, dense(step)(layers), strict=True)
+        for term, times in zip(TERMS, work, strict=True)
     )
 
 
@@ -87,13 +90,13 @@ def table(costs: dict[Kind, Costs]) -> np.ndarray:
 
 
 def test_the_fit_recovers_the_coefficients(rng: Rng) -> None:
-    fitted = fit_costs(samples(rng, 80), 1)
+    fitted = fit_costs(samples(rng, 80), dense(1))
     assert table(fitted) == pytest.approx(table(TRUE), rel=1e-3)
 
 
 def test_noise_moves_the_predictions_little(rng: Rng) -> None:
-    fitted = fit_costs(samples(rng, 150, noise=0.05), 1)
-    errors = log_errors(samples(rng, 200), fitted, 1)
+    fitted = fit_costs(samples(rng, 150, noise=0.05), dense(1))
+    errors = log_errors(samples(rng, 200), fitted, dense(1))
     assert 0 < np.abs(errors).mean() < 0.03
 
 
@@ -101,7 +104,7 @@ def test_a_slow_and_a_fast_network_count_alike() -> None:
     """Two networks that no coefficients explain, one 1000 times as long: both miss by as much."""
     small, large = [conv(3, 8, 8, 30)], [conv(3, 8, 8, 949)]  # the same but for 1000 x the pixels
     twice = [Sample(small, 1.0), Sample(small, 2.0), Sample(large, 1000.0), Sample(large, 2000.0)]
-    errors = log_errors(twice, fit_costs(twice, 1), 1)
+    errors = log_errors(twice, fit_costs(twice, dense(1)), dense(1))
     assert errors[:2] == pytest.approx(errors[2:], abs=0.02)
     assert errors[0] > 0 > errors[1]
 
@@ -111,14 +114,14 @@ def test_no_coefficient_is_negative(seed: int) -> None:
     """Times that have nothing to do with the work would give negative ones by least squares."""
     rng = np.random.default_rng(seed)
     unrelated = [Sample(one.layers, float(rng.uniform(0.1, 10))) for one in samples(rng, 25)]
-    for one_constant in (False, True):
-        fitted = table(fit_costs(unrelated, 4, one_constant=one_constant))
+    for ties in get_args(Ties):
+        fitted = table(fit_costs(unrelated, dense(4), ties))
         assert (fitted >= 0).all()
         assert fitted.max() > 0
 
 
 def test_a_kind_without_samples_costs_nothing(rng: Rng) -> None:
-    fitted = fit_costs(blocks(rng, 30, TRUE), 1)
+    fitted = fit_costs(blocks(rng, 30, TRUE), dense(1))
     assert fitted["conv5x5"] == Costs()
 
 
@@ -129,7 +132,7 @@ def test_tied_constants_are_equal_and_recovered(rng: Rng) -> None:
         "conv3x3": Costs(**constants, ms_per_gmac=11, ms_per_mpx_in=0.3),
         "conv5x5": Costs(**constants),
     }
-    fitted = fit_costs(blocks(rng, 60, costs), 1, one_constant=True)
+    fitted = fit_costs(blocks(rng, 60, costs), dense(1), "constants")
     for one in fitted.values():
         assert one.launch_ms == pytest.approx(0.4, rel=0.01)
         assert one.ms_per_mpx == pytest.approx(4.8, rel=0.01)
@@ -157,8 +160,8 @@ def test_held_out_errors_are_of_a_fit_that_did_not_see_the_sample(rng: Rng) -> N
     known = samples(rng, 40)
     odd = Sample(known[7].layers, known[7].ms * 1000)
     without_its_fold = [one for i, one in enumerate(known) if i % FOLDS != 7 % FOLDS]
-    expected = log_errors([odd], fit_costs(without_its_fold, 1), 1)
-    errors = held_out_errors([*known[:7], odd, *known[8:]], 1)
+    expected = log_errors([odd], fit_costs(without_its_fold, dense(1)), dense(1))
+    errors = held_out_errors([*known[:7], odd, *known[8:]], dense(1))
     assert errors.shape == (40,)
     assert errors[7] == pytest.approx(expected[0])
     assert errors[7] == pytest.approx(-np.log(1000), abs=1e-3)
@@ -170,7 +173,7 @@ def test_held_out_errors_are_of_a_fit_that_did_not_see_the_sample(rng: Rng) -> N
 def test_too_few_samples_are_refused(rng: Rng, n: int) -> None:
     message = rf"^Only {n} timings: a latency model needs at least 10\.$"
     with pytest.raises(MeasurementError, match=message):
-        held_out_errors(samples(rng, n), 1)
+        held_out_errors(samples(rng, n), dense(1))
 
 
 def test_mean_percentage_error() -> None:
@@ -203,8 +206,8 @@ def test_the_interval_of_a_fit_covers_unseen_networks(rng: Rng) -> None:
     shares: list[float] = []
     for _ in range(10):
         seen, new = samples(rng, 60, noise=0.08), samples(rng, 500, noise=0.08)
-        factor = spread_factor(held_out_errors(seen, 1), 0.9)
-        inside = np.abs(log_errors(new, fit_costs(seen, 1), 1)) <= np.log(factor)
+        factor = spread_factor(held_out_errors(seen, dense(1)), 0.9)
+        inside = np.abs(log_errors(new, fit_costs(seen, dense(1)), dense(1))) <= np.log(factor)
         shares.append(float(inside.mean()))
     assert 0.87 < np.mean(shares) < 0.97
 

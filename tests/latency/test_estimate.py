@@ -11,25 +11,19 @@ from hypothesis import strategies as st
 
 from sr_core.candidate import BLOCKS, Block, Candidate, Cell, LayerPruning, Scheme, uniform
 from sr_core.errors import LatencyError
-from sr_core.latency.estimate import (
-    FINE_GRAINED,
-    TERMS,
-    LatencyEstimate,
-    estimate,
-    kind,
-    part,
-    work,
-)
+from sr_core.latency.estimate import FINE_GRAINED, LatencyEstimate, estimate, part
 from sr_core.latency.profile import BASES, Costs, DeviceProfile, SparsityAssumption, read_profile
-from sr_core.layers import ConvLayer, describe, lr_size, totals
+from sr_core.latency.work import kind
+from sr_core.layers import describe, lr_size, totals
 from sr_core.store import DEFAULT_ROOT
 from tests.conftest import candidates
-from tests.search.profiles import device
+from tests.search.profiles import device, on_engine
 
 SHIPPED = [read_profile(path) for path in sorted((DEFAULT_ROOT / "devices").glob("*.json"))]
 PHONES = [profile for profile in SHIPPED if profile.sparsity is not None]
 ON_ONNX = [profile for profile in SHIPPED if "ONNX Runtime" in profile.runtime]
-MADE_UP = [device(sparse=True), device(sparse=False)]
+ENGINE = on_engine()
+MADE_UP = [device(sparse=True), device(sparse=False), ENGINE]
 
 
 def each(profiles: list[DeviceProfile]) -> Any:
@@ -45,14 +39,6 @@ def wide(
 
 def relative_width(result: LatencyEstimate) -> float:
     return result.high_ms / result.low_ms
-
-
-def layer(inputs: int, outputs: int, kernel: int = 3) -> ConvLayer:
-    """A dense convolution on 200 x 500 pixels, 0.1 Mpx."""
-    return ConvLayer(
-        "cells.0.residual.conv1", "cell", kernel, inputs, outputs, inputs, outputs, 200, 500,
-        LayerPruning(), inputs * outputs * kernel**2,
-    )  # fmt: skip
 
 
 def test_there_are_phones_and_a_computer_to_test_with() -> None:
@@ -132,26 +118,6 @@ def test_a_layer_costs_the_sum_of_its_terms() -> None:
     assert result.total_ms == pytest.approx(sum(expected.values()))
     assert result.low_ms == pytest.approx(result.total_ms / 1.1)
     assert result.high_ms == pytest.approx(result.total_ms * 1.1)
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "step", "padded"),
-    [
-        (20, 28, 16, (32, 32)),
-        (16, 32, 16, (16, 32)),
-        (12, 33, 8, (16, 40)),
-        (20, 28, 1, (20, 28)),
-        (3, 20, 16, (3, 32)),  # RGB is never padded
-    ],
-)
-def test_work_counts_whole_channel_steps(
-    inputs: int, outputs: int, step: int, padded: tuple[int, int]
-) -> None:
-    reads, writes = padded
-    assert work(layer(inputs, outputs), step) == pytest.approx(
-        (1, reads * writes * 9 * 1e-4, 0.1, 0.1 * reads, 0.1 * writes)
-    )
-    assert TERMS == ("launch_ms", "ms_per_gmac", "ms_per_mpx", "ms_per_mpx_in", "ms_per_mpx_out")
 
 
 def test_channels_up_to_the_next_step_cost_the_same() -> None:
@@ -447,3 +413,23 @@ def test_every_block_has_a_name_in_the_notes() -> None:
     blocks: tuple[Block, ...] = tuple(spec.name for spec in BLOCKS.values())
     (note,) = estimate(bare, uniform(scale=2, width=16, blocks=blocks)).notes
     assert all(name in note for name in ("head", "tail", "input skip", "wide", "residual"))
+
+
+@pytest.mark.parametrize("scheme", FINE_GRAINED)
+def test_masks_save_time_in_the_engine(scheme: Scheme) -> None:
+    ratios = [0.0, 0.6, 0.7, 0.8, 0.9, 0.95]
+    found = [estimate(ENGINE, wide(6, scheme=scheme, ratio=ratio)) for ratio in ratios]
+    ms = [one.total_ms for one in found]
+    assert all(less < more for more, less in pairwise(ms))
+    assert ms[-1] < 0.5 * ms[0]
+    for one in found:
+        assert (one.basis, one.coverage) == (ENGINE.basis, 1)
+        assert (one.notes, one.sparsity_share) == ((), None)
+
+
+def test_a_channel_alone_costs_more_than_a_group_of_four() -> None:
+    block, unstructured = (
+        estimate(ENGINE, wide(6, scheme=scheme, ratio=0.7)).total_ms
+        for scheme in ("block", "unstructured")
+    )
+    assert block < unstructured < estimate(ENGINE, wide(6)).total_ms

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,17 +10,30 @@ import numpy as np
 import pytest
 
 from sr_core.candidate import SCALES, WIDTHS, Block, Candidate, uniform
+from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
 from sr_core.latency import measure as module
+from sr_core.latency import timing
 from sr_core.latency.calibrate import Sample
-from sr_core.latency.estimate import TERMS, estimate, kind, work
-from sr_core.latency.measure import MIN_PROBES, RUNS, WARM_UPS, measure, measured_elsewhere
-from sr_core.latency.own import THIS_COMPUTER
+from sr_core.latency.estimate import estimate
+from sr_core.latency.measure import (
+    MIN_PROBES,
+    RUNS,
+    WARM_UPS,
+    measure,
+    measure_all,
+    measured_elsewhere,
+)
+from sr_core.latency.own import OWN
 from sr_core.latency.profile import Costs, DeviceProfile, Kind, read_profile
+from sr_core.latency.work import TERMS, Workload, dense, engine, kind
 from sr_core.layers import describe, lr_size
 from sr_core.machine import processor
+from sr_core.runtime.choice import runtime_version
 from sr_core.store import DEFAULT_ROOT
+from sr_core.supernet.extract import extract
 from sr_core.supernet.sampling import sample_candidate
+from sr_core.supernet.weights import SupernetSpec, random_supernet
 
 SHIPPED = [
     profile
@@ -30,15 +45,28 @@ COSTS: dict[Kind, Costs] = {
     "conv3x3": Costs(launch_ms=0.02, ms_per_gmac=7, ms_per_mpx_out=0.3),
     "conv5x5": Costs(ms_per_gmac=7, ms_per_mpx_out=0.5),
 }
-STEP = 8
+ENGINE_COSTS: dict[Kind, Costs] = {
+    "conv1x1": Costs(ms_per_gmac=8, ms_per_gmac_single=14, ms_per_mpx_out=0.1),
+    "conv3x3": Costs(ms_per_gmac=9, ms_per_gmac_single=17, ms_per_mpx_in_far=0.4),
+    "conv5x5": Costs(
+        ms_per_gmac=9, ms_per_gmac_single=17, ms_per_mpx_in_far=0.4, ms_per_mpx_out=0.2
+    ),
+}
+STEP, NEAR_MIB = 8, 1.4
 
 
-def true_ms(candidate: Candidate, output: tuple[int, int]) -> float:
+def true_ms(
+    candidate: Candidate,
+    output: tuple[int, int],
+    work: Workload = dense(STEP),  # noqa: B008
+    costs: dict[Kind, Costs] = COSTS,
+) -> float:
     """One thread of the made-up computer."""
+    layers = describe(candidate, *lr_size(candidate.scale, output))
     return sum(
-        getattr(COSTS[kind(layer)], term) * times
-        for layer in describe(candidate, *lr_size(candidate.scale, output))
-        for term, times in zip(TERMS, work(layer, STEP), strict=True)
+        getattr(costs[kind(layer)], term) * times
+        for layer, found in zip(layers, work(layers), strict=True)
+        for term, times in zip(TERMS, found, strict=True)
     )
 
 
@@ -58,8 +86,12 @@ class MadeUp:
         candidate, output = job.candidate, job.output
         self.timed.append((candidate, output, threads))
         self.seconds += self._each
-        ms = true_ms(candidate, output) / threads * np.exp(self._rng.normal(0, self._noise))
+        ms = self.true_ms(job, threads) / threads * np.exp(self._rng.normal(0, self._noise))
         return Sample(describe(candidate, *lr_size(candidate.scale, output)), float(ms))
+
+    def true_ms(self, job: Job, threads: int) -> float:
+        """Of all threads together."""
+        return true_ms(job.candidate, job.output)
 
     def install(self, patch: pytest.MonkeyPatch, cores: int = 2) -> MadeUp:
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.seconds))
@@ -75,7 +107,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
 
 def test_the_profile_of_a_made_up_computer_predicts_it(made_up: MadeUp) -> None:
     profile = measure(held_out=15)
-    assert profile.id == THIS_COMPUTER
+    assert profile.id == OWN["onnx"]
+    assert (profile.runtime_id, profile.runtime) == ("onnx", runtime_version(None))
     assert profile.title.startswith("This computer")
     assert (profile.basis, profile.precision, profile.sparsity) == ("measured here", "fp32", None)
     assert profile.processor == processor()
@@ -203,6 +236,10 @@ def test_a_slow_computer_times_fewer_networks(
         assert made_up.seconds == pytest.approx(60, abs=6)
 
 
+def test_more_time_gives_more_probes(made_up: MadeUp) -> None:
+    assert measure(seconds=125, held_out=0).anchors[0].n == 2 * 80
+
+
 def test_a_single_core_has_one_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     MadeUp().install(monkeypatch, cores=1)
     profile = measure(held_out=0)
@@ -241,12 +278,9 @@ class FakeSession:
 def test_a_time_is_the_median_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (WARM_UPS, RUNS) == (1, 5)
     session = FakeSession([900.0, 7.0, 3.0, 50.0, 2.0, 5.0])
-    monkeypatch.setattr(module.ort, "InferenceSession", session.create)
-    monkeypatch.setattr(
-        module,
-        "time",
-        SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3, monotonic=lambda: 0.0),
-    )
+    monkeypatch.setattr(timing.ort, "InferenceSession", session.create)
+    clock = SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3)
+    monkeypatch.setattr(timing, "time", clock)
     candidate = uniform(scale=4, width=16, blocks=("wide",) * 12, scheme="channel", ratio=0.5)
     sample = time_one(candidate, (64, 32), threads=3)
     assert sample.ms == pytest.approx(5.0)
@@ -258,7 +292,7 @@ def test_a_time_is_the_median_after_the_warm_up(monkeypatch: pytest.MonkeyPatch)
 def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sample:
     def report(_: int, __: int) -> None: ...
 
-    bench = module._Bench(np.random.default_rng(0), 1.0, 1, report)  # pyright: ignore[reportPrivateUsage]
+    bench = module._Bench(None, np.random.default_rng(0), 1.0, 1, report)  # pyright: ignore[reportPrivateUsage]
     (sample,) = bench.samples([Job(candidate, output)], threads, at_least=1)
     return sample
 
@@ -280,7 +314,7 @@ def test_a_real_measurement_on_small_networks(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: 1))
     profile = measure(seconds=1e-6, held_out=2)
     assert DeviceProfile.model_validate_json(profile.model_dump_json()) == profile
-    assert profile.runtime == f"ONNX Runtime {module.ort.__version__}"
+    assert profile.runtime == f"ONNX Runtime {timing.ort.__version__}"
     assert profile.anchors[0].n == 12
     assert profile.scope.lr_mpx == (64 * 32 / 1e6, 128 * 64 / 1e6)
 
@@ -345,3 +379,97 @@ def test_a_computer_that_was_not_calm_is_said_so(
     monkeypatch.setattr("sr_core.latency.measure._Bench.sample", sample)
     profile = measure(held_out=0)
     assert any("not calm" in caveat for caveat in profile.caveats) == warned
+
+
+class MadeUpEngine(MadeUp):
+    """Two runtimes in turn: the engine, which costs `ENGINE_COSTS`, then ONNX Runtime."""
+
+    engine_runs = True
+
+    def true_ms(self, job: Job, threads: int) -> float:
+        if not self.engine_runs:
+            return super().true_ms(job, threads)
+        return true_ms(job.candidate, job.output, engine(threads, 64, NEAR_MIB), ENGINE_COSTS)
+
+
+@pytest.fixture
+def fake_library(tmp_path: Path) -> Library:
+    (tmp_path / "engine.so").write_bytes(b"made up")
+    fake: Any = SimpleNamespace(lanes=16, path=tmp_path / "engine.so")
+    return fake
+
+
+def test_the_profile_of_a_made_up_engine_predicts_it(
+    monkeypatch: pytest.MonkeyPatch, fake_library: Library
+) -> None:
+    made_up = MadeUpEngine().install(monkeypatch)
+    profile = measure(fake_library, held_out=15)
+    assert (profile.id, profile.runtime_id) == (OWN["sparse"], "sparse")
+    assert profile.runtime == runtime_version(fake_library)
+    assert re.fullmatch(r"UpFront engine \d+, AVX-512, library [0-9a-f]{8}", profile.runtime)
+    assert (profile.channel_step, profile.column_step) == (1, 64)
+    assert profile.near_mib == pytest.approx(NEAR_MIB, abs=0.4)
+    assert 1.02 < profile.spread.inside < 1.08
+    rng = np.random.default_rng(5)
+    for threads, output in ((1, (1280, 720)), (2, (1280, 720)), (2, (1920, 1080))):
+        errors: list[float] = []
+        for _ in range(20):
+            candidate = sample_candidate(rng, scale=4, width=32, cells=12)
+            result = estimate(profile, candidate, output=output, threads=threads)
+            ms = sum(one.ms for one in result.per_layer)
+            assert ms == pytest.approx(result.total_ms)
+            errors.append(ms * threads / made_up.true_ms(Job(candidate, output), threads) - 1)
+        assert np.abs(errors).mean() < 0.04
+    for setting in profile.settings:
+        assert setting.held_out is not None
+        assert setting.held_out.mape_percent < 4
+        small, large = setting.costs["conv3x3"], setting.costs["conv5x5"]
+        assert small == large.model_copy(update={"ms_per_mpx_out": small.ms_per_mpx_out})
+
+
+def test_the_engines_probes_have_every_scheme(
+    monkeypatch: pytest.MonkeyPatch, fake_library: Library
+) -> None:
+    made_up = MadeUpEngine().install(monkeypatch)
+    measure(fake_library, held_out=0)
+    found = [candidate for candidate, _, threads in made_up.timed if threads == 1]
+    schemes = {pruning.scheme for one in found[:MIN_PROBES] for _, pruning in one.layers()}
+    assert schemes == {"dense", "channel", "block", "pattern", "unstructured"}
+    assert {candidate.width for candidate in found} == set(WIDTHS)
+
+
+def test_both_runtimes_share_the_time_and_the_progress(
+    monkeypatch: pytest.MonkeyPatch, fake_library: Library
+) -> None:
+    made_up = MadeUpEngine(seconds_per_network=0.7)
+    made_up.install(monkeypatch)
+    reports: list[tuple[int, int]] = []
+
+    def report(done: int, total: int) -> None:
+        made_up.engine_runs = done < total // 2
+        reports.append((done, total))
+
+    profiles = measure_all([fake_library, None], seconds=60, held_out=10, report=report)
+    assert [profile.id for profile in profiles] == [OWN["sparse"], OWN["onnx"]]
+    done = [number for number, _ in reports]
+    assert done == sorted(done)
+    assert {total for _, total in reports} == {200}
+    assert made_up.seconds < 1.4 * 60  # not less than `MIN_PROBES` each
+
+
+def test_a_shipped_engine_profile_is_named_after_its_processor(
+    monkeypatch: pytest.MonkeyPatch, fake_library: Library
+) -> None:
+    MadeUpEngine().install(monkeypatch)
+    here = measure(fake_library, held_out=0)
+    shipped = measured_elsewhere(here.model_copy(update={"processor": "Fast CPU"}))
+    assert (shipped.id, shipped.title) == ("fast-2-threads-engine", "Fast CPU, UpFront engine")
+    assert "this computer" not in shipped.model_dump_json().lower()
+
+
+def test_a_real_network_runs_on_the_engine(library: Library) -> None:
+    candidate = uniform(scale=4, width=16, blocks=("wide", "residual"), scheme="block", ratio=0.5)
+    supernet = random_supernet(SupernetSpec(4, 16, 2), np.random.default_rng(0))
+    run = timing.ready(extract(supernet, candidate), library, threads=1, size=(16, 24))
+    assert 0 < timing.timed_ms(run) < 1000
+    assert 0 < timing.timed_alone_ms(run) < 1000

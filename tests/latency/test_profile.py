@@ -17,6 +17,7 @@ from sr_core.store import DEFAULT_ROOT
 SHIPPED = sorted((DEFAULT_ROOT / "devices").glob("*.json"))
 COSTS = ("settings", 0, "costs", "conv1x1", "ms_per_gmac")
 DELETED = object()
+REQUIRED = [name for name, field in DeviceProfile.model_fields.items() if field.is_required()]
 LONG = "k" * 1_000_000
 
 
@@ -64,12 +65,15 @@ def test_json_round_trip(path: Path, tmp_path: Path) -> None:
     assert read_profile(saved(tmp_path, text)) == profile
 
 
-@pytest.mark.parametrize("key", DeviceProfile.model_fields)
+@pytest.mark.parametrize("key", REQUIRED)
 def test_a_missing_key_is_named(tmp_path: Path, key: str) -> None:
-    if key == "caveats":  # the only optional one
-        assert read_profile(saved(tmp_path, changed((key,), DELETED))).caveats == ()
-    else:
-        assert f"({key}: Field required)" in refusal(tmp_path, changed((key,), DELETED))
+    assert f"({key}: Field required)" in refusal(tmp_path, changed((key,), DELETED))
+
+
+def test_what_an_old_profile_does_not_say_is_usual(tmp_path: Path) -> None:
+    profile = read_profile(saved(tmp_path, changed(("caveats",), DELETED)))
+    assert profile.caveats == ()
+    assert (profile.runtime_id, profile.column_step, profile.near_mib) == (None, 1, 0)
 
 
 NUMBER_FAULTS = (math.nan, math.inf, -math.inf, -0.1, 1e308, 10**400, "5", None, True, [1.0], {})
@@ -217,5 +221,6 @@ def test_this_computers_profile_lies_in_the_users_folder(
     assert users not in own_device_path().parents  # never while testing
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
     assert own_device_path() == tmp_path / f"devices/{THIS_COMPUTER}.json"
+    assert own_device_path("onnx") == tmp_path / f"devices/{THIS_COMPUTER}-onnx.json"
     monkeypatch.setenv("UPFRONT_DATA", "")
     assert own_device_path() == users / f"devices/{THIS_COMPUTER}.json"

@@ -4,6 +4,7 @@ import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sr_core.candidate import SCALES, Block, Candidate, Scheme, uniform
+from sr_core.engine.library import Library
 from sr_core.errors import Cancelled, InvalidImage
 from sr_core.layers import halo
 from sr_core.runtime import image as images
@@ -30,8 +32,8 @@ def candidate(scale: int, *blocks: Block, scheme: Scheme = "dense", ratio: float
     )
 
 
-def upscaler(chosen: Candidate, tile: int) -> Upscaler:
-    return Upscaler(extract(SUPERNETS[chosen.scale], chosen), threads=1, tile=tile)
+def upscaler(chosen: Candidate, tile: int | None, library: Library | None = None) -> Upscaler:
+    return Upscaler(extract(SUPERNETS[chosen.scale], chosen), library, threads=1, tile=tile)
 
 
 class FloatResult:
@@ -99,6 +101,34 @@ def test_tiled_image_is_the_untiled_image() -> None:
     assert np.abs(whole - tiled).max() <= 1
     assert (whole != tiled).mean() < 1e-3
     assert np.ptp(whole) > 50
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scheme", ["dense", "channel", "block", "unstructured"])
+def test_the_engine_gives_the_image_of_onnx_runtime(
+    library: Library, scale: int, scheme: Scheme
+) -> None:
+    """In tiles and in one; a value may differ by one where rounding is a close call."""
+    chosen, image = candidate(scale, scheme=scheme, ratio=0.6), drawn(41, 23)
+    expected = np.asarray(upscaler(chosen, None).upscale(image), int)
+    for tile in (None, 9):
+        result = np.asarray(upscaler(chosen, tile, library).upscale(image), int)
+        assert np.abs(result - expected).max() <= 1
+        assert (result != expected).mean() < 1e-3
+
+
+def test_the_runtime_is_named(library: Library) -> None:
+    chosen = candidate(4)
+    assert upscaler(chosen, None).runtime == f"ONNX Runtime {version('onnxruntime')}"
+    assert upscaler(chosen, None, library).runtime.startswith("UpFront engine, ")
+
+
+def test_one_engine_session_serves_several_threads(library: Library) -> None:
+    shared, pictures = upscaler(candidate(2), 9, library), [drawn(20, 17, i) for i in range(6)]
+    expected = [np.asarray(shared.upscale(picture)) for picture in pictures]
+    with ThreadPoolExecutor(3) as pool:
+        for result, alone in zip(pool.map(shared.upscale, pictures), expected, strict=True):
+            assert (np.asarray(result) == alone).all()
 
 
 @given(

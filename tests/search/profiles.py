@@ -49,6 +49,32 @@ def device(identity: str = "phone", *, sparse: bool = True) -> DeviceProfile:
     )
 
 
+def on_engine(identity: str = "engine") -> DeviceProfile:
+    """A profile of the sparse engine that knows all parts."""
+    parts = ("head", "wide", "residual", "tail", "input_skip")
+    made_up = device(identity, sparse=False)
+    conv = Costs(
+        ms_per_gmac=9, ms_per_gmac_single=16, ms_per_mpx_in=0.1, ms_per_mpx_out=0.05,
+        ms_per_mpx_in_far=0.4,
+    )  # fmt: skip
+
+    def setting(threads: int) -> Setting:
+        costs = {term: value / threads for term, value in conv.model_dump().items()}
+        kinds = ("conv1x1", "conv3x3", "conv5x5")
+        return Setting(threads=threads, costs=dict.fromkeys(kinds, Costs(**costs)))
+
+    return made_up.model_copy(
+        update={
+            "runtime_id": "sparse",
+            "channel_step": 1,
+            "column_step": 64,
+            "near_mib": 1.5,
+            "settings": (setting(1), setting(2)),
+            "scope": made_up.scope.model_copy(update={"parts": parts}),
+        }
+    )
+
+
 def install(root: Path, profile: DeviceProfile) -> None:
     """Put a profile into a precomputed folder; the manifest is left as it is."""
     path = root / "devices" / f"{profile.id}.json"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sr_core.candidate import uniform
+from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
 from sr_core.quality.benchmark import bicubic_upscale, score, score_crops
 from sr_core.quality.datasets import benchmark_pairs, validation_crops
@@ -37,6 +38,17 @@ def test_values_do_not_depend_on_the_threads(tiny_root: Path, photos: Path) -> N
     candidate = catalogue.find("x4-wide-block50")
     results = [Evaluator(catalogue, 4, crops, threads=n).evaluate(candidate) for n in (1, 2)]
     assert len({(result.psnr_y_db, result.ssim_y) for result in results}) == 1
+
+
+def test_the_engine_scores_as_onnx_runtime(tiny_root: Path, photos: Path, library: Library) -> None:
+    catalogue = Catalogue(tiny_root)
+    crops = validation_crops(photos / "val", 4)
+    candidate = catalogue.find("x4-wide-block50")
+    found, expected = (
+        Evaluator(catalogue, 4, crops, library=used).evaluate(candidate) for used in (library, None)
+    )
+    assert found.psnr_y_db == pytest.approx(expected.psnr_y_db, abs=1e-3)
+    assert found.ssim_y == pytest.approx(expected.ssim_y, abs=1e-4)
 
 
 def test_bicubic_is_scored_on_the_same_crops(tiny_root: Path, photos: Path) -> None:

@@ -230,4 +230,4 @@ def test_the_record_is_plain_json(root: Path, photos: Path) -> None:
     data = json.loads((root / "fronts/x4.json").read_text())
     assert data["scale"] == 4
     assert data["crops"]["n"] == 2
-    assert {"python", "onnxruntime", "optuna", "numpy"} == set(data["runs"][0]["versions"])
+    assert {"python", "runtime", "optuna", "numpy"} == set(data["runs"][0]["versions"])

@@ -10,6 +10,12 @@ from sr_core.store import Catalogue
 from tests import app_root
 
 
+@pytest.fixture(autouse=True)
+def _engine_passed_its_test(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+    """Every test has a user folder of its own, in which no self-test is remembered."""
+    monkeypatch.setattr("sr_core.engine.library.self_test", lambda path: "")  # pyright: ignore
+
+
 @pytest.fixture(scope="session")
 def page_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with devices and a front; only to be read."""

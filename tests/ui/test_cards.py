@@ -8,7 +8,7 @@ import pytest
 
 from sr_core.candidate import Candidate
 from sr_core.latency.estimate import estimate
-from sr_core.latency.schemes import SchemeTiming
+from sr_core.latency.schemes import Saving, SchemeRow, SchemeTiming
 from sr_core.layers import describe, lr_size
 from sr_core.notation import from_text
 from sr_core.store import Catalogue
@@ -85,16 +85,19 @@ def test_whatever_a_profile_says_is_escaped() -> None:
 
 
 def test_schemes_show_counted_estimated_and_measured_savings() -> None:
-    timings = [SchemeTiming("block", 0.5, 10.0, 10.0, 7)]
+    profile = device().model_copy(update={"title": "a <phone>"})
+    here = SchemeTiming("block", 0.5, 10.0, 10.0, 7, "onnx")
+    rows = [
+        SchemeRow("block", 0.5, 0.5, {"phone": Saving(0.25, 0.0, 0.5)}, {"onnx": here}),
+        SchemeRow("channel", 0.5, 0.45, {"phone": Saving(0.4, 0.4, 0.4)}, {}),
+    ]
     shown = cards.scheme_table(
-        {"block": (0.25, 0.0, 0.5), "channel": (0.4, 0.4, 0.4)},
-        {"block": 0.5, "channel": 0.45},
-        timings,
-        "how",
-        "a <phone>",
+        rows, profile, {"sparse": "ours", "onnx": "theirs"}, {("block", "sparse"): 0.48}, "how"
     )
-    assert "<td>50%</td><td>25% (0% to 50%)</td><td>0% (10.0 ms)</td>" in shown
-    assert "<td>45%</td><td>40%</td><td>not measured</td>" in shown
+    assert "<td>50%</td><td>25% (0% to 50%)</td><td>48% (elsewhere)</td><td>0% (10.0 ms)</td>" in (
+        shown
+    )
+    assert "<td>45%</td><td>40%</td><td>not measured</td><td>not measured</td>" in shown
     assert "a &lt;phone&gt;" in shown
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,10 +21,10 @@ from PIL import Image
 
 from sr_core.candidate import Candidate
 from sr_core.latency.estimate import estimate
-from sr_core.latency.own import runtime
 from sr_core.latency.profile import DeviceProfile
 from sr_core.machine import processor
 from sr_core.notation import to_text
+from sr_core.runtime.choice import runtime_version
 from sr_core.store import Catalogue
 from sr_core.ui import jobs, samples
 from sr_core.ui.components.image_input import ImageInput
@@ -32,7 +33,7 @@ from sr_core.ui.page import Page, build_page, first_link
 from sr_core.ui.prune import EDITED
 from sr_core.ui.server import launch, serve
 from tests import app_root, tiny
-from tests.search.profiles import device
+from tests.search.profiles import device, on_engine
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -66,12 +67,12 @@ def shown_value(update: Any) -> Any:
 def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:
     start = page.start
     assert start.view.scale == 4
-    assert start.view.device == app_root.COMPUTER
+    assert start.view.device == app_root.ENGINE
     assert start.current == page.pricing.shown(start.view).knee()
 
 
 def test_another_device_prices_everything_anew(page: Page, state: dict[str, Any]) -> None:
-    on_computer = page.on_view(*state.values())
+    on_computer = page.on_view(*(state | {"device": app_root.COMPUTER}).values())
     on_phone = page.on_view(*(state | {"device": app_root.PHONE}).values())
     plots = [shown_value(answer[page.explore.plot]) for answer in (on_computer, on_phone)]
     assert [point.id for point in plots[0].points] == [point.id for point in plots[1].points]
@@ -169,8 +170,20 @@ def test_timing_the_schemes_says_where(page: Page, state: dict[str, Any]) -> Non
     answer = page.on_time(*(state | {"size": "640x360", "threads": 1}).values())
     table = answer[page.prune.schemes]
     assert "Measured just now" in table
-    assert table.count("ms)</td>") == 4
+    assert table.count("ms)</td>") == 4 * 2, "four schemes in two runtimes"
     assert "not measured" not in table
+
+
+def test_before_they_are_timed_the_stored_benchmark_speaks(
+    page: Page, state: dict[str, Any]
+) -> None:
+    state["table"] = page.catalogue.named("x4-wide").to_json()
+    start = page.on_view(*(state | {"ratio": 50}).values())[page.prune.schemes]
+    assert "<td>50% (elsewhere)</td>" in start, "block 50 % in our engine: 14 of 28 ms"
+    assert "Made-up &lt;processor&gt; (UpFront engine, AVX9" in start
+    other = page.on_view(*(state | {"ratio": 35}).values())[page.prune.schemes]
+    assert other.count("(elsewhere)") == 1, "only pattern, which cannot remove less than 5/9"
+    assert other.count("not measured") == 4 * 2 - 1
 
 
 def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> None:
@@ -200,7 +213,7 @@ def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> 
         ),
         ({"scale": 3}, "no scale 3: expected 2, 4"),
         ({"scale": [4]}, "no scale"),
-        ({"device": "toaster"}, "no device 'toaster': expected one of computer, phone"),
+        ({"device": "toaster"}, "no device 'toaster': expected one of engine, computer, phone"),
         ({"size": "0x0"}, "no size"),
         ({"budget_ms": "soon"}, "budget 'soon' is not a number"),
         ({"budget_ms": float("nan")}, "budget"),
@@ -256,7 +269,7 @@ def test_a_bad_link_gives_a_notice_and_the_start(
     request: Any = SimpleNamespace(query_params={"device": "toaster", "__theme": "dark"})
     answer = page.on_load(request)
     assert page.explore.plot not in answer
-    assert "device=computer" in answer[page.link]
+    assert "device=engine" in answer[page.link]
     (text,) = said
     assert "no device 'toaster'" in text
     assert "start page" in text
@@ -289,9 +302,10 @@ def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, An
     assert [tile["key"] for tile in tiles] == ["truth", "bicubic", "m1", "m2"]
     for tile, text in zip(tiles[2:], texts, strict=True):
         facts = {label: (value, origin) for label, value, origin in tile["facts"]}
-        assert facts["PSNR-Y"][1] == facts["This run"][1] == "measured"
-        assert facts["1280×720 frame on the device"][1] == "estimated"
         upscaler = page.compare.upscalers.get(page.catalogue.named(text))
+        assert upscaler.runtime.startswith("UpFront engine")
+        assert facts["PSNR-Y"][1] == facts[f"This run, {upscaler.runtime}"][1] == "measured"
+        assert facts["1280×720 frame on the device"][1] == "estimated"
         again = jobs.compare([upscaler], image, "test").outcomes[0].result
         with Image.open(unquote(tile["src"].removeprefix("gradio_api/file="))) as saved:
             assert (saved.format, saved.tobytes()) == ("PNG", again.tobytes())
@@ -324,7 +338,7 @@ def test_stop_reaches_the_running_job(page: Page, state: dict[str, Any]) -> None
 
     stop_at_once: Any = stop
     wide = tiny.drawn(600, 20)
-    with pytest.raises(gr.Error, match="Stopped after 1 of 3 tiles"):
+    with pytest.raises(gr.Error, match="Stopped after 1 of 2 tiles"):
         page.on_compare(REQUEST, stop_at_once, wide, "upscale", *state.values())
 
 
@@ -332,14 +346,20 @@ def test_measuring_makes_this_computer_the_device(
     page_root: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
-    here = {"basis": "measured here", "processor": processor(), "runtime": runtime()}
-    measured = device("this-computer", sparse=False).model_copy(update=here)
+    catalogue = Catalogue(page_root)
+    here = {"basis": "measured here", "processor": processor()}
+    measured = [
+        made.model_copy(update=here | {"runtime_id": name, "runtime": runtime_version(library)})
+        for made, name, library in (
+            (on_engine("this-computer"), "sparse", catalogue.engine),
+            (device("this-computer-onnx", sparse=False), "onnx", None),
+        )
+    ]
 
-    def at_once(**_: object) -> DeviceProfile:
+    def at_once(*_: object, **__: object) -> list[DeviceProfile]:
         return measured
 
-    monkeypatch.setattr("sr_core.ui.page.measure", at_once)
-    catalogue = Catalogue(page_root)
+    monkeypatch.setattr("sr_core.ui.page.measure_all", at_once)
     own = Page(catalogue, first_link(catalogue))
     with gr.Blocks(analytics_enabled=False) as blocks:
         own.build(blocks)
@@ -347,7 +367,9 @@ def test_measuring_makes_this_computer_the_device(
     assert shown_value(answer[own.target.device]) == "this-computer"
     shown = own.on_view(*(state | {"device": "this-computer"}).values())
     assert "measured here" in shown[own.explore.card]
-    assert (tmp_path / "devices/this-computer.json").is_file()
+    assert {path.name for path in (tmp_path / "devices").iterdir()} == {
+        "this-computer.json", "this-computer-onnx.json",
+    }  # fmt: skip
     with pytest.raises(gr.Error, match="was measured 0 minutes ago"):
         own.on_measure(no_progress)
     fresh = own.on_load(REQUEST)
@@ -422,14 +444,43 @@ def test_a_damaged_catalogue_gives_a_page_not_a_crash(own_root: Path) -> None:
     assert any("UpFront cannot start" in text and "x4" in text for text in texts)
 
 
+@pytest.mark.parametrize("use_engine", [True, False])
+def test_without_the_engine_the_app_works_and_says_so(
+    page_root: Path, tmp_path: Path, state: dict[str, Any], use_engine: bool
+) -> None:
+    root = shutil.copytree(page_root, tmp_path / "precomputed")
+    shutil.rmtree(root / "engine")
+    catalogue = Catalogue(root, use_engine=use_engine)
+    why = "is missing: restore it" if use_engine else "switched off by --engine onnx"
+    texts = [str(getattr(block, "value", "")) for block in build_page(catalogue).blocks.values()]
+    (notice,) = (text for text in texts if "ONNX Runtime computes the images here" in text)
+    assert why in notice
+    made = Page(catalogue, first_link(catalogue))
+    with gr.Blocks(analytics_enabled=False) as blocks:
+        made.build(blocks)
+    answer = made.on_view(*state.values())
+    assert why in answer[made.target.about]
+    assert "computed by ONNX Runtime" in answer[made.target.about]
+    assert "UpFront engine" not in answer[made.prune.schemes].partition("</thead>")[0]
+    compared = made.on_compare(REQUEST, no_progress, tiny.drawn(40, 40), "test", *state.values())
+    labels = [label for label, *_ in compared[made.compare.grid]["tiles"][-1]["facts"]]
+    assert any(label.startswith("This run, ONNX Runtime") for label in labels)
+
+
+def test_with_the_engine_nothing_is_amiss(catalogue: Catalogue) -> None:
+    texts = [str(getattr(block, "value", "")) for block in build_page(catalogue).blocks.values()]
+    assert not any("ONNX Runtime computes the images here" in text for text in texts)
+    assert any("computed by UpFront engine" in text for text in texts)
+
+
 def test_health_check_and_busy_port(
     catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     blocks = build_page(catalogue)
-    url = launch(blocks, host="127.0.0.1", port=None)
+    url = launch(blocks, host="127.0.0.1", port=None, health={"runtime": "one"})
     try:
         with urllib.request.urlopen(f"{url.rstrip('/')}/healthz") as answer:
-            assert json.load(answer) == {"status": "ok"}
+            assert json.load(answer) == {"status": "ok", "runtime": "one"}
     finally:
         blocks.close()
     with socket.socket() as taken:

@@ -1,0 +1,41 @@
+"""Which runtime computes a network, and what it is called: the sparse engine or ONNX Runtime."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from sr_core.engine.library import Library
+from sr_core.engine.pack import VERSION
+from sr_core.files import sha256
+
+_INSTRUCTIONS = {16: "AVX-512", 8: "AVX2"}
+_DIGITS = 8
+
+
+def runtime_name(library: Library | None) -> str:
+    """Short name: "UpFront engine, AVX-512", or without a library "ONNX Runtime 1.31.1"."""
+    if library is None:
+        return _onnx()
+    return f"UpFront engine, {_instructions(library)}"
+
+
+def runtime_version(library: Library | None) -> str:
+    """The name with all that timings depend on: another text means that they are of another
+    runtime ("UpFront engine 1, AVX-512, library 1a2b3c4d")."""
+    if library is None:
+        return _onnx()
+    digest = sha256(library.path)[:_DIGITS]
+    return f"UpFront engine {VERSION}, {_instructions(library)}, library {digest}"
+
+
+def _instructions(library: Library) -> str:
+    arm = platform.machine() in {"aarch64", "arm64"}
+    return _INSTRUCTIONS.get(library.lanes, "NEON" if arm else "128-bit vectors")
+
+
+def _onnx() -> str:
+    try:
+        return f"ONNX Runtime {version('onnxruntime')}"
+    except PackageNotFoundError:  # a build under another name (onnxruntime-gpu, say)
+        return "ONNX Runtime"

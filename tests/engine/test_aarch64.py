@@ -1,0 +1,80 @@
+"""The shipped library for 64-bit Arm, run by an emulator: results, not speed.
+
+A small C program (driver.c) loads it; zig compiles that, QEMU runs it, with Debian's C library
+for Arm.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sr_core.candidate import Candidate, Scheme, uniform
+from sr_core.engine.build import TARGETS, file_name, zig
+from sr_core.engine.pack import pack
+from tests.engine.conftest import SHIPPED
+from tests.engine.networks import TOLERANCE, Images, Reference, images, lacking, network
+
+TARGET = next(target for target in TARGETS if target.machine == "aarch64")
+EMULATOR, C_LIBRARY = "qemu-aarch64-static", Path("/usr/aarch64-linux-gnu")
+"""Debian's packages qemu-user-static and libc6-arm64-cross."""
+GLIBC = "2.31"
+"""The driver asks for no newer one."""
+SIZES = ((1, 1), (1, 17), (5, 3), (13, 66))
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """driver.c, compiled."""
+    if shutil.which(EMULATOR) is None:
+        lacking(f"no {EMULATOR}: install qemu-user-static")
+    if not (C_LIBRARY / "lib").is_dir():
+        lacking(f"no {C_LIBRARY}: install libc6-arm64-cross")
+    path = tmp_path_factory.mktemp("aarch64") / "driver"
+    source = Path(__file__).with_name("driver.c")
+    options = ("-target", f"{TARGET.triple}.{GLIBC}", "-std=c11", "-O1", "-Wall", "-Wextra")
+    try:
+        done = subprocess.run(
+            [*zig(), *options, source, "-o", path], capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        lacking(f"no zig ({error}): pip install -r requirements-dev.txt")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def emulated(driver: Path, candidate: Candidate, lr: Images, tile: tuple[int, int]) -> Images:
+    """What the library makes of an image (3, H, W), in tiles of rows x columns."""
+    folder, (_, height, width) = driver.parent, lr.shape
+    (folder / "blob").write_bytes(pack(network(candidate)).blob)
+    (folder / "image").write_bytes(lr.tobytes())
+    library = SHIPPED / file_name(TARGET)
+    files = [folder / name for name in ("blob", "image", "result")]
+    sizes = [str(size) for size in (candidate.scale, height, width, *tile)]
+    command = [EMULATOR, "-L", C_LIBRARY, driver, library, *files, *sizes]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    result = np.fromfile(folder / "result", dtype=np.float32)
+    return result.reshape(3, candidate.scale * height, candidate.scale * width)
+
+
+@pytest.mark.parametrize("scheme", ["dense", "channel", "block", "pattern", "unstructured"])
+@pytest.mark.parametrize("scale", [2, 4])
+def test_equals_onnx_runtime(driver: Path, scheme: Scheme, scale: int) -> None:
+    """Also with tiles, which change no bit."""
+    blocks = ("wide", "residual")
+    candidate = uniform(
+        scale=scale, width=16, blocks=blocks, scheme=scheme, ratio=0.7, prune_tail=True
+    )
+    reference = Reference(network(candidate))
+    for height, width in SIZES:
+        lr = images(height, width)
+        whole = emulated(driver, candidate, lr[0], (height, width))
+        assert np.abs(whole - reference.run(lr)[0]).max() <= TOLERANCE
+    lr = images(*SIZES[-1])[0]
+    whole = emulated(driver, candidate, lr, SIZES[-1])
+    assert np.array_equal(whole, emulated(driver, candidate, lr, (2, 5)))
