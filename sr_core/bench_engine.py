@@ -37,6 +37,8 @@ from sr_core.store import Catalogue
 
 PAUSE_S = 0.025
 WARM_UPS, RUNS_PER_VISIT = 1, 2
+DISTURBED = 0.1
+"""Drift of a sitting that something else must have caused: it is repeated once."""
 FRAME_MODELS = ("x4-wide", "x4-wide-block75")
 """Listed models whose frames are timed through the whole upscaler."""
 Call = Callable[[], object]
@@ -113,9 +115,12 @@ def bench_engine(
         entered = list(entries(net))
         for threads in counts:
             report(len(sittings), len(job.nets) * len(counts))
-            sitting, timed = _sit(net, entered, library, threads, job)
-            sittings.append(sitting)
-            rows += timed
+            found = _sit(net, entered, library, threads, job)
+            if abs(found[0].drift) > DISTURBED:
+                again = _sit(net, entered, library, threads, job)
+                found = min(found, again, key=lambda sat: abs(sat[0].drift))
+            sittings.append(found[0])
+            rows += found[1]
     return EngineBench(
         processor=processor(),
         cores=os.cpu_count() or 1,

@@ -1,4 +1,4 @@
-"""Which processor, which code and which user folder: for records of what was measured, and where."""
+"""Which processor and which code, for records of what was measured; and the user's folder."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
     for first in range(0, len(read), GROUP):
         outputs = np.arange(first, first + GROUP)
         masks, wanted = layer.mask[outputs], read[outputs]
-        union = masks.any(axis=0)
+        union: Bools = np.asarray(masks.any(axis=0))
         if wanted.any() and GROUP * union.sum() <= ONE_LANE_COST * masks[wanted].sum():
             groups.append(_Group(outputs, union))
         else:
@@ -166,7 +166,8 @@ class _Writer:
         )  # fmt: skip
 
     def _conv(self, op: Op, index: int, packed: _Layer) -> None:
-        assert op.source is not None and op.target is not None
+        assert op.source is not None
+        assert op.target is not None
         layer, outputs = packed.layer, packed.outputs
         inputs = self._stored.get(op.source, np.arange(layer.weight.shape[1]))
         self._stored[op.target] = outputs

@@ -6,7 +6,7 @@ import math
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -129,7 +129,7 @@ class Session:
             return self._layouts[columns]
 
     @contextmanager
-    def _arena(self, layout: _Layout) -> Iterator[Bytes]:
+    def _arena(self, layout: _Layout) -> Generator[Bytes]:
         """Memory of one tile, of this call alone; kept for the next one."""
         with self._lock:
             arena = layout.idle.pop() if layout.idle else None

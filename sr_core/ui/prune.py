@@ -44,7 +44,8 @@ removes positions that 4 output channels share, **pattern** keeps 4 of 9 taps of
 (1×1 layers get block) and so removes at least 56 %, **unstructured** removes single weights."""
 _BAND = (
     "Estimated savings are ratios of two estimates, with the 90 % interval that follows from "
-    "theirs if their errors are independent."
+    "theirs if their errors are independent. ONNX Runtime has no sparse convolution: masks save "
+    "nothing there."
 )
 _NOT_TIMED = (
     "Whole network of these blocks and channels, each scheme at the ratio above. Press the button "
