@@ -98,11 +98,11 @@ class Session:
         count, _, height, width = lr.shape
         shape = (count, RGB, height * self.scale, width * self.scale)
         if out is not None and (
-            out.shape != shape or out.dtype != np.float32 or not out.flags.c_contiguous
+            out.shape != shape or out.dtype != np.float32 or not out.flags.carray
         ):
             raise EngineError(
-                f"Got an output of shape {out.shape} and type {out.dtype}: expected contiguous "
-                f"float32 {shape}."
+                f"Got an output of shape {out.shape} and type {out.dtype}: expected a contiguous, "
+                f"aligned array of float32 {shape} that can be written."
             )
         return shape
 

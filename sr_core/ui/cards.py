@@ -220,13 +220,14 @@ def scheme_table(
     body = ""
     for row in rows:
         saving = row.modelled[profile.id]
-        cells = [f"{row.macs_share:.0%}", f"{saving.share:.0%}{_band(saving.low, saving.high)}"]
+        estimated = f"{_percent(saving.share)}{_band(saving.low, saving.high)}"
+        cells = [_percent(row.macs_share), estimated]
         for runtime in runtimes:
             timing, elsewhere = row.measured.get(runtime), stored.get((row.scheme, runtime))
             if timing:
-                cells.append(f"{timing.saved_share:.0%} ({timing.median_ms:.1f} ms)")
+                cells.append(f"{_percent(timing.saved_share)} ({timing.median_ms:.1f} ms)")
             elif elsewhere is not None:
-                cells.append(f"{elsewhere:.0%} (elsewhere)")
+                cells.append(f"{_percent(elsewhere)} (elsewhere)")
             else:
                 cells.append("not measured")
         body += (
@@ -249,4 +250,9 @@ def scheme_table(
 
 
 def _band(low: float, high: float) -> str:
-    return f" ({low:.0%} to {high:.0%})" if round(low, 2) != round(high, 2) else ""
+    return f" ({_percent(low)} to {_percent(high)})" if round(low, 2) != round(high, 2) else ""
+
+
+def _percent(share: float) -> str:
+    """Whole percent, and no "-0%"."""
+    return f"{round(share, 2) + 0.0:.0%}"

@@ -28,13 +28,13 @@ def bench_tables(bench: EngineBench) -> str:
     """A table for each network, and under what conditions they were measured."""
 
     def network(row: EngineRow) -> tuple[int, int, int]:
-        return row.scale, row.channels, row.cells
+        return -row.scale, row.channels, row.cells
 
     rows = sorted(bench.rows, key=network)
     tables = "".join(
-        f"<details{' open' if key == _OPEN else ''}><summary>×{key[0]}, {key[1]} channels, "
-        f"{key[2]} cells</summary>{_table(list(group))}</details>"
-        for key, group in groupby(rows, network)
+        f"<details{' open' if (-scale, channels, cells) == _OPEN else ''}><summary>×{-scale}, "
+        f"{channels} channels, {cells} cells</summary>{_table(list(group))}</details>"
+        for (scale, channels, cells), group in groupby(rows, network)
     )
     return (
         f"<p class='origin'><em class='mark measured'>measured</em> {_READING}</p>"
@@ -56,7 +56,7 @@ def _conditions(bench: EngineBench) -> str:
         f"{bench.processor}, {bench.cores} cores; {bench.runtimes['sparse']} and "
         f"{bench.runtimes['onnx']}, {bench.precision}; {bench.output[0]}×{bench.output[1]} output, "
         f"batch 1; {bench.date}. Medians of at least {fewest} frames, networks in "
-        f"turns.{calm} `python -m sr_core bench engine` measures it anew."
+        f"turns.{calm} Measured by: python -m sr_core bench engine."
     )
 
 

@@ -64,7 +64,8 @@ class Target:
                 self.measure = gr.Button(
                     "Measure this computer", elem_id="measure", size="md", min_width=230, scale=0
                 )
-                gr.Markdown(_MEASURE_HELP, elem_classes="origin")
+                with gr.Column(min_width=260):
+                    gr.Markdown(_MEASURE_HELP, elem_classes="origin")
 
     def show(self, view: View) -> Updates:
         """All controls for another view."""

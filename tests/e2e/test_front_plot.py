@@ -95,7 +95,12 @@ def url() -> Iterator[str]:
     page.close()
 
 
-@pytest.fixture(params=[(1366, 1000, "light"), (390, 844, "dark")], ids=["desktop", "phone-dark"])
+DESKTOP, PHONE = (1366, 1000, "light"), (390, 844, "dark")
+only_desktop = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
+"""What does not depend on the size or theme: each page of plots takes seconds to open."""
+
+
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone-dark"])
 def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
     """The open plot; fails on console errors, page errors, sideways scroll and other hosts."""
     width, height, theme = request.param
@@ -154,6 +159,7 @@ def test_a_click_on_a_point_chooses_it(page: Page) -> None:
     assert _range(page) == before
 
 
+@only_desktop
 def test_the_highlight_does_not_wait_for_the_server(page: Page) -> None:
     page.route("**/queue/join*", lambda route: None)  # never answered
     page.locator("#front tbody button").nth(2).click()
@@ -177,6 +183,7 @@ def test_the_keyboard_chooses_from_the_table_without_scrolling_the_page(page: Pa
     assert frame["y"] <= row["y"] <= frame["y"] + frame["height"] - row["height"] + 1
 
 
+@only_desktop
 def test_search_and_the_whole_table(page: Page) -> None:
     rows, count = page.locator("#front tbody tr"), page.locator("#front .count")
     expect(count).to_have_text(f"{len(FRONT)} of 2,000 networks")
@@ -195,6 +202,7 @@ def test_search_and_the_whole_table(page: Page) -> None:
     expect(count).to_have_text("0 of 2,000 networks; the selected one on top")
 
 
+@only_desktop
 def test_a_header_sorts(page: Page) -> None:
     header = page.get_by_role("columnheader", name="PSNR-Y")
     header.get_by_role("button").click()
@@ -206,6 +214,7 @@ def test_a_header_sorts(page: Page) -> None:
     expect(page.locator("#front th[aria-sort]")).to_have_count(1)
 
 
+@only_desktop
 def test_the_budget_changes_the_classes(page: Page) -> None:
     rows_over = page.locator("#front tbody tr", has_text="over budget")
     for shown, limit_ms in (("33 ms", BUDGET_MS), ("16.5 ms", BUDGET_MS / 2)):
@@ -242,6 +251,7 @@ def test_the_theme_redraws_and_the_zoom_survives(page: Page) -> None:
     assert _range(page) == zoomed
 
 
+@only_desktop
 def test_an_empty_front_is_a_sentence(page: Page) -> None:
     page.get_by_role("button", name="Empty").click()
     expect(page.get_by_text(EMPTY)).to_be_visible()

@@ -34,6 +34,7 @@ def url(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 DESKTOP, PHONE = (1366, 900, "light"), (390, 844, "dark")
+only_desktop = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone-dark"])
@@ -160,10 +161,12 @@ def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page)
     expect(quality).to_have_text(before_db, timeout=15_000)
 
 
+@only_desktop
 def test_on_the_engine_a_block_ratio_moves_the_latency(page: Page) -> None:
     expect(page.locator("#card")).to_contain_text("Made-up engine")  # the default device
     _open(page, "Prune")
     _choose(page, "Network", "All wide, dense")
+    expect(page.locator("#link textarea")).to_have_value(re.compile("net=x4c16_2w&"))
     total = page.locator("#layers .totals strong").first
     expect(total).to_have_text(re.compile(r"\d ms"))
     dense = total.inner_text()
@@ -182,6 +185,7 @@ def test_on_the_engine_a_block_ratio_moves_the_latency(page: Page) -> None:
     expect(total).to_have_text(on_onnx)
 
 
+@only_desktop
 def test_presets_and_apply_to_all_fill_the_table(page: Page) -> None:
     _open(page, "Prune")
     scheme = page.get_by_label(f"{CELL_1_EXPAND} scheme")

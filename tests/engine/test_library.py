@@ -133,7 +133,7 @@ def test_no_library_at_all(folder: Path) -> None:
 def build_variant(monkeypatch: pytest.MonkeyPatch, folder: Path, function: str, body: str) -> None:
     """Build a library for this computer in which one function begins otherwise."""
     source = build.SOURCE.read_text()
-    head = re.search(rf"^API .*\b{function}\(.*\) {{", source, re.MULTILINE)
+    head = re.search(rf"^API [^;{{]*\b{function}\([^{{]*\) {{", source, re.MULTILINE)
     assert head, f"kernel.c has no {function}"
     changed = folder / "kernel.c"
     changed.write_text(f"{source[: head.end()]} {body} {source[head.end() :]}")

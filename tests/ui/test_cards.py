@@ -86,7 +86,7 @@ def test_whatever_a_profile_says_is_escaped() -> None:
 
 def test_schemes_show_counted_estimated_and_measured_savings() -> None:
     profile = device().model_copy(update={"title": "a <phone>"})
-    here = SchemeTiming("block", 0.5, 10.0, 10.0, 7, "onnx")
+    here = SchemeTiming("block", 0.5, 10.01, 10.0, 7, "onnx")
     rows = [
         SchemeRow("block", 0.5, 0.5, {"phone": Saving(0.25, 0.0, 0.5)}, {"onnx": here}),
         SchemeRow("channel", 0.5, 0.45, {"phone": Saving(0.4, 0.4, 0.4)}, {}),
