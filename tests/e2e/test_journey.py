@@ -51,6 +51,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
     )
     tab.goto(f"{url}/?__theme={theme}")
     expect(tab.locator("#card h3")).to_be_visible()
+    expect(tab.locator("#link textarea")).to_have_value(re.compile("device="))  # it has loaded
     yield tab
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
     tab.close()
