@@ -67,7 +67,7 @@ class Session:
             EngineError: an array of another kind.
         """
         shape = self._check(lr, out)
-        lr = np.require(lr, requirements="CA")  # contiguous, and at a multiple of 4 bytes
+        lr = np.require(lr, requirements=["C", "A"])  # contiguous, at a multiple of 4 bytes
         # Whole lines of the cache can be written past it.
         sr = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape) if out is None else out
         height, width = lr.shape[2:]
