@@ -5,16 +5,34 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import MISSING, asdict, fields
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import TypeVar
 
 from sr_core.errors import RuntimeUnavailable, TrainingError
-from sr_core.supernet.settings import Progress, TrainArgs
+from sr_core.rivals.arch import ARCHITECTURES
+from sr_core.rivals.settings import RivalArgs
+from sr_core.supernet.settings import TrainArgs
+from sr_core.training.settings import Progress, RunArgs
+
+Kind = TypeVar("Kind", bound=RunArgs)
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
-    """One option per field of `TrainArgs`; torch need not be there to list them."""
-    for item in fields(TrainArgs):
+    """The settings of `TrainArgs`, and of a rival instead of the supernet."""
+    add_run_options(parser, TrainArgs)
+    parser.add_argument(
+        "--arch",
+        help="train another architecture instead, with --lr 4e-4 if it is of ECBSR: one of "
+        + ", ".join(ARCHITECTURES),
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser, kind: type[RunArgs]) -> None:
+    """One option per field of `kind`; torch need not be there to list them."""
+    for item in filter(lambda item: item.init, fields(kind)):
         flag = f"--{item.name.replace('_', '-')}"
         text = item.metadata["help"].replace("%", "%%")  # argparse formats help texts
         if item.name == "source_weights":
@@ -22,11 +40,11 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         elif item.type == "bool":
             parser.add_argument(flag, action="store_true", help=text)
         else:
-            kind = {"int": int, "float": float}.get(str(item.type), Path)
+            of = {"int": int, "float": float, "str": str}.get(str(item.type).split(" ")[0], Path)
             needed = item.default is MISSING
             default = None if needed else item.default
             text += "" if default is None else f" (default {default})"
-            parser.add_argument(flag, type=kind, required=needed, default=default, help=text)
+            parser.add_argument(flag, type=of, required=needed, default=default, help=text)
 
 
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
@@ -38,36 +56,72 @@ def add_publish_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
 
 
-def run_train(args: argparse.Namespace) -> int:
-    """`train`: prints a line per validation, warnings on standard error."""
+def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
+    """The settings that `add_run_options` listed."""
+    values = {item.name: getattr(args, item.name) for item in fields(kind) if item.init}
+    values["source_weights"] = dict(_factor(text) for text in args.source_weights)
+    return kind(**values)
+
+
+@contextmanager
+def torch_needed() -> Generator[None]:
+    """Around imports that need torch: says how to install it."""
     try:
-        from sr_core.supernet.train import train
+        yield
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
         raise RuntimeUnavailable(
             "Training needs torch, which is not installed: run `pip install torch==2.13.0`."
         ) from None
-    values = {item.name: getattr(args, item.name) for item in fields(TrainArgs)}
-    values["source_weights"] = dict(_factor(text) for text in args.source_weights)
+
+
+def reporter(as_json: bool) -> Callable[[Progress], None]:
+    """Prints a line per validation."""
 
     def report(progress: Progress) -> None:
-        print(json.dumps(asdict(progress)) if args.json else _line(progress), flush=True)
+        print(json.dumps(progress.to_json()) if as_json else _line(progress), flush=True)
 
-    def warn(text: str) -> None:
-        print(f"warning: {text}", file=sys.stderr)
+    return report
 
-    path = train(TrainArgs(**values), report, warn)
+
+def warn(text: str) -> None:
+    """A line on standard error."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """`train`: prints a line per validation, warnings on standard error."""
+    if args.arch is not None:
+        return _train_rival(args)
+    with torch_needed():
+        from sr_core.supernet.train import train
+    path = train(run_options(args, TrainArgs), reporter(args.json), warn)
+    print(f"Weights: {path}", file=sys.stderr)
+    return 0
+
+
+def _train_rival(args: argparse.Namespace) -> int:
+    own = {item.name for item in fields(RivalArgs)}
+    for item in fields(TrainArgs):
+        if item.name not in own and getattr(args, item.name) != item.default:
+            flag = f"--{item.name.replace('_', '-')}"
+            raise TrainingError(f"{flag} is a setting of the supernet: leave it out with --arch.")
+    settings = run_options(args, RivalArgs)
+    with torch_needed():
+        from sr_core.rivals.train import train
+    path = train(settings, reporter(args.json), warn)
     print(f"Weights: {path}", file=sys.stderr)
     return 0
 
 
 def _line(progress: Progress) -> str:
     quality = " ".join(f"{name} {db:.2f}" for name, db in progress.psnr_db.items())
+    losses = " ".join(f"{v:.4f}" for k, v in progress.readings.items() if k.startswith("loss_"))
     return (
-        f"step {progress.step}/{progress.steps}  loss {progress.loss_anchor:.4f} "
-        f"{progress.loss_candidate:.4f}  {progress.steps_per_s:.1f} steps/s  "
-        f"ETA {progress.eta_s / 60:.0f} min  PSNR-Y dB: {quality}"
+        f"step {progress.step}/{progress.steps}  loss {losses}  "
+        f"{progress.steps_per_s:.1f} steps/s  ETA {progress.eta_s / 60:.0f} min  "
+        f"PSNR-Y dB: {quality}"
     )
 
 
@@ -84,4 +138,23 @@ def run_publish(args: argparse.Namespace) -> int:
     from sr_core.quality.publish import publish
 
     publish(args.root, args.weights, args.benchmark, args.val, report=print)
+    return 0
+
+
+def add_publish_rival_options(parser: argparse.ArgumentParser) -> None:
+    """The run, and the images to measure it on."""
+    parser.add_argument("run_folder", type=Path, help="run folder of `train --arch`")
+    parser.add_argument(
+        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
+    )
+    parser.add_argument(
+        "--val", type=Path, required=True, help="validation images of the stored front"
+    )
+
+
+def run_publish_rival(args: argparse.Namespace) -> int:
+    """`publish-rival`: prints a line of results."""
+    from sr_core.rivals.publish import publish_rival
+
+    publish_rival(args.root, args.run_folder, args.benchmark, args.val, report=print)
     return 0

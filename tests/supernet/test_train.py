@@ -30,9 +30,10 @@ from sr_core.runtime.upscale import Upscaler
 from sr_core.supernet import train as training
 from sr_core.supernet.extract import extract
 from sr_core.supernet.network import Supernet
-from sr_core.supernet.settings import Progress, TrainArgs
+from sr_core.supernet.settings import TrainArgs
 from sr_core.supernet.train import train
 from sr_core.supernet.weights import SupernetSpec, read_supernet
+from sr_core.training.settings import Progress
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "supernet.safetensors"
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -79,8 +80,12 @@ def test_log_and_reports_agree(finished: tuple[Path, list[Progress]]) -> None:
         assert progress.steps == 4
         logged = {k.removeprefix("psnr_"): float(v) for k, v in row.items() if "psnr_" in k}
         assert logged == pytest.approx(progress.psnr_db, abs=1e-3)
-        assert float(row["loss_anchor"]) == pytest.approx(progress.loss_anchor, rel=1e-4)
-        assert float(row["loss_candidate"]) == pytest.approx(progress.loss_candidate, rel=1e-4)
+        assert float(row["loss_anchor"]) == pytest.approx(
+            progress.readings["loss_anchor"], rel=1e-4
+        )
+        assert float(row["loss_candidate"]) == pytest.approx(
+            progress.readings["loss_candidate"], rel=1e-4
+        )
     assert {"wide", "residual", "mixed", "wide-block50", "half-depth"} <= set(reports[0].psnr_db)
     assert reports[1].eta_s == 0 < reports[0].eta_s
 
@@ -309,8 +314,12 @@ def test_distillation_changes_the_candidates_not_their_loss(
 ) -> None:
     reports: list[Progress] = []
     train(settings(photos, tmp_path, distill=1.0), reports.append)
-    assert reports[0].loss_anchor == pytest.approx(finished[1][0].loss_anchor, rel=0.05)
-    assert reports[0].loss_candidate == pytest.approx(finished[1][0].loss_candidate, rel=0.05)
+    assert reports[0].readings["loss_anchor"] == pytest.approx(
+        finished[1][0].readings["loss_anchor"], rel=0.05
+    )
+    assert reports[0].readings["loss_candidate"] == pytest.approx(
+        finished[1][0].readings["loss_candidate"], rel=0.05
+    )
     assert (tmp_path / WEIGHTS).read_bytes() != (finished[0] / WEIGHTS).read_bytes()
 
 
@@ -320,8 +329,8 @@ def test_training_lowers_the_loss(photos: Path, tmp_path: Path) -> None:
         settings(photos, tmp_path, steps=40, validate_every=20, lr=2e-3, batch=4, ema=0.5),
         reports.append,
     )
-    assert reports[1].loss_anchor < 0.9 * reports[0].loss_anchor
-    assert reports[1].loss_candidate < 0.9 * reports[0].loss_candidate
+    assert reports[1].readings["loss_anchor"] < 0.9 * reports[0].readings["loss_anchor"]
+    assert reports[1].readings["loss_candidate"] < 0.9 * reports[0].readings["loss_candidate"]
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ def _draw(log: list[dict[str, float]]) -> Figure:
             quality.plot(steps, [row[key] for row in log], label=label)
     quality.set(xlabel="step", ylabel="PSNR-Y on the validation crops (dB)")
     quality.legend(fontsize="x-small")
-    for key, label in (("loss_anchor", "dense anchors"), ("loss_candidate", "random candidates")):
-        loss.plot(steps, [row[key] for row in log], label=label)
-    loss.set(xlabel="step", ylabel="L1 loss (RGB in 0..1)")
+    for key in log[0]:
+        if key.startswith("loss_"):
+            loss.plot(steps, [row[key] for row in log], label=key.removeprefix("loss_"))
+    loss.set(xlabel="step", ylabel="loss (L1 of RGB in 0..1)")
     loss.legend(fontsize="x-small")
     return figure

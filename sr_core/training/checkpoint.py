@@ -1,7 +1,8 @@
 """Exact resume: network, EMA, Adam state, step, log and history in one safetensors file.
 
-Patches and candidates are drawn from a generator seeded with (seed, step), so no generator
-state needs saving. The file replaces the previous one atomically.
+Patches (and the supernet's candidates) are drawn from a generator seeded with (seed, step), so
+no generator state needs saving. A module's buffers are saved too: masks, penalties.
+The file replaces the previous one atomically.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NAME = "checkpoint.safetensors"
 Log = list[dict[str, float]]
 """One row per validation."""
 History = list[dict[str, Any]]
-"""One entry per `train` command that led to these weights."""
+"""One entry per command that led to these weights."""
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -37,6 +38,7 @@ def save(
 ) -> None:
     """Write the checkpoint of a run folder."""
     tensors = {f"net.{name}": p.detach() for name, p in net.named_parameters()}
+    tensors |= {f"buffer.{name}": value for name, value in net.named_buffers()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
     for name, parameter in net.named_parameters():
         state = optimizer.state.get(parameter, {})
@@ -60,6 +62,8 @@ def load(
         if {n for n in tensors if n.startswith("net.")} != {f"net.{n}" for n in ema}:
             raise ValueError("it has other layers")
         with torch.no_grad():
+            for name, buffer in net.named_buffers():
+                buffer.copy_(tensors[f"buffer.{name}"])
             for name, parameter in net.named_parameters():
                 parameter.copy_(tensors[f"net.{name}"])
                 ema[name].copy_(tensors[f"ema.{name}"])

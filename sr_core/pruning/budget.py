@@ -1,0 +1,248 @@
+"""Per-layer pruning ratios that meet a latency budget: groups, their cost, and one threshold.
+
+A *group* is what a scheme removes at once: a position shared by 4 output channels (`block`), a
+kernel of 4 output channels and one input (`pattern`, which has 4 of its 9 taps), an output channel
+(`channel`), one weight (`unstructured`). Its *importance* is the magnitude that the masks are
+chosen by, over the mean of its layer before stage 3. Magnitudes of different layers have no common
+scale (a ReLU lets one layer grow while the next one shrinks); how far a group has shrunk does.
+
+No torch: weights are a network's tensors, `{layer}.weight`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.candidate import (
+    BLOCKS,
+    DENSE,
+    GROUP,
+    MAX_RATIO,
+    PATTERN_MIN_RATIO,
+    Candidate,
+    Cell,
+    LayerPruning,
+    Scheme,
+)
+from sr_core.errors import TrainingError
+from sr_core.layers import PATTERN_TAPS, ConvLayer, describe
+from sr_core.pruning.schemes import kept_channel_mask, layer_mask
+
+Price = Callable[[Candidate], float]
+"""Estimated milliseconds of a frame."""
+Arrays = Mapping[str, NDArray[np.float32]]
+Ratios = Mapping[str, float]
+"""Layer name -> ratio, for the layers that have a scheme."""
+
+_KERNEL_SHARE = PATTERN_TAPS / 9
+_STEP = 0.5
+"""Share of a layer's groups that is taken out to see what one costs."""
+
+
+def lowest(scheme: Scheme) -> float:
+    """The ratio at which all groups are there."""
+    return PATTERN_MIN_RATIO if scheme == "pattern" else 0.0
+
+
+def ratio_of(scheme: Scheme, removed: float, groups: int) -> float:
+    """Ratio of a layer that loses the share `removed` of its groups: within the limits of a
+    layer, and for `channel` in whole steps, rounded down."""
+    if scheme == "pattern":
+        return min(MAX_RATIO, max(PATTERN_MIN_RATIO, 1 - (1 - removed) * _KERNEL_SHARE))
+    ratio = min(MAX_RATIO, removed)
+    if scheme == "channel":
+        return GROUP * np.floor(ratio * groups / GROUP + 1e-9).item() / groups
+    return ratio
+
+
+def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
+    """`candidate` with other ratios; layers that `ratios` does not name lose nothing."""
+    found = {
+        name: LayerPruning(pruning.scheme, ratios.get(name, lowest(pruning.scheme)))
+        for name, pruning in candidate.layers()
+    }
+    cells = tuple(
+        Cell(
+            cell.block,
+            tuple(found[f"cells.{i}.{cell.block}.{c.name}"] for c in BLOCKS[cell.block].convs),
+        )
+        for i, cell in enumerate(candidate.cells)
+    )
+    return Candidate(candidate.scale, candidate.width, cells, found["tail"])
+
+
+def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
+    """The layers that have a scheme; `TrainingError` if there are none."""
+    schemes: dict[str, Scheme] = {n: p.scheme for n, p in candidate.layers() if p != DENSE}
+    if not schemes:
+        raise TrainingError(
+            "The candidate prunes no layer, so there are no ratios to find: expected one with "
+            "schemes, for example x4c32_12wb50b50b50."
+        )
+    return schemes
+
+
+def importance(weight: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float32]:
+    """Magnitude of every group of a layer (out, in, k, k), flat, as `layer_mask` compares it."""
+    size = np.abs(weight)
+    outputs, inputs = weight.shape[:2]
+    match scheme:
+        case "block":
+            return size.reshape(outputs // GROUP, GROUP, -1).sum(axis=1).ravel()
+        case "pattern":
+            taps = layer_mask(weight, LayerPruning("pattern", PATTERN_MIN_RATIO))
+            return (size * taps).reshape(outputs // GROUP, GROUP, inputs, 9).sum((1, 3)).ravel()
+        case "channel":
+            return size.sum(axis=(1, 2, 3))
+        case "unstructured" | "dense":
+            return size.ravel()
+
+
+def group_prices(candidate: Candidate, price: Price) -> dict[str, float]:
+    """Milliseconds that one group of each layer costs; 0 where pruning it saves no time.
+
+    By finite differences, half of one layer's groups gone and all else there. For `channel` that
+    includes what the next layer saves.
+    """
+    whole = with_ratios(candidate, {})
+    whole_ms = price(whole)
+    layers = {layer.name: layer for layer in describe(whole, 1, 1)}
+    prices: dict[str, float] = {}
+    for name, scheme in pruned_layers(candidate).items():
+        groups = _groups(layers[name], scheme)
+        ratio = ratio_of(scheme, _STEP, groups)
+        saved_ms = whole_ms - price(with_ratios(candidate, {name: ratio}))
+        prices[name] = max(0.0, saved_ms / (_STEP * groups))
+    return prices
+
+
+def _groups(layer: ConvLayer, scheme: Scheme) -> int:
+    weights = layer.in_channels * layer.out_channels * layer.kernel**2
+    sizes = {"block": GROUP, "pattern": GROUP * 9, "channel": weights // layer.out_channels}
+    return weights // sizes.get(scheme, 1)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A candidate's schemes, the groups of its layers, and the time that they may take."""
+
+    candidate: Candidate
+    price: Price
+    budget_ms: float
+    scales: Mapping[str, float]
+    """Layer -> mean magnitude of its groups before stage 3."""
+    prices: Mapping[str, float]
+    """Layer -> ms of one of its groups."""
+
+    @classmethod
+    def of(cls, candidate: Candidate, weights: Arrays, price: Price, budget_ms: float) -> Budget:
+        """Check the budget against the cheapest and the whole network.
+
+        Args:
+            candidate: its schemes count, its ratios do not.
+            weights: of the whole network (`with_ratios(candidate, {})`) before stage 3.
+            price: the estimate on the device.
+            budget_ms: at most so many ms.
+        """
+        schemes = pruned_layers(candidate)
+        scales = {
+            name: float(importance(weights[f"{name}.weight"], scheme).mean()) or 1.0
+            for name, scheme in schemes.items()
+        }
+        made = cls(candidate, price, budget_ms, scales, group_prices(candidate, price))
+        cheapest_ms = price(with_ratios(candidate, made.ratios(weights, np.inf)))
+        whole_ms = price(with_ratios(candidate, {}))
+        if not budget_ms >= cheapest_ms:
+            raise TrainingError(
+                f"A budget of {budget_ms:g} ms is below the {cheapest_ms:.2f} ms of the cheapest "
+                f"network with these schemes (every layer at {MAX_RATIO:.0%}): give more, or a "
+                "candidate with fewer cells or channels."
+            )
+        if budget_ms >= whole_ms:
+            raise TrainingError(
+                f"A budget of {budget_ms:g} ms is not below the {whole_ms:.2f} ms of the "
+                "candidate with nothing removed: give less."
+            )
+        return made
+
+    def ratios(self, weights: Arrays, threshold: float) -> dict[str, float]:
+        """Ratios if all groups of importance below `threshold` go.
+
+        Layers whose pruning saves no time on the device keep everything.
+        """
+        found: dict[str, float] = {}
+        for index, cell in enumerate(self.candidate.cells):
+            alive: NDArray[np.bool_] | None = None
+            for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
+                name = f"cells.{index}.{cell.block}.{conv.name}"
+                weight = weights[f"{name}.weight"]
+                weight = weight if alive is None else weight[:, alive]
+                alive = None
+                if self.prices.get(name):
+                    found[name] = self._ratio(name, weight, pruning.scheme, threshold)
+                    if pruning.scheme == "channel":
+                        alive = kept_channel_mask(weight, found[name])
+        if self.prices.get("tail"):
+            tail = weights["tail.weight"]
+            found["tail"] = self._ratio("tail", tail, self.candidate.tail.scheme, threshold)
+        return found
+
+    def _ratio(
+        self, name: str, weight: NDArray[np.float32], scheme: Scheme, threshold: float
+    ) -> float:
+        groups = importance(weight, scheme)
+        removed = float((groups < threshold * self.scales[name]).mean())
+        return ratio_of(scheme, removed, groups.size)
+
+    def met(self, weights: Arrays) -> dict[str, float]:
+        """The ratios of the lowest threshold that meets the budget: never more than its ms."""
+        schemes = pruned_layers(self.candidate)
+        every = np.concatenate(
+            [
+                importance(weights[f"{name}.weight"], schemes[name]) / self.scales[name]
+                for name, group_ms in self.prices.items()
+                if group_ms
+            ]
+        )
+        thresholds = np.append(np.unique(every), np.inf)
+        low, high = 0, len(thresholds) - 1  # at `high` the budget is met, at `low` it is not
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.ms(self.ratios(weights, thresholds[middle])) <= self.budget_ms:
+                high = middle
+            else:
+                low = middle
+        return self.ratios(weights, thresholds[high])
+
+    def ms(self, ratios: Ratios) -> float:
+        """Estimate of the candidate with these ratios."""
+        return self.price(with_ratios(self.candidate, ratios))
+
+
+def uniform_ratios(candidate: Candidate, price: Price, budget_ms: float) -> dict[str, float]:
+    """The lowest single ratio that meets the budget, in hundredths of a percent.
+
+    `pattern` layers lose 5/9 at least. The budget must be one that `Budget.of` takes.
+    """
+    schemes = pruned_layers(candidate)
+
+    def ratios(steps: int) -> dict[str, float]:
+        return {name: max(lowest(scheme), steps / 1e4) for name, scheme in schemes.items()}
+
+    low, high = 0, round(MAX_RATIO * 1e4)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if price(with_ratios(candidate, ratios(middle))) <= budget_ms:
+            high = middle
+        else:
+            low = middle
+    if price(with_ratios(candidate, ratios(high))) > budget_ms:
+        raise TrainingError(
+            f"No single ratio meets a budget of {budget_ms:g} ms: give more, or leave out "
+            "--uniform."
+        )
+    return ratios(high)

@@ -1,0 +1,148 @@
+"""Fine-tuning of one candidate with frozen masks: from once-for-all weights to a final model.
+
+L1 loss, optionally plus the L1 distance to the output of the supernet's dense all-wide network.
+A run folder gets `final.safetensors` + `.json`, the EMA weights with their descriptor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr_core.candidate import uniform
+from sr_core.errors import TrainingError
+from sr_core.final import Final, read_descriptor, write_final
+from sr_core.pruning.network import Network
+from sr_core.pruning.settings import TuneArgs
+from sr_core.quality.benchmark import score_crops
+from sr_core.quality.datasets import ValidationCrops
+from sr_core.supernet.extract import ExtractedNetwork, extract
+from sr_core.supernet.network import Supernet
+from sr_core.supernet.weights import SupernetWeights
+from sr_core.training import loop
+from sr_core.training.checkpoint import History
+from sr_core.training.settings import Progress
+
+FINAL = "final.safetensors"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run starts from."""
+
+    network: ExtractedNetwork
+    """Weights and masks."""
+    supernet_sha256: str
+    """Of the supernet that its history began with."""
+    history: History = field(default_factory=History)
+    """The runs that led to the network, those of the supernet not among them."""
+    once_for_all_db: float | None = None
+    """Validation PSNR of the candidate with that supernet's weights; None: to be measured."""
+
+    @classmethod
+    def of_final(cls, final: Final) -> Start:
+        """Go on from a final model."""
+        described = final.descriptor
+        return cls(
+            final.network, described.supernet_sha256, described.training,
+            described.validation_psnr_y_db.get("once_for_all"),
+        )  # fmt: skip
+
+
+def finetune(
+    args: TuneArgs,
+    start: Start,
+    supernet: SupernetWeights,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None] = lambda _: None,
+    *,
+    by: str = "",
+) -> Path:
+    """Train `start.network` as `loop.run` does; returns the path of the final model.
+
+    Args:
+        args: settings; with `resume`, weights and masks come from the checkpoint.
+        start: where to begin.
+        supernet: the shipped weights of the scale, the teacher of `args.distill`.
+        report, warn, by: as for `loop.run`.
+    """
+    loop.refuse_to_overwrite(args)
+    path = args.out / FINAL
+    if args.resume and path.with_suffix(".json").exists():
+        start = _resumed(start, path)
+    loop.run(args, _Tuned(args, start, supernet, path), start.history, report, warn, by=by)
+    return path
+
+
+def _resumed(start: Start, path: Path) -> Start:
+    """The start that the run in a folder had; `TrainingError` if it was another network."""
+    described = read_descriptor(path)
+    if described.candidate != start.network.candidate.to_json():
+        raise TrainingError(
+            f"{path.parent} holds a run of {described.network}: resume it with that network, or "
+            "use another --out."
+        )
+    before_db = described.validation_psnr_y_db.get("once_for_all")
+    return Start(start.network, described.supernet_sha256, start.history, before_db)
+
+
+class _Tuned:
+    """One network as the loop's task."""
+
+    def __init__(self, args: TuneArgs, start: Start, supernet: SupernetWeights, path: Path) -> None:
+        self.module = Network(start.network)
+        self.scale = start.network.candidate.scale
+        self._start, self._supernet, self._path = start, supernet, path
+        self._distill = args.distill
+        self._teacher = Teacher(supernet) if args.distill else None
+        self._before_db = start.once_for_all_db
+
+    def backward(self, batch: loop.Batch) -> dict[str, float]:
+        """One batch through the network."""
+        with loop.autocast(batch.lr.device, batch.half):
+            output = self.module.upscale(batch.lr)
+        loss = (output - batch.hr).abs().mean()
+        readings = {"loss_l1": loss.item()}
+        if self._teacher:
+            loss = loss + self._distill * self._teacher.distance(output, batch)
+        loss.backward()
+        return readings
+
+    def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
+        """PSNR-Y in fp32, the precision in which the model is used."""
+        del half
+        if self._before_db is None:
+            before = Network(extract(self._supernet, self._start.network.candidate))
+            self._before_db = score_crops(before.run, crops, scale=self.scale)
+        return {"fine_tuned": score_crops(self.module.run, crops, scale=self.scale)}
+
+    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+        """The final model; before it is published it has no name and no benchmark results."""
+        scores = {"once_for_all": self._before_db, **described["validation_psnr_y_db"]}
+        more = {
+            "supernet_sha256": self._start.supernet_sha256,
+            "validation_psnr_y_db": scores,
+        }
+        write_final(self._path, self.module.extracted(ema), {**described, **more})
+
+
+class Teacher:
+    """The supernet's dense network of wide cells at full width."""
+
+    def __init__(self, supernet: SupernetWeights) -> None:
+        spec = supernet.spec
+        blocks = ("wide",) * spec.cells
+        self._candidate = uniform(scale=spec.scale, width=spec.width, blocks=blocks)
+        self._net = Supernet(spec).to(loop.device())
+        self._net.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
+
+    def distance(self, output: Tensor, batch: loop.Batch) -> Tensor:
+        """Mean absolute difference of `output` to the teacher's, which gets no gradient."""
+        with torch.no_grad(), loop.autocast(batch.lr.device, batch.half):
+            guide = self._net(batch.lr, self._candidate)
+        return (output - guide).abs().mean()

@@ -1,0 +1,246 @@
+"""Stage 3: pruning ratios per layer, found while training under a latency budget.
+
+As the paper's ratio determination is remembered (its text was not at hand): reweighted group
+lasso. Here, with W_g a group's weights relative to its layer before stage 3,
+
+    loss = L1 + strength * sum over layers and groups of penalty_g * ms_g * ||W_g||^2
+    penalty_g = 1 / (||W_g||^2 + EPSILON), refreshed every `validate_every` steps
+
+so that every group pays about the milliseconds it costs on the device while it is large, and
+nothing once it has shrunk. UpFront's choices: the weight ms_g (the compiler-aware part), the
+relative norms and parameters of one size in all layers, the course of `strength`, and the single
+threshold that sets all ratios at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sr_core.candidate import BLOCKS, GROUP, Candidate, Scheme
+from sr_core.final import Arrays, read_final, tensors_of, write_final
+from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
+from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune
+from sr_core.pruning.network import Network
+from sr_core.pruning.settings import PruneArgs
+from sr_core.quality.benchmark import score_crops
+from sr_core.quality.datasets import ValidationCrops
+from sr_core.supernet.extract import ExtractedNetwork, extract
+from sr_core.supernet.weights import SupernetSpec, SupernetWeights
+from sr_core.training import checkpoint, loop
+from sr_core.training.settings import Progress, command
+
+EPSILON = 0.01
+"""In units of a layer's mean ||W_g||^2 before stage 3."""
+SHRUNK_BELOW = 0.1
+"""Importance under which a group counts as pruned while `strength` is set."""
+FIRST_SHARE, LAST_SHARE = 0.01, 1.0
+"""The regulariser as a share of the first batch's loss: at the start, and at most."""
+GROWING = 0.5
+"""Share of the steps in which it grows; later the rate is too low for groups to shrink."""
+TYPICAL = 0.05
+"""Root mean square of a layer's parameters while it is regularised, whatever its weights': else the
+layers of small weights, which need fewer of Adam's steps to vanish, would vanish first."""
+REGULARISED = "regularised"
+"""Folder of the first phase, below the run's."""
+
+
+def prune(
+    args: PruneArgs,
+    candidate: Candidate,
+    price: Price,
+    supernet: SupernetWeights,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Find ratios that meet `args.budget_ms`, prune, fine-tune; returns the final model's path.
+
+    `candidate.json` of the run folder is the network that was found.
+
+    Args:
+        args: settings.
+        candidate: its schemes are kept, its ratios are replaced.
+        price: the estimate on the device.
+        supernet: where the weights come from.
+        report, warn: as for `loop.run`, in both phases.
+    """
+    loop.refuse_to_overwrite(args)
+    by = command(replace(args, resume=False))
+    whole = extract(supernet, with_ratios(candidate, {}))
+    budget = Budget.of(candidate, tensors_of(whole), price, args.budget_ms)
+    if args.uniform:
+        found = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
+        start = Start(extract(supernet, found), supernet.sha256)
+        steps = args.steps + args.finetune_steps
+    else:
+        start = _searched(args, budget, whole, supernet, report, warn, by)
+        steps = args.finetune_steps
+    args.out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
+    (args.out / "candidate.json").write_text(text, encoding="utf-8")
+    begun = (args.out / checkpoint.NAME).exists()
+    tuning = replace(args, steps=steps, resume=args.resume and begun)
+    return finetune(tuning, start, supernet, report, warn, by=by)
+
+
+def _searched(
+    args: PruneArgs,
+    budget: Budget,
+    whole: ExtractedNetwork,
+    supernet: SupernetWeights,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None],
+    by: str,
+) -> Start:
+    """The first phase, and the pruned network that it leads to."""
+    first = replace(args, out=args.out / REGULARISED)
+    task = _Regularised(first, budget, whole, supernet)
+    loop.run(first, task, [], report, warn, by=by)
+    result = read_final(first.out / FINAL)
+    history = result.descriptor.training
+    return Start(budget_network(budget, tensors_of(result.network)), supernet.sha256, history)
+
+
+def budget_network(budget: Budget, tensors: Arrays) -> ExtractedNetwork:
+    """The network that the lowest threshold within the budget leaves of the whole one."""
+    found = with_ratios(budget.candidate, budget.met(tensors))
+    spec = SupernetSpec(found.scale, found.width, len(found.cells))
+    return extract(SupernetWeights(spec, tensors, "0" * 64), found)
+
+
+def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
+    """(groups,) of ||W_g||^2 of a layer (out, in, k, k); gradients flow.
+
+    Args:
+        weight: the layer; under `pattern` with its taps chosen.
+        scheme: what a group is, as in `budget`.
+        fed: (out,) squared norms of what each output channel feeds; it counts for `channel`.
+    """
+    squared = weight**2
+    outputs, inputs = weight.shape[:2]
+    match scheme:
+        case "block":
+            return squared.reshape(outputs // GROUP, GROUP, -1).sum(1).flatten()
+        case "pattern":
+            return squared.reshape(outputs // GROUP, GROUP, inputs, 9).sum((1, 3)).flatten()
+        case "channel":
+            return squared.sum((1, 2, 3)) + fed
+        case "unstructured" | "dense":
+            return squared.flatten()
+
+
+class _Regularised:
+    """The whole network under the regulariser, as the loop's task.
+
+    Buffers, so that a resumed run goes on exactly: `penalty` of each layer, `strength`, and
+    `shrunk_ms`, the estimate without the groups that had shrunk at the last refresh.
+    """
+
+    def __init__(
+        self, args: PruneArgs, budget: Budget, whole: ExtractedNetwork, supernet: SupernetWeights
+    ) -> None:
+        self.args, self.budget, self.scale = args, budget, budget.candidate.scale
+        self.module = Network(whole)
+        layers = pruned_layers(budget.candidate).items()
+        self.schemes: dict[str, Scheme] = {n: s for n, s in layers if budget.prices[n]}
+        self._sha256 = supernet.sha256
+        self._teacher = Teacher(supernet) if args.distill else None
+        for name in self.schemes:
+            size = (
+                self.module.get_parameter(f"{name}.weight").detach().square().mean().sqrt().item()
+            )
+            self.module.hold_in_units(name, size / TYPICAL if size else 1.0)
+        self._units = {name: n.detach().mean().item() or 1.0 for name, n in self._norms().items()}
+        for name, norms in self._norms().items():
+            penalty = torch.zeros_like(norms.detach())
+            self.module.get_submodule(name).register_buffer("penalty", penalty)
+        self.module.register_buffer("strength", torch.zeros(()))
+        self.module.register_buffer("shrunk_ms", torch.zeros(()))
+
+    def _norms(self) -> dict[str, Tensor]:
+        """||W_g||^2 of every layer that is pruned."""
+        found: dict[str, Tensor] = {}
+        for name, scheme in self.schemes.items():
+            found[name] = squared_norms(self.module.masked(name), scheme, self._fed(name))
+        return found
+
+    def _fed(self, name: str) -> Tensor:
+        """Squared norms of the weights behind each output channel, in the next layer of a cell."""
+        if name != "tail":
+            _, index, block, conv = name.split(".")
+            convs = [spec.name for spec in BLOCKS[block].convs]
+            position = convs.index(conv)
+            if position + 1 < len(convs):
+                after = self.module.masked(f"cells.{index}.{block}.{convs[position + 1]}")
+                return (after**2).sum((0, 2, 3))
+        return torch.zeros(())
+
+    def regulariser(self) -> Tensor:
+        """Sum of penalty_g * ms_g * ||W_g||^2; about the milliseconds of the groups left."""
+        terms = [
+            self.budget.prices[name]
+            * (self.module.get_buffer(f"{name}.penalty") * norms / self._units[name]).sum()
+            for name, norms in self._norms().items()
+        ]
+        return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Set the penalties from the current norms."""
+        for name, norms in self._norms().items():
+            penalty = self.module.get_buffer(f"{name}.penalty")
+            penalty.copy_(1 / (norms / self._units[name] + EPSILON))
+
+    def backward(self, batch: loop.Batch) -> dict[str, float]:
+        """One batch, its loss and the regulariser."""
+        with loop.autocast(batch.lr.device, batch.half):
+            output = self.module.upscale(batch.lr)
+        loss = l1 = (output - batch.hr).abs().mean()
+        if self._teacher:
+            loss = loss + self.args.distill * self._teacher.distance(output, batch)
+        strength = self.module.get_buffer("strength")
+        if batch.step % self.args.validate_every == 0:
+            self.refresh()
+            self._set_strength(batch.step, loss.item())
+        regulariser = self.regulariser()
+        (loss + strength * regulariser).backward()
+        return {
+            "loss_l1": l1.item(), "regulariser_ms": regulariser.item(),
+            "strength": strength.item(), "shrunk_ms": self.module.get_buffer("shrunk_ms").item(),
+        }  # fmt: skip
+
+    def _set_strength(self, step: int, loss: float) -> None:
+        """Grow until the groups that have shrunk are enough for the budget, then ease."""
+        weights = tensors_of(self.module.extracted())
+        shrunk_ms = self.budget.ms(self.budget.ratios(weights, SHRUNK_BELOW))
+        self.module.get_buffer("shrunk_ms").fill_(shrunk_ms)
+        strength = self.module.get_buffer("strength")
+        if step == 0:
+            strength.fill_(FIRST_SHARE * loss / self.regulariser().item())
+            return
+        share = self.args.validate_every / (GROWING * self.args.steps)
+        growth = (LAST_SHARE / FIRST_SHARE) ** share
+        if shrunk_ms <= self.budget.budget_ms:
+            strength.div_(growth)  # what is left has no more to pay
+        elif step <= GROWING * self.args.steps:
+            strength.mul_(growth)
+
+    def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
+        """PSNR-Y in fp32: with everything there, and pruned to the budget as it stands."""
+        del half
+        pruned = Network(budget_network(self.budget, tensors_of(self.module.extracted())))
+        return {
+            "whole": score_crops(self.module.run, crops, scale=self.scale),
+            "pruned": score_crops(pruned.run, crops, scale=self.scale),
+        }
+
+    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+        """The whole network, in the format of a final model."""
+        more = {"supernet_sha256": self._sha256}
+        write_final(self.args.out / FINAL, self.module.extracted(ema), {**described, **more})

@@ -1,0 +1,254 @@
+"""The training loop: patches, schedule, moving average, validation, logs and exact resume.
+
+What is trained is a `Task`: the supernet of stage 1, one network that is fine-tuned, or another
+architecture. Each step one batch goes to the task, which leaves gradients. A run folder holds
+`log.csv`, `curve.png`, the latest checkpoint and the weights that the task writes.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sr_core.errors import TrainingError
+from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
+from sr_core.quality.metrics import Image8
+from sr_core.training import checkpoint, curve
+from sr_core.training.settings import Progress, RunArgs, differences, run_record
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Name of a parameter -> its values."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees."""
+
+    step: int
+    """From 0."""
+    lr: Tensor
+    """(N, 3, p, p) RGB in 0..1."""
+    hr: Tensor
+    """(N, 3, s p, s p) RGB in 0..1."""
+    rng: np.random.Generator
+    """For the task's own choices; a resumed run draws the same."""
+    half: bool
+    """Whether forward passes run in bf16 (`autocast`)."""
+
+
+class Task(Protocol):
+    """What is trained."""
+
+    @property
+    def module(self) -> nn.Module:
+        """All its parameters are trained; its buffers are saved in the checkpoint too."""
+        ...
+
+    @property
+    def scale(self) -> int:
+        """Upscaling factor."""
+        ...
+
+    def backward(self, batch: Batch) -> dict[str, float]:
+        """Add gradients of one batch to the module; returns readings for the log.
+
+        Those called `loss_...` are drawn in the curve too.
+        """
+        ...
+
+    def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
+        """PSNR-Y in dB by network; the module holds the EMA weights meanwhile."""
+        ...
+
+    def write(self, ema: Arrays, described: Mapping[str, Any]) -> None:
+        """Save the EMA weights; `described` says how they came about."""
+        ...
+
+
+def autocast(device: torch.device, half: bool) -> torch.autocast:
+    """bf16 where it is safe, or plain fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def refuse_to_overwrite(args: RunArgs) -> None:
+    """`TrainingError` if a new run would overwrite a checkpoint; call it before costly work."""
+    if not args.resume and (args.out / checkpoint.NAME).exists():
+        raise TrainingError(
+            f"{args.out} holds a checkpoint, which a new run would overwrite: use --resume or "
+            "another --out."
+        )
+
+
+def run(
+    args: RunArgs,
+    task: Task,
+    history: checkpoint.History,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None] = lambda _: None,
+    *,
+    by: str = "",
+) -> None:
+    """Train `task` from the start, or from the checkpoint in `args.out`.
+
+    Args:
+        args: settings.
+        task: what is trained; `args.init_from` was already loaded into it.
+        history: the runs that led to its weights.
+        report: called at each validation, after weights and checkpoint were saved.
+        warn: gets one line if a resumed run's settings or data differ from the earlier ones.
+        by: the command that this run is a part of, for the record; by default it is its own.
+
+    Raises:
+        TrainingError: it cannot start, diverged (the last checkpoint stays) or cannot save.
+    """
+    refuse_to_overwrite(args)
+    started = _Run(args, task, history, warn, by)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        started.loop(report)
+    except BrokenPipeError:  # of who reads the reports; nothing to do with the disk
+        raise
+    except OSError as error:
+        raise TrainingError(
+            f"Could not write to {args.out} ({error}): free some space and use --resume."
+        ) from error
+
+
+class _Run:
+    """State of one training run."""
+
+    def __init__(
+        self,
+        args: RunArgs,
+        task: Task,
+        history: checkpoint.History,
+        warn: Callable[[str], None],
+        by: str,
+    ) -> None:
+        self.args, self.task, self.net, self.history = args, task, task.module, list(history)
+        self.device = device()
+        self.patches = TrainingPatches(args.data, task.scale, args.patch, args.source_weights)
+        self.val = validation_crops(args.val, task.scale)
+        self.net.to(self.device)
+        self.ema = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        # beta2 = 0.99: with 0.999, wide cells diverged at rates where this stays stable.
+        self.optimizer = torch.optim.Adam(
+            self.net.parameters(), args.lr, betas=(0.9, 0.99), fused=True
+        )
+        self.step = 0
+        self.log: checkpoint.Log = []
+        if args.resume:
+            self.step, self.log, self.history = checkpoint.load(
+                args.out, self.net, self.ema, self.optimizer
+            )
+        record = run_record(args, self.step, self._facts(), by)
+        if args.resume and self.history and (changed := differences(self.history[-1], record)):
+            warn(f"Resuming at step {self.step} with changes: {changed}.")
+        self.history.append(record)
+
+    def _facts(self) -> dict[str, str]:
+        gpu = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name(self.device) if gpu else "CPU",
+            "torch": torch.__version__,
+            "data_sha256": self.patches.checksum,
+            "validation_crops_sha256": self.val.checksum,
+        }
+
+    def loop(self, report: Callable[[Progress], None]) -> None:
+        """Train from the current step to the last one."""
+        readings: list[dict[str, float]] = []
+        started, first = time.perf_counter(), self.step
+        while self.step < self.args.steps:
+            readings.append(self._train_step())
+            self.step += 1
+            if self.step % self.args.validate_every and self.step < self.args.steps:
+                continue
+            mean = {name: float(np.mean([one[name] for one in readings])) for name in readings[0]}
+            if not all(map(math.isfinite, mean.values())):
+                raise TrainingError(
+                    f"The loss is not finite at step {self.step}: resume from the last checkpoint "
+                    "with a lower --lr."
+                )
+            rate = (self.step - first) / (time.perf_counter() - started)
+            eta_s = (self.args.steps - self.step) / rate
+            progress = Progress(
+                self.step, self.args.steps, mean, self._learning_rate(self.step - 1), rate, eta_s,
+                self._validate(),
+            )  # fmt: skip
+            readings.clear()
+            self._save(progress)
+            report(progress)
+
+    def _train_step(self) -> dict[str, float]:
+        """One batch; returns its readings."""
+        # A generator per step, so that a resumed run repeats an uninterrupted one exactly.
+        rng = np.random.default_rng((self.args.seed, self.step))
+        lr, hr = (self._tensor(a) for a in self.patches.batch(rng, self.args.batch))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(self.step)
+        self.optimizer.zero_grad()
+        readings = self.task.backward(Batch(self.step, lr, hr, rng, self._half(self.step)))
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self.optimizer.step()
+        self._update_ema()
+        return readings
+
+    def _half(self, step: int) -> bool:
+        return step < self.args.steps - self.args.fp32_last
+
+    def _tensor(self, images: Image8) -> Tensor:
+        """(N, 3, H, W) in 0..1 of (N, H, W, 3) bytes."""
+        tensor = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+        return tensor.to(torch.float32, memory_format=torch.channels_last).div(255)
+
+    def _learning_rate(self, step: int) -> float:
+        warm = min(1.0, (step + 1) / max(1, self.args.warmup))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / self.args.steps))
+        return self.args.lr * warm * (0.01 + 0.99 * cosine)
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        # Early on the average follows fast; 1/10 of the steps so far is its horizon.
+        decay = min(self.args.ema, (1 + self.step) / (10 + self.step))
+        for name, parameter in self.net.named_parameters():
+            self.ema[name].lerp_(parameter, 1 - decay)
+
+    @torch.no_grad()
+    def _validate(self) -> dict[str, float]:
+        """The task's scores with the EMA weights."""
+        trained = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        self.net.load_state_dict(self.ema, strict=False)  # buffers stay as they are
+        scores = self.task.validate(self.val, self._half(self.step - 1))
+        self.net.load_state_dict(trained, strict=False)
+        return scores
+
+    def _save(self, progress: Progress) -> None:
+        self.log.append(progress.row())
+        self.history[-1]["to_step"] = self.step
+        described: dict[str, Any] = {
+            "training": self.history,
+            "data_sha256": self.patches.checksum,
+            "validation_crops_sha256": self.val.checksum,
+            "validation_psnr_y_db": progress.psnr_db,
+        }
+        ema = {name: value.cpu().contiguous().numpy() for name, value in self.ema.items()}
+        self.task.write(ema, described)
+        curve.write(self.args.out, self.log)
+        # Last: whatever an interruption leaves undone, resuming does.
+        checkpoint.save(
+            self.args.out, self.net, self.ema, self.optimizer, self.step, self.log, self.history
+        )

@@ -1,0 +1,157 @@
+"""Settings and progress of a training run (no torch: the command line lists the options)."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from sr_core.errors import TrainingError
+from sr_core.machine import commit, processor
+
+
+def option(default: Any, text: str) -> Any:
+    """A field with a default and its help text."""
+    return field(default=default, metadata={"help": text})
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """Settings that every kind of training has; command lines are generated from the fields.
+
+    A kind adds its own in a subclass (keyword only where they have no default).
+    """
+
+    COMMAND: ClassVar[str]
+    """The word after `python -m sr_core`."""
+    PLACES: ClassVar[Mapping[str, str]] = {
+        "data": "DATA/train", "val": "DATA/val", "out": "RUN", "init_from": "WEIGHTS",
+    }  # fmt: skip
+    """Settings that name places on this computer, and what a published command has for them."""
+
+    data: Path = field(metadata={"help": "folder of HR training images (subfolders = sources)"})
+    val: Path = field(metadata={"help": "folder of HR validation images"})
+    out: Path = field(metadata={"help": "run folder"})
+    steps: int = option(30_000, "training steps")
+    patch: int = option(24, "side of a training patch in LR pixels")
+    batch: int = option(16, "patches per step")
+    lr: float = option(8e-4, "peak learning rate of Adam")
+    warmup: int = option(1000, "steps of linear warm-up; cosine decay to 1 % of --lr follows")
+    fp32_last: int = option(0, "so many steps at the end in fp32, the others in bf16")
+    ema: float = option(0.999, "decay of the weights' moving average")
+    seed: int = option(0, "seed of initialisation, patches and candidates")
+    validate_every: int = option(1000, "steps between validations, logs and checkpoints")
+    init_from: Path | None = option(None, "start from the weights of this .safetensors file")
+    resume: bool = option(False, "continue the checkpoint in --out (exactly, with equal settings)")
+    source_weights: dict[str, float] = field(
+        default_factory=dict[str, float],
+        metadata={"help": "NAME=FACTOR: draw a source less or more often than its pixels say"},
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "patch", "batch", "lr", "validate_every"):
+            if not getattr(self, name) > 0:
+                raise TrainingError(f"--{name.replace('_', '-')} must be above 0.")
+        if any(not factor > 0 for factor in self.source_weights.values()):
+            raise TrainingError("--source-weights: every FACTOR must be above 0.")
+        if not 0 <= self.ema < 1:
+            raise TrainingError("--ema must be in 0 to below 1.")
+        if self.resume and self.init_from:
+            raise TrainingError(
+                "--resume continues a run, --init-from starts one: give one of them."
+            )
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run reports at each validation."""
+
+    step: int
+    steps: int
+    readings: dict[str, float]
+    """What the task returned for its batches, means since the last report: `loss_...`, others."""
+    lr: float
+    steps_per_s: float
+    eta_s: float
+    psnr_db: dict[str, float]
+    """Network -> mean PSNR-Y on the validation crops, EMA weights."""
+
+    def row(self) -> dict[str, float]:
+        """Flat form for log.csv."""
+        scores = {f"psnr_{name}": value for name, value in self.psnr_db.items()}
+        return {
+            "step": self.step, **self.readings, "lr": self.lr, "steps_per_s": self.steps_per_s,
+            **scores,
+        }  # fmt: skip
+
+    def to_json(self) -> dict[str, Any]:
+        """The line that `--json` prints."""
+        return {
+            "step": self.step, "steps": self.steps, **self.readings, "lr": self.lr,
+            "steps_per_s": self.steps_per_s, "eta_s": self.eta_s, "psnr_db": self.psnr_db,
+        }  # fmt: skip
+
+
+_DATA = {"data_sha256": "training images", "validation_crops_sha256": "validation crops"}
+"""Checksums in a run's record, and what they are of."""
+
+
+def run_record(
+    args: RunArgs, from_step: int, facts: Mapping[str, str], by: str = ""
+) -> dict[str, Any]:
+    """How a run was started, for the descriptor: settings, code version, processor, date.
+
+    `facts` is what only the trainer knows: device, version of torch, checksums of the data.
+    `by` is the command that the run is a part of; by default it is its own.
+    """
+    left_out = {*args.PLACES, "resume"}  # places do not belong in a published descriptor
+    settings = {name: value for name, value in vars(args).items() if name not in left_out}
+    return {
+        "started": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "command": by or command(args),
+        "continues": "checkpoint" if args.resume else "weights" if args.init_from else "nothing",
+        "from_step": from_step,
+        "commit": commit(),
+        "settings": settings,
+        "python": platform.python_version(),
+        "processor": processor(),
+        **facts,
+    }
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What differs between two runs' records, settings and data, in one line; "" if nothing.
+
+    What an older record does not hold is not compared.
+    """
+    old, new = before.get("settings", {}), now["settings"]
+    found = [
+        f"--{name.replace('_', '-')} {old[name]} -> {value}"
+        for name, value in new.items()
+        if name in old and old[name] != value
+    ]
+    found += [
+        f"other {what}" for key, what in _DATA.items() if before.get(key, now[key]) != now[key]
+    ]
+    return ", ".join(found)
+
+
+def command(args: RunArgs) -> str:
+    """The command that repeats this run, with placeholders for local folders."""
+    words = [f"python -m sr_core {args.COMMAND}"]
+    for name, value in vars(args).items():
+        flag = f"--{name.replace('_', '-')}"
+        if value is None or value is False or value == {}:
+            continue
+        if name in args.PLACES:
+            words.append(f"{flag} {args.PLACES[name]}")
+        elif isinstance(value, dict):
+            words.append(" ".join([flag, *(f"{k}={v:g}" for k, v in args.source_weights.items())]))
+        elif value is True:
+            words.append(flag)
+        else:
+            words.append(f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}")
+    return " ".join(words)
