@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import GROUP
+from sr_core.candidate import DENSE, GROUP
 from sr_core.engine.plan import Chain, Conv, Op, Plan, plan
-from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
-from sr_core.supernet.weights import INPUT_MEAN
+from sr_core.plain import Network, plain
+from sr_core.supernet.extract import ExtractedLayer
 
 MAGIC, VERSION = 0x52534655, 1
 """`UFSR`, and the version of the format; both also in kernel.c."""
@@ -64,33 +64,41 @@ class PackedNetwork:
     plan: Plan
 
 
-def pack(network: ExtractedNetwork) -> PackedNetwork:
+def pack(network: Network) -> PackedNetwork:
     """Pack a network; equal networks give equal bytes."""
-    cells = [_cell(cell) for cell in network.cells]
-    ends = [_whole(layer) for layer in (network.head, network.tail, network.input_skip)]
-    head, tail, skip = ends
+    net = plain(network)
+    head, (tail,) = _row(net.head), _row((net.tail,))
+    cells = [_row(_added_before_relu(cell)) for cell in net.cells]
+    skip = _row((net.input_skip,)) if net.input_skip else []
     chain = Chain(
-        network.candidate.scale,
-        head.conv,
+        net.scale,
+        tuple(layer.conv for layer in head),
         tuple(tuple(layer.conv for layer in cell) for cell in cells),
         tail.conv,
-        skip.conv,
+        skip[0].conv if skip else None,
     )
     steps = plan(chain)
-    layers = [head, *(layer for cell in cells for layer in cell), tail, skip]
-    return PackedNetwork(_Writer(steps, layers).blob(), steps)
+    layers = [*head, *(layer for cell in cells for layer in cell), tail, *skip]
+    return PackedNetwork(_Writer(steps, layers, net.input_mean).blob(), steps)
 
 
-def _whole(layer: ExtractedLayer) -> _Layer:
-    """A layer whose every output channel is read."""
-    return _Layer(layer, _groups(layer, np.ones(len(layer.weight), dtype=np.bool_)))
+def _added_before_relu(cell: tuple[ExtractedLayer, ...]) -> tuple[ExtractedLayer, ...]:
+    """The kernel adds the stream before a ReLU. A cell that ends with one gets an identity behind
+    it, which costs one position per channel."""
+    if not cell[-1].relu:
+        return cell
+    channels = len(cell[-1].weight)
+    eye = np.eye(channels, dtype=np.float32)[:, :, None, None]
+    bias = np.zeros(channels, dtype=np.float32)
+    return (*cell, ExtractedLayer("identity", eye, bias, eye > 0, DENSE, relu=False))
 
 
-def _cell(cell: tuple[ExtractedLayer, ...]) -> list[_Layer]:
-    """The layers of a cell, from the last to the first: each computes what the next one reads."""
+def _row(row: tuple[ExtractedLayer, ...]) -> list[_Layer]:
+    """Layers from the last to the first: it is read whole, the others compute what the next one
+    reads."""
     layers: list[_Layer] = []
-    read = np.ones(len(cell[-1].weight), dtype=np.bool_)
-    for layer in reversed(cell):
+    read = np.ones(len(row[-1].weight), dtype=np.bool_)
+    for layer in reversed(row):
         layers.insert(0, _Layer(layer, _groups(layer, read)))
         read = np.any([g.kept.any(axis=(1, 2)) for g in layers[0].groups], axis=0)
     return layers
@@ -114,8 +122,9 @@ def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
 class _Writer:
     """Lays the tables of a blob out."""
 
-    def __init__(self, steps: Plan, layers: list[_Layer]) -> None:
+    def __init__(self, steps: Plan, layers: list[_Layer], input_mean: float) -> None:
         self._plan = steps
+        self._input_mean = input_mean
         self._layers = layers
         self._lists: list[tuple[int, int, int]] = []
         self._groups: list[tuple[int, int, int, int]] = []
@@ -157,7 +166,7 @@ class _Writer:
         first = len(self._groups)
         if op.layer is not None and op.target is not None:
             self._conv(op, index, self._layers[op.layer])
-        shift = INPUT_MEAN if op.kind == "read_zero" else 0.0
+        shift = self._input_mean if op.kind == "read_zero" else 0.0
         return (
             _KINDS[op.kind], -1 if op.source is None else op.source,
             -1 if op.target is None else op.target, -1 if op.residual is None else op.residual,

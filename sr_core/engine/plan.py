@@ -15,6 +15,7 @@ The engine computes a network row by row, every convolution a few rows behind th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Literal
 
 from sr_core.layers import RGB
@@ -34,14 +35,15 @@ class Conv:
 
 @dataclass(frozen=True)
 class Chain:
-    """A network of the family, in forward order."""
+    """A plain network (`sr_core.plain`), in forward order."""
 
     scale: int
-    head: Conv
+    head: tuple[Conv, ...]
+    """From the image to the stream."""
     cells: tuple[tuple[Conv, ...], ...]
     """The convolutions of each cell that is not skipped; its input is added to the last."""
     tail: Conv
-    input_skip: Conv
+    input_skip: Conv | None
     """Reads the image; its output is added to the tail's."""
 
 
@@ -108,17 +110,19 @@ class Plan:
 def plan(chain: Chain) -> Plan:
     """Steps and buffers of `chain`."""
     builder = _Builder()
-    layer = 0
-    stream = builder.conv(chain.head, builder.read("read_zero"), layer)
+    layers = count()
+    stream = builder.read("read_zero")
+    for conv in chain.head:
+        stream = builder.conv(conv, stream, next(layers))
     for cell in chain.cells:
         branch = stream
         for conv in cell[:-1]:
-            layer += 1
-            branch = builder.conv(conv, branch, layer)
-        layer += 1
-        stream = builder.update(cell[-1], branch, layer, stream)
-    skip = builder.conv(chain.input_skip, builder.read("read_edge"), layer + 2)
-    phases = builder.conv(chain.tail, stream, layer + 1, residual=skip)
+            branch = builder.conv(conv, branch, next(layers))
+        stream = builder.update(cell[-1], branch, next(layers), stream)
+    tail, skip = next(layers), None
+    if chain.input_skip:
+        skip = builder.conv(chain.input_skip, builder.read("read_edge"), next(layers))
+    phases = builder.conv(chain.tail, stream, tail, residual=skip)
     builder.add(Op("write", source=phases))
     builder.schedule()
     return Plan(chain.scale, builder.buffers, builder.steps)

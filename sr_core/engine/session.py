@@ -18,7 +18,7 @@ from sr_core.engine.library import Bytes, Library, TileArea, aligned
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
 from sr_core.layers import RGB
-from sr_core.supernet.extract import ExtractedNetwork
+from sr_core.plain import Network, plain
 
 ARENA_BYTES = 16 << 20
 """Most memory of a running tile. Wider images are cut into columns of tiles, whose edges cost more
@@ -43,9 +43,9 @@ class Session:
     Results do not depend on the number of threads, bit for bit.
     """
 
-    def __init__(self, network: ExtractedNetwork, library: Library, *, threads: int = 0) -> None:
+    def __init__(self, network: Network, library: Library, *, threads: int = 0) -> None:
         """`threads`: 0 takes one per core."""
-        self.scale = network.candidate.scale
+        self.scale = plain(network).scale
         self.threads = threads or os.cpu_count() or 1
         self._library = library
         packed = pack(network)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.layers import RGB
+from sr_core.plain import Network
 from sr_core.runtime.onnx_graph import INPUT, build
-from sr_core.supernet.extract import ExtractedNetwork
 
 Run = Callable[[], None]
 """Computes one frame."""
@@ -22,7 +22,7 @@ PAUSE_S = 0.03
 
 
 def ready(
-    network: ExtractedNetwork,
+    network: Network,
     library: Library | None,
     *,
     threads: int,

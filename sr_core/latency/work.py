@@ -173,8 +173,9 @@ def _chain(layers: Sequence[ConvLayer]) -> Chain:
     """What the engine plans for: the layers with all their channels."""
     head, *inner, tail, skip = (Conv(layer.kernel, layer.out_channels, False) for layer in layers)
     names = [layer.name.split(".")[1] for layer in layers[1:-2]]
-    cells = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])
-    return Chain(1, head, tuple(tuple(conv for _, conv in cell) for _, cell in cells), tail, skip)
+    groups = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])
+    cells = tuple(tuple(conv for _, conv in group) for _, group in groups)
+    return Chain(1, (head,), cells, tail, skip)
 
 
 def _whole_steps(count: int, step: int) -> int:

@@ -1,4 +1,4 @@
-"""A candidate as an ONNX model, built from arrays with `onnx.helper`: no tracing, no torch.
+"""A network as an ONNX model, built from arrays with `onnx.helper`: no tracing, no torch.
 
 `channel`-pruned layers are really smaller. The other schemes are dense convolutions with zeros:
 ONNX Runtime has no sparse convolution, so they gain nothing there.
@@ -12,37 +12,37 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sr_core.layers import INPUT_SKIP_KERNEL
-from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
-from sr_core.supernet.weights import INPUT_MEAN
+from sr_core.plain import Network, PlainNetwork, plain
+from sr_core.supernet.extract import ExtractedLayer
 
 OPSET = 17
 IR_VERSION = 8
 INPUT, OUTPUT = "lr", "sr"
 
 
-def build(network: ExtractedNetwork) -> onnx.ModelProto:
+def build(network: Network) -> onnx.ModelProto:
     """The ONNX model of a network.
 
     Input `lr`: float32 (N, 3, H, W), RGB in 0..1. Output `sr`: float32 (N, 3, s H, s W), not
     clipped. N, H and W are dynamic. The candidate and model id travel as metadata.
     """
-    graph = _Graph()
-    centred = graph.node("Sub", INPUT, graph.constant("input_mean", np.float32(INPUT_MEAN)))
-    stream = graph.conv(network.head, centred)
-    for cell in network.cells:
+    net, graph, stream = plain(network), _Graph(), INPUT
+    if net.input_mean:
+        mean = graph.constant("input_mean", np.float32(net.input_mean))
+        stream = graph.node("Sub", INPUT, mean)
+    for layer in net.head:
+        stream = graph.conv(layer, stream)
+    for cell in net.cells:
         branch = stream
         for layer in cell:
             branch = graph.conv(layer, branch)
         stream = graph.node("Add", stream, branch)
-    edge = INPUT_SKIP_KERNEL // 2
-    pads = graph.constant("edge_pads", np.array([0, 0, edge, edge] * 2, dtype=np.int64))
-    padded = graph.node("Pad", INPUT, pads, mode="edge")
-    skip = graph.conv(network.input_skip, padded, pad=0)
-    phases = graph.node("Add", graph.conv(network.tail, stream), skip)
-    scale = network.candidate.scale
-    graph.node("DepthToSpace", phases, output=OUTPUT, blocksize=scale, mode="CRD")
-    return graph.model(network)
+    skip = graph.input_skip(net.input_skip) if net.input_skip else None
+    phases = graph.conv(net.tail, stream)
+    if skip:
+        phases = graph.node("Add", phases, skip)
+    graph.node("DepthToSpace", phases, output=OUTPUT, blocksize=net.scale, mode="CRD")
+    return graph.model(net)
 
 
 class _Graph:
@@ -73,11 +73,19 @@ class _Graph:
         y = self.node("Conv", x, weight, bias, kernel_shape=[kernel, kernel], pads=pads)
         return self.node("Relu", y) if layer.relu else y
 
-    def model(self, network: ExtractedNetwork) -> onnx.ModelProto:
-        scale = network.candidate.scale
+    def input_skip(self, layer: ExtractedLayer) -> str:
+        """A convolution of the edge-padded image."""
+        edge = layer.weight.shape[-1] // 2
+        if not edge:
+            return self.conv(layer, INPUT)
+        pads = self.constant("edge_pads", np.array([0, 0, edge, edge] * 2, dtype=np.int64))
+        return self.conv(layer, self.node("Pad", INPUT, pads, mode="edge"), pad=0)
+
+    def model(self, network: PlainNetwork) -> onnx.ModelProto:
+        scale = network.scale
         graph = helper.make_graph(
             self.nodes,
-            f"upfront-{network.model_id}",
+            f"upfront-{network.id}",
             [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, "h", "w"])],
             [
                 helper.make_tensor_value_info(
@@ -92,5 +100,5 @@ class _Graph:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
         )
-        helper.set_model_props(model, {"model_id": network.model_id, "scale": str(scale)})
+        helper.set_model_props(model, {"model_id": network.id, "scale": str(scale)})
         return model

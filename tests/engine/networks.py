@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sr_core.candidate import Candidate
 from sr_core.layers import RGB
+from sr_core.plain import Network
 from sr_core.runtime.onnx_graph import INPUT, build
 from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights
@@ -45,7 +46,7 @@ def _supernet(scale: int, width: int, cells: int) -> SupernetWeights:
 class Reference:
     """ONNX Runtime on the masked dense network."""
 
-    def __init__(self, of: ExtractedNetwork) -> None:
+    def __init__(self, of: Network) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         model = build(of).SerializeToString()

@@ -1,0 +1,67 @@
+"""Training of a rival: the loop, data and schedule that our own networks have, and L1.
+
+The run folder gets `NAME-xS.safetensors` + `.json`: the EMA weights, folded, with their descriptor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_core.quality.benchmark import score_crops
+from sr_core.quality.datasets import ValidationCrops
+from sr_core.rivals.arch import architecture
+from sr_core.rivals.network import RivalNet
+from sr_core.rivals.settings import RivalArgs
+from sr_core.rivals.weights import file_name, write_rival
+from sr_core.training import loop
+from sr_core.training.settings import Progress
+
+
+def train(
+    args: RivalArgs,
+    report: Callable[[Progress], None],
+    warn: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Train as `loop.run` does; returns the path of the folded EMA weights."""
+    loop.refuse_to_overwrite(args)
+    task = _FromScratch(args)
+    loop.run(args, task, [], report, warn)
+    return task.path
+
+
+class _FromScratch:
+    """A rival as the loop's task."""
+
+    def __init__(self, args: RivalArgs) -> None:
+        self.arch, self.scale = architecture(args.arch), args.scale
+        self.module = RivalNet(self.arch, args.scale, args.seed)
+        self.path = args.out / file_name(self.arch, args.scale)
+
+    def backward(self, batch: loop.Batch) -> dict[str, float]:
+        """One batch."""
+        with loop.autocast(batch.lr.device, batch.half):
+            loss = (self.module(batch.lr) - batch.hr).abs().mean()
+        loss.backward()
+        return {"loss_l1": loss.item()}
+
+    def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
+        """Its PSNR-Y in fp32, the precision in which it is used."""
+        del half
+        device = next(self.module.parameters()).device
+
+        def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:
+            return self.module(torch.from_numpy(lr).to(device)).cpu().numpy()
+
+        return {self.arch.name: score_crops(run, crops, scale=self.scale)}
+
+    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+        """The folded weights and their descriptor."""
+        averaged = RivalNet(self.arch, self.scale)
+        averaged.load_state_dict({name: torch.from_numpy(value) for name, value in ema.items()})
+        write_rival(self.path, self.arch, self.scale, averaged.fold(), described)

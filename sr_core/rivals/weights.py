@@ -1,0 +1,241 @@
+"""A trained rival on disk: folded weights in safetensors plus a JSON descriptor. No torch.
+
+Tensor names are those of `rivals.arch.layout`, plus `.weight` and `.bias`; FSRCNN's deconvolution
+is stored as the equal convolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from sr_core.candidate import DENSE, SCALES
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import write_atomic
+from sr_core.layers import RGB
+from sr_core.plain import PlainNetwork
+from sr_core.rivals.arch import (
+    Architecture,
+    Conv,
+    Layout,
+    architecture,
+    deconvolution_taps,
+    layout,
+    nearest_weight,
+)
+from sr_core.schema import Quality, quality_row
+from sr_core.supernet.extract import ExtractedLayer
+
+Tensors = Mapping[str, NDArray[np.float32]]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Descriptor(BaseModel):
+    """How a rival's weights came about, and what was measured on them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    arch: str
+    scale: int
+    params: int
+    macs_g: float
+    """10^9 multiply-accumulates of a 1280x720 frame."""
+    weights_sha256: Sha256
+    training: list[dict[str, Any]] = Field(min_length=1)
+    """One record per run: command, commit, settings, seed, checksums, processor."""
+    data_sha256: Sha256
+    validation_crops_sha256: Sha256
+    validation_psnr_y_db: dict[str, float]
+    """Of the architecture's name: PSNR-Y on the validation crops."""
+    quality: list[dict[str, Any]] = []
+    """Results on the benchmarks; empty until it is published."""
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A re-trained architecture at one scale."""
+
+    arch: Architecture
+    network: PlainNetwork
+    descriptor: Descriptor
+
+    @property
+    def id(self) -> str:
+        """Name of the files, and 8 hex digits of the weights' SHA-256."""
+        return self.network.id
+
+    @property
+    def layout(self) -> Layout:
+        """Its convolutions and their cost."""
+        return layout(self.arch, self.network.scale)
+
+    @property
+    def validation_psnr_db(self) -> float:
+        """PSNR-Y on the crops that `descriptor.validation_crops_sha256` names."""
+        return self.descriptor.validation_psnr_y_db[self.arch.name]
+
+    @cached_property
+    def quality(self) -> tuple[Quality, ...]:
+        """Results on the benchmarks."""
+        rows = enumerate(self.descriptor.quality, 1)
+        return tuple(Quality(**quality_row(row, f"{self.id}, quality row {i}")) for i, row in rows)
+
+
+def file_name(arch: Architecture, scale: int) -> str:
+    """`ecbsr-m4c16-x4.safetensors`."""
+    return f"{arch.name}-x{scale}.safetensors"
+
+
+def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "") -> PlainNetwork:
+    """The network with these folded weights; `CatalogueError` if they do not fit.
+
+    `digest`: SHA-256 of the file that they are from.
+    """
+    shape = layout(arch, scale)
+    _check(tensors, _shapes(shape))
+
+    def layer(conv: Conv) -> ExtractedLayer:
+        weight, bias = tensors[f"{conv.name}.weight"], tensors[f"{conv.name}.bias"]
+        mask = np.ones(weight.shape, dtype=np.bool_)
+        return ExtractedLayer(conv.name, weight, bias, mask, DENSE, conv.relu)
+
+    tail = layer(shape.tail)
+    if arch.family == "fsrcnn":
+        tail = replace(tail, mask=np.broadcast_to(_deconvolved(scale), tail.weight.shape))
+    cells = (tuple(layer(conv) for conv in shape.cell),) if shape.cell else ()
+    return PlainNetwork(
+        id=f"{Path(file_name(arch, scale)).stem}-{digest[:8]}",
+        scale=scale,
+        input_mean=shape.input_mean,
+        head=tuple(layer(conv) for conv in shape.head),
+        cells=cells,
+        tail=tail,
+        input_skip=_nearest(scale) if shape.nearest else None,
+    )
+
+
+def random_tensors(arch: Architecture, scale: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Weights for timing and tests: they keep values near 0..1, and mean nothing."""
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for name, shape in _shapes(layout(arch, scale)).items():
+        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.05
+        tensors[name] = rng.normal(0, spread, shape).astype(np.float32)
+    if arch.family == "fsrcnn":
+        tensors["tail.weight"] = tensors["tail.weight"] * _deconvolved(scale)
+    return tensors
+
+
+def write_rival(
+    path: Path, arch: Architecture, scale: int, tensors: Tensors, described: Mapping[str, Any]
+) -> None:
+    """Write `path` (.safetensors) and its .json descriptor.
+
+    `described` holds the fields of `Descriptor` but for what follows from the weights.
+    """
+    data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    shape = layout(arch, scale)
+    descriptor = Descriptor(
+        arch=arch.name,
+        scale=scale,
+        params=shape.params,
+        macs_g=shape.macs / 1e9,
+        weights_sha256=hashlib.sha256(data).hexdigest(),
+        **described,
+    )
+    write_atomic(path, data)
+    write_atomic(path.with_suffix(".json"), to_json(descriptor))
+
+
+def to_json(descriptor: Descriptor) -> str:
+    """What `read_rival` reads beside the weights."""
+    return descriptor.model_dump_json(indent=1) + "\n"
+
+
+def read_rival(path: Path) -> Rival:
+    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    descriptor = _read_descriptor(path.with_suffix(".json"))
+    try:
+        arch = architecture(descriptor.arch)
+        if descriptor.scale not in SCALES or path.name != file_name(arch, descriptor.scale):
+            raise InvalidCandidate(f"It is of {arch.name} x{descriptor.scale}.")
+        data = path.read_bytes()
+        tensors = load(data)
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: restore it or train it again.") from None
+    except InvalidCandidate as error:
+        raise CatalogueError(f"{path.stem}.json is of another network. {error}") from None
+    except (OSError, SafetensorError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if descriptor.weights_sha256 != digest:
+        raise CatalogueError(
+            f"{path.name} is not the file that {path.stem}.json describes: restore both."
+        )
+    try:
+        return Rival(arch, assemble(arch, descriptor.scale, tensors, digest), descriptor)
+    except CatalogueError as error:
+        raise CatalogueError(f"{path.name} does not fit {arch.name}: {error}.") from None
+
+
+def _read_descriptor(path: Path) -> Descriptor:
+    try:
+        descriptor = Descriptor.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CatalogueError(
+            f"{path.name} is damaged ({where}: {first['msg']}): restore it or publish it again."
+        ) from None
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
+    except OSError as error:
+        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
+    if descriptor.arch not in descriptor.validation_psnr_y_db:
+        raise CatalogueError(
+            f"{path.name} has no validation PSNR of {descriptor.arch}: restore it."
+        )
+    return descriptor
+
+
+def _check(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    if odd := sorted(shapes.keys() ^ tensors.keys()):
+        raise CatalogueError(f"{'lacks' if odd[0] in shapes else 'has an unknown'} {odd[0]}")
+    for name, expected in shapes.items():
+        found = tensors[name]
+        if found.shape != expected or found.dtype != np.float32 or not np.isfinite(found).all():
+            raise CatalogueError(
+                f"{name} should be finite float32 {expected}, got {found.dtype} {found.shape}"
+            )
+
+
+def _shapes(shape: Layout) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for conv in shape.convs:
+        weight = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
+        shapes |= {f"{conv.name}.weight": weight, f"{conv.name}.bias": weight[:1]}
+    return shapes
+
+
+def _deconvolved(scale: int) -> NDArray[np.bool_]:
+    """(3 s^2, 1, k, k): where the convolution that equals a deconvolution has weights."""
+    used = deconvolution_taps(scale) >= 0
+    kernels = [np.outer(rows, columns) for rows in used for columns in used]
+    return np.array([kernels] * RGB).reshape(RGB * scale**2, 1, *kernels[0].shape)
+
+
+def _nearest(scale: int) -> ExtractedLayer:
+    weight = nearest_weight(scale)
+    bias = np.zeros(len(weight), dtype=np.float32)
+    return ExtractedLayer("nearest", weight, bias, weight > 0, DENSE, relu=False)

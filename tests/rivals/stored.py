@@ -1,0 +1,35 @@
+"""Rivals with random weights, as a training run or `publish-rival` leaves them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.rivals.arch import ARCHITECTURES, Architecture
+from sr_core.rivals.weights import file_name, random_tensors, read_rival, write_rival
+from sr_core.store import LICENCE, Quality, install_rival
+
+
+def described(
+    arch: Architecture, psnr_db: float = 27.5, crops_sha256: str = "1" * 64
+) -> dict[str, Any]:
+    """What `train --arch` says of its weights."""
+    return {
+        "training": [{"command": "drawn at random"}],
+        "data_sha256": "0" * 64,
+        "validation_crops_sha256": crops_sha256,
+        "validation_psnr_y_db": {arch.name: psnr_db},
+    }
+
+
+def install(root: Path, name: str, scale: int, psnr_db: float, folder: Path, crops: str) -> None:
+    """Put a published rival into `root`; the caller re-seals the manifest."""
+    arch = ARCHITECTURES[name]
+    path = folder / file_name(arch, scale)
+    write_rival(path, arch, scale, random_tensors(arch, scale), described(arch, psnr_db, crops))
+    rival = read_rival(path)
+    quality = [asdict(Quality(rival.id, "Set5", "0" * 64, PROTOCOL, 5, 30.5, 0.86))]
+    measured = {"quality": quality, "licence": LICENCE}
+    install_rival(root, path, rival.descriptor.model_copy(update=measured))

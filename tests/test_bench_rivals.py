@@ -1,0 +1,134 @@
+"""`bench rivals`: whom each rival meets, what is timed, stored, printed and verified."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sr_core import bench_engine, bench_rivals
+from sr_core.bench_rivals import Job, candidates, match
+from sr_core.errors import CatalogueError
+from sr_core.final import write_final
+from sr_core.quality.table import rivals_table
+from sr_core.rival_results import read_rival_bench
+from sr_core.store import Catalogue, write_manifest
+from tests import app_root
+from tests.rivals.stored import install
+from tests.search.test_records import header
+from tests.test_cli import Shell
+from tests.test_final import DESCRIBED
+
+CROPS = header().crops.sha256
+FINAL = "x4-fine"
+TINY = Job(sitting_s=0, rounds=1, output=(64, 48))
+
+
+@pytest.fixture
+def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small front and a final model above it; three rivals: below the front's best, below the
+    final model, above all of ours."""
+    made = app_root.write(tmp_path / "root", tiny_root)
+    if Catalogue(made).engine is None:
+        pytest.skip(Catalogue(made).engine_problem)
+    install(made, "ecbsr-m4c16", 4, 29.3, tmp_path, CROPS)
+    install(made, "sesr-m5", 4, 29.8, tmp_path, CROPS)
+    install(made, "sesr-m11", 4, 90.0, tmp_path, CROPS)
+    network = Catalogue(made).network(app_root.networks()[1])
+    scores = {"once_for_all": 29.0, "fine_tuned": 29.9}
+    described = DESCRIBED | {"name": FINAL, "validation_psnr_y_db": scores}
+    (made / "models").mkdir()
+    write_final(made / f"models/{FINAL}.safetensors", network, described)
+    write_manifest(made)
+    monkeypatch.setattr(bench_rivals, "JOB", TINY)
+    monkeypatch.setattr(bench_engine, "PAUSE_S", 1e-3)
+    return made
+
+
+@pytest.fixture
+def shell(root: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
+    return Shell(root, capsys)
+
+
+def test_each_rival_meets_the_fastest_of_its_quality(root: Path) -> None:
+    catalogue = Catalogue(root)
+    rivals, ours = catalogue.rivals(4), candidates(catalogue, 4, CROPS)
+    assert [rival.arch.name for rival in rivals] == ["ecbsr-m4c16", "sesr-m5", "sesr-m11"]
+    assert len(ours) == len(app_root.networks()) + 1
+    good = [i for i, one in enumerate(ours) if one.psnr_db >= 29.3]
+    assert 2 < len(good) < len(ours)
+    total_ms = [float(i == good[0]) + 1 - 0.5 * (i == good[1]) for i in range(len(ours))]
+    total_ms[ours.index(min(ours, key=lambda one: one.psnr_db))] = 0.1  # fastest, but worse
+    assert ours[-1].name == FINAL
+    assert match(rivals, ours, total_ms) == [good[1], len(ours) - 1, -1]
+
+
+def test_networks_of_other_crops_are_no_match(root: Path) -> None:
+    assert candidates(Catalogue(root), 4, "9" * 64) == []
+
+
+def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> None:
+    shell("bench", "rivals", "--store")
+    catalogue = Catalogue(root)
+    assert not any("rivals" in problem for problem in catalogue.verify())
+    bench = catalogue.rival_bench
+    assert bench is not None
+    low, middle, high = catalogue.rivals(4)
+    assert bench.unmatched == (high.id,)
+    threads = sorted({row.threads for row in bench.rows})
+    kinds = [(row.rival, row.network == row.rival, row.runtime) for row in bench.rows]
+    assert kinds == len(threads) * [
+        (low.id, True, "onnx"), (low.id, True, "sparse"), (low.id, False, "sparse"),
+        (middle.id, True, "onnx"), (middle.id, True, "sparse"), (middle.id, False, "sparse"),
+        (high.id, True, "onnx"), (high.id, True, "sparse"),
+    ]  # fmt: skip
+    for row in bench.rows:
+        reference = next(
+            r for r in bench.rows
+            if (r.rival, r.threads, r.runtime) == (row.rival, row.threads, "onnx")
+        )  # fmt: skip
+        assert row.speed_up == pytest.approx(reference.median_ms / row.median_ms, rel=1e-3)
+        assert row.psnr_y_db >= reference.psnr_y_db
+        assert row.p10_ms <= row.median_ms <= row.p90_ms
+    assert sum(row.network == FINAL for row in bench.rows) == len(threads)
+    table = rivals_table(bench)
+    assert len(table.splitlines()) == 2 + 8
+    assert table in shell("table")
+    text = shell("bench", "rivals", "--scale", 4)
+    assert f"Rivals that none of ours reaches: {high.id}." in text
+    assert json.loads(shell("bench", "rivals", "--json"))["device"] == app_root.ENGINE
+
+
+def test_times_of_other_weights_are_found(shell: Shell, root: Path) -> None:
+    shell("bench", "rivals", "--store")
+    path = root / "results/rivals.json"
+    data = json.loads(path.read_text())
+    ours = next(row for row in data["rows"] if row["network"] != row["rival"])
+    ours["model_id"] = "0123456789-01234567"
+    path.write_text(json.dumps(data))
+    write_manifest(root)
+    (problem,) = [text for text in Catalogue(root).verify() if "rivals" in text]
+    assert f"results/rivals.json is of {ours['network']} with other weights" in problem
+    path.write_text("{}")
+    with pytest.raises(CatalogueError, match="bench rivals --store"):
+        read_rival_bench(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--scale", 2), "There is no rival to time"),
+        (("--scale", 4, "--store"), "Only full results are stored"),
+    ],
+)
+def test_what_cannot_be_timed_is_said(
+    shell: Shell, words: tuple[object, ...], message: str
+) -> None:
+    assert message in shell.error("bench", "rivals", *words)
+
+
+def test_rivals_of_other_crops_are_refused(shell: Shell, root: Path, tmp_path: Path) -> None:
+    install(root, "fsrcnn", 4, 29.0, tmp_path, "9" * 64)
+    write_manifest(root)
+    assert "were not scored on the same validation crops" in shell.error("bench", "rivals")
