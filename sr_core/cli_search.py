@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import threading
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
+from sr_core.candidate import Scheme
 from sr_core.cli_engine import add_engine_option, chosen
 from sr_core.cli_latency import add_estimate_options
-from sr_core.errors import LatencyError, SearchError
+from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
 from sr_core.store import Catalogue
@@ -18,16 +21,23 @@ from sr_core.store import Catalogue
 if TYPE_CHECKING:
     from sr_core.search.price import Costs
     from sr_core.search.records import Front
+    from sr_core.search.settings import SearchArgs
     from sr_core.search.view import FrontView
 
-SAMPLERS = ("random", "nsga2", "presets", "uniform")
+SAMPLERS = ("random", "nsga2", "tpe", "bayes", "presets", "uniform")
+"""Those of `search.settings`, which takes a second to import."""
+SCHEMES = get_args(Scheme)
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
     """What to search on, how, and how long."""
-    parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
-    data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--val", type=Path, help="search: folder of HR validation images")
+    parser.add_argument("--scale", type=int, help="upscaling factor: 2 or 4 (not for --worker)")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--val", type=Path,
+        help="search: folder of HR validation images; the result is appended to the stored front. "
+        "Without it: crops of scikit-image's photographs, which leave the front alone",
+    )  # fmt: skip
     data.add_argument(
         "--benchmark", type=Path,
         help="instead of searching, measure the networks on the front on Set5, Set14 and BSD100 "
@@ -35,9 +45,10 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--sampler", choices=SAMPLERS, default="nsga2",
-        help="who proposes networks (default nsga2); random and nsga2 start from the presets and a "
-        "spread of the stored front; presets: evaluate the listed models, nothing else; uniform: "
-        "every plain network (one block, scheme and ratio throughout)",
+        help="who proposes networks (default nsga2); random, nsga2, tpe and bayes (a Gaussian "
+        "process) start from the presets and a spread of the stored front; presets: evaluate the "
+        "listed models, nothing else; uniform: every plain network (one block, scheme and ratio "
+        "throughout)",
     )  # fmt: skip
     parser.add_argument(
         "--objective", default="macs", metavar="DEVICE_ID",
@@ -49,7 +60,43 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--trials", type=int, default=600, help="proposals (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
     parser.add_argument("--threads", type=int, help="crops at the same time; default: all cores")
+    parser.add_argument(
+        "--schemes", type=_schemes, default=SCHEMES, metavar="A,B,...",
+        help=f"pruning schemes that layers may take besides dense: {','.join(SCHEMES[1:])}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ratio-per-layer-kind", action="store_true",
+        help="one ratio for each kind of layer instead of one for all",
+    )  # fmt: skip
+    _add_study_options(parser)
     add_engine_option(parser)
+
+
+def _schemes(text: str) -> tuple[str, ...]:
+    """Comma-separated names in menu order, with dense; unknown ones are refused later."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return (*(s for s in SCHEMES if s in names or s == "dense"), *(set(names) - set(SCHEMES)))
+
+
+def _add_study_options(parser: argparse.ArgumentParser) -> None:
+    """Where the study is kept, and who works on it."""
+    parser.add_argument(
+        "--storage", metavar="URL",
+        help="keep the study in a database, where more workers can help and a stopped search can "
+        "be resumed: sqlite:///FILE.db, or postgresql+psycopg://USER:PASSWORD@HOST/NAME (needs "
+        '`pip install "psycopg[binary]"`)',
+    )  # fmt: skip
+    parser.add_argument("--study", metavar="NAME", help="its name; default: from the settings")
+    parser.add_argument("--resume", action="store_true", help="go on with a study of this name")
+    parser.add_argument(
+        "--worker", action="store_true", help="only evaluate for a study that is there already"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the result there")
+    parser.add_argument(
+        "--events", action="store_true",
+        help="print a line of JSON for whatever happens, and stop when standard input ends or "
+        "says `stop`",
+    )  # fmt: skip
 
 
 def add_front_options(parser: argparse.ArgumentParser) -> None:
@@ -61,33 +108,73 @@ def add_front_options(parser: argparse.ArgumentParser) -> None:
 
 def run_search(args: argparse.Namespace) -> int:
     """`search`: appends a run to the stored front, or benchmark results."""
-    return _benchmark(args) if args.benchmark else _search(args)
+    if args.benchmark:
+        return _benchmark(args)
+    return _with_events(args) if args.events else _search(args)
 
 
 def _search(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sr_core.search.study import Progress, SearchArgs, search
+    from sr_core.search.events import Event, Start, Trial
+    from sr_core.search.study import search
 
     catalogue = Catalogue(args.root)
     chosen(catalogue, args.engine)  # warns if there is no engine
-    settings = SearchArgs(**{item.name: getattr(args, item.name) for item in fields(SearchArgs)})
     with tqdm(unit="trial", disable=None) as bar:
 
-        def report(progress: Progress) -> None:
-            bar.total = progress.total
-            shown = f"{progress.hypervolume:.4g}"
-            bar.set_postfix(evaluated=progress.evaluated, hypervolume=shown, refresh=False)
-            bar.update(progress.trials - bar.n)
+        def report(event: Event) -> None:
+            if isinstance(event, Start):
+                bar.total = event.trials
+            elif isinstance(event, Trial):
+                shown = f"{event.hypervolume:.4g}"
+                bar.set_postfix(evaluated=event.evaluated, hypervolume=shown, refresh=False)
+                bar.update(event.trials - bar.n)
 
-        front = search(catalogue, settings, report)
-    run = front.header.runs[-1]
+        result = search(catalogue, _settings(args), report)
+    run = result.run
+    rate = f", {run.evaluated / run.evaluation_s:.1f} a second" if run.evaluation_s else ""
+    front = Catalogue(args.root).front(result.start.scale) if args.val else None
+    stored = f" {len(front.rows)} networks stored." if front else ""
     print(
-        f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s, "
-        f"proposed in {run.proposal_s:.1f} s, hypervolume {run.hypervolume.points[-1][2]:.4g} "
-        f"{run.unit} dB; {len(front.rows)} networks stored."
+        f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s"
+        f"{rate}, proposed in {run.proposal_s:.1f} s, hypervolume "
+        f"{run.hypervolume.points[-1][2]:.4g} {run.unit} dB.{stored}"
     )
     return 0
+
+
+def _settings(args: argparse.Namespace) -> SearchArgs:
+    from sr_core.search.settings import SearchArgs
+
+    return SearchArgs(**{item.name: getattr(args, item.name) for item in fields(SearchArgs)})
+
+
+def _with_events(args: argparse.Namespace) -> int:
+    """Events on standard output, errors too; ends with whoever holds our standard input."""
+    from sr_core.search.events import Event, Failure, line
+    from sr_core.search.study import search
+
+    def report(event: Event) -> None:
+        print(line(event), flush=True)
+
+    stop = threading.Event()
+    threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
+    try:
+        search(Catalogue(args.root), _settings(args), report, stop.is_set)
+    except BrokenPipeError:
+        raise
+    except (UpFrontError, OSError) as error:
+        report(Failure(message=str(error)))
+        return 1
+    return 0
+
+
+def _wait_for_stop(stop: threading.Event) -> None:
+    for text in sys.stdin:
+        if text.strip() == "stop":
+            break
+    stop.set()
 
 
 def _benchmark(args: argparse.Namespace) -> int:
@@ -96,6 +183,8 @@ def _benchmark(args: argparse.Namespace) -> int:
     from sr_core.quality.publish import benchmark_sets
     from sr_core.search.report import lacking, measure
 
+    if args.scale is None:
+        raise SearchError("--scale is missing: give 2 or 4.")
     catalogue = Catalogue(args.root)
     front = _stored(catalogue, args.scale)
     sets = benchmark_sets(args.benchmark, args.scale)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import jsonschema
 import pytest
 
+from sr_core import bench_workers, cli_search
 from sr_core.cli import main
+from sr_core.errors import CatalogueError
+from sr_core.search import settings
 from sr_core.search.evaluate import Evaluation, Evaluator
+from sr_core.search.events import End, Failure, Start, Trial, parse_event
+from sr_core.search.result import read_result
+from sr_core.search.settings import SearchArgs
+from sr_core.search.study import search
 from sr_core.store import Catalogue, write_manifest
 from tests import tiny
 from tests.search.profiles import device, install
@@ -61,7 +72,9 @@ def front_json(shell: Shell, *words: object) -> dict[str, Any]:
 def test_from_search_to_front(shell: Shell, root: Path, photos: Path) -> None:
     n = len(Catalogue(root).models(4))
     text = searched(shell, photos, "--sampler", "presets")
-    assert re.match(rf"{n} trials: {n} networks evaluated in .* GMACs dB; {n} networks sto", text)
+    assert re.match(
+        rf"{n} trials: {n} networks evaluated in .* a second, .* dB\. {n} networks sto", text
+    )
     searched(shell, photos, "--sampler", "random", "--trials", n + 6, "--objective", "phone")
     searched(
         shell, photos, "--trials", n + 20, "--objective", "phone", "--budget-ms", 9, "--seed", 1,
@@ -161,6 +174,107 @@ def test_ctrl_c_keeps_the_results(
     assert Catalogue(root).verify() == []
 
 
+@pytest.fixture
+def parent(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
+    """The other end of our standard input."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as ours, os.fdopen(writing, "w") as theirs:
+        monkeypatch.setattr(sys, "stdin", ours)
+        yield theirs
+
+
+EVENTS = ("search", "--scale", 4, "--objective", "phone", "--events", "--out")
+
+
+def test_events_are_all_that_is_printed(stored: Shell, parent: TextIO, tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    first, *trials, last = map(parse_event, stored(*EVENTS, out, "--trials", 18).splitlines())
+    assert isinstance(first, Start)
+    assert isinstance(last, End)
+    assert (first.trials, first.finished_before, first.study) == (18, 0, "x4-phone-nsga2-0")
+    assert [trial.number for trial in trials if isinstance(trial, Trial)] == list(range(18))
+    assert last.trials == 18
+    assert read_result(out.read_bytes(), out.name).trials == trials
+    parent.close()  # so that nobody waits for it any more
+
+
+@pytest.mark.parametrize("how", ["stop\n", ""])
+def test_a_search_ends_with_its_parent(
+    stored: Shell, parent: TextIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def evaluate(_: Evaluator, candidate: Any) -> Evaluation:
+        if not parent.closed:
+            parent.write(how)
+            parent.close()
+        time.sleep(0.05)
+        return Evaluation(30.0, 0.8, 0.05)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    printed = stored(*EVENTS, tmp_path / "result.json", "--trials", 500).splitlines()
+    last = parse_event(printed[-1])
+    assert isinstance(last, End)
+    assert 1 <= last.trials == len(printed) - 2 < 100
+    assert len(read_result((tmp_path / "result.json").read_bytes(), "").trials) == last.trials
+
+
+def test_an_error_is_an_event_too(
+    root: Path, parent: TextIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--root", root, *EVENTS, "out.json", "--budget-ms", 1]
+    assert main([*map(str, words)]) == 1
+    failure = parse_event(capsys.readouterr().out)
+    assert isinstance(failure, Failure)
+    assert failure.message.startswith("No network fits a budget of 1 ms")
+    parent.close()
+
+
+@pytest.mark.usefixtures("stored")
+def test_samplers_are_compared_and_stored(shell: Shell, root: Path) -> None:
+    words = ("bench", "samplers", "--scale", 4, "--objective", "phone", "--seeds", 1)
+    text = shell(*words, "--evaluations", 20, "--store")
+    bench = Catalogue(root).sampler_bench
+    assert bench is not None
+    assert [run.sampler for run in bench.runs] == ["random", "nsga2", "tpe", "bayes"]
+    for run in bench.runs:
+        assert run.evaluated == len(run.hypervolume) == 20 <= run.trials
+        assert run.hypervolume == sorted(run.hypervolume)
+        assert run.hypervolume[:14] == bench.runs[0].hypervolume[:14]  # the same start
+        assert re.search(rf"{run.sampler} +{bench.final(run.sampler)[1]:.4g} ", text)
+    assert "intact" in shell("verify")
+    assert "more evaluations than the 14 of the start" in shell.error(*words, "--evaluations", 14)
+    (root / "results/samplers.json").write_text("{}")
+    write_manifest(root)
+    with pytest.raises(CatalogueError, match=r"samplers\.json is damaged .*bench samplers --store"):
+        _ = Catalogue(root).sampler_bench
+
+
+@pytest.mark.usefixtures("stored")
+def test_two_workers_are_compared_with_one(
+    shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[int] = []
+
+    def work(_: Path, val: Path | None, url: str, workers: int) -> None:
+        """In this process: another would take seconds to start."""
+        assert val is None
+        started.append(workers)
+        search(Catalogue(root), SearchArgs(storage=url, study="bench", worker=True))
+
+    monkeypatch.setattr(bench_workers, "_work", work)
+    text = shell("bench", "workers", "--scale", 4, "--trials", 10, "--store")
+    bench = Catalogue(root).worker_bench
+    assert bench is not None
+    assert [row.workers for row in bench.rows] == started == [1, 2]
+    assert f"2 workers are {bench.speed_up:.2f} times as fast as one." in text
+    assert "--trials 9: expected at least 10" in shell.error(
+        "bench", "workers", "--scale", 4, "--trials", 9
+    )
+
+
+def test_the_command_line_lists_what_there_is() -> None:
+    assert (cli_search.SAMPLERS, cli_search.SCHEMES) == (settings.SAMPLERS, settings.SCHEMES)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -173,6 +287,7 @@ def test_ctrl_c_keeps_the_results(
         (["search", "--scale", "4", "--val", ".", "--budget-ms", "5"], "needs a device"),
         (["search", "--scale", "4", "--val", ".", "--trials", "0"], "--trials 0: expected"),
         (["search", "--scale", "4", "--benchmark", "."], "There is no x4 front"),
+        (["search", "--scale", "4"], "give --out FILE.json for its result, or a --storage"),
     ],
 )
 def test_errors_are_one_sentence(shell: Shell, words: list[str], message: str) -> None:
@@ -186,7 +301,7 @@ def test_without_a_device_the_front_says_so(root: Path, capsys: pytest.CaptureFi
     assert "no device profile: run `python -m sr_core measure`" in error
 
 
-@pytest.mark.parametrize("words", [[], ["--val", "a", "--benchmark", "b"], ["--sampler", "grid"]])
+@pytest.mark.parametrize("words", [["--val", "a", "--benchmark", "b"], ["--sampler", "grid"]])
 def test_wrong_usage_exits_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["search", "--scale", "4", *words])

@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import skimage
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
@@ -25,6 +27,16 @@ BENCHMARKS = ("Set5", "Set14", "BSD100")
 VALIDATION_CROPS = 48
 VALIDATION_CROP_HR = 192
 """Side of a validation crop in HR pixels (48 LR pixels at x4)."""
+SAMPLE_PHOTOS = Path(skimage.__file__).parent / "data"
+_SAMPLE_CENTRES: dict[str, tuple[tuple[int, int], ...]] = {
+    "chelsea.png": ((150, 130), (150, 330)),
+    "astronaut.png": ((130, 220), (380, 110), (400, 400), (150, 410)),
+    "coffee.png": ((200, 250), (120, 480), (290, 300)),
+    "rocket.jpg": ((230, 320), (230, 540)),
+    "camera.png": ((150, 250),),
+}
+"""Photographs that scikit-image bundles; rows and columns of the crops' centres."""
+SAMPLE_CROPS = "12 crops of 192×192 pixels of scikit-image's sample photographs"
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -139,7 +151,21 @@ def validation_crops(folder: Path, scale: int) -> ValidationCrops:
     """The centre crops of `VALIDATION_CROPS` images, evenly spaced over the sorted folder."""
     files = list_images(folder)
     picks = np.linspace(0, len(files) - 1, VALIDATION_CROPS).round().astype(int)
-    crops = [_centre_crop(files[i]) for i in dict.fromkeys(picks.tolist())]
+    return _with_lr([_centre_crop(files[i]) for i in dict.fromkeys(picks.tolist())], scale)
+
+
+@cache
+def sample_crops(scale: int) -> ValidationCrops:
+    """The crops of `SAMPLE_CROPS`: no benchmark, but there wherever UpFront runs."""
+    half = VALIDATION_CROP_HR // 2
+    hr: list[Image8] = []
+    for name, centres in _SAMPLE_CENTRES.items():
+        image = as_rgb(read_image(SAMPLE_PHOTOS / name))
+        hr += [image[y - half : y + half, x - half : x + half] for y, x in centres]
+    return _with_lr(hr, scale)
+
+
+def _with_lr(crops: Sequence[Image8], scale: int) -> ValidationCrops:
     hr = np.stack(crops)
     lr = np.stack([downscale(crop, scale)[0] for crop in crops])
     digest = hashlib.sha256(f"x{scale} {hr.shape}".encode() + hr.tobytes()).hexdigest()

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
 PROTOCOL = "y-shave-v1"
@@ -54,6 +55,54 @@ def ssim_y(image: Image8, reference: Image8, *, shave: int) -> float:
         a, b, data_range=255, gaussian_weights=True, sigma=1.5, use_sample_covariance=False
     )
     return float(mean)
+
+
+class Reference:
+    """One image that many are compared with: `psnr_y` and `ssim_y`, several times as fast.
+
+    What depends on the reference alone is computed once, and the luma of an image serves both
+    metrics; the values differ from those of the functions by less than 1e-9.
+    """
+
+    def __init__(self, image: Image8, *, shave: int) -> None:
+        """Arguments as for `ssim_y`, which also says what is too small."""
+        self._image, self._shave = image, shave
+        self._luma = _inner(image, image, shave)[1]
+        if min(self._luma.shape) < _SSIM_WINDOW:
+            raise ValueError(f"SSIM needs {_SSIM_WINDOW}x{_SSIM_WINDOW} pixels inside the border.")
+        self._mean, self._square = _smoothed(np.stack([self._luma, self._luma**2]))
+
+    def scores(self, image: Image8) -> tuple[float, float]:
+        """(PSNR-Y in dB, SSIM-Y) of an image of the reference's shape."""
+        if image.shape != self._image.shape:
+            raise ValueError(f"Shapes differ: {image.shape} against {self._image.shape}.")
+        inner = slice(self._shave, -self._shave or None)
+        y = luma(image[inner, inner])
+        mse = float(np.mean((y - self._luma) ** 2))
+        mean, square, product = _smoothed(np.stack([y, y**2, y * self._luma]))
+        means, squared = mean * self._mean, mean**2 + self._mean**2
+        c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+        ssim = (2 * means + c1) * (2 * (product - means) + c2)
+        ssim /= (squared + c1) * (square + self._square - squared + c2)
+        psnr_db = float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
+        return psnr_db, float(ssim.mean())
+
+
+def _gaussian() -> NDArray[np.float64]:
+    radius = _SSIM_WINDOW // 2
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / 1.5) ** 2)
+    return weights / weights.sum()
+
+
+_WEIGHTS = _gaussian()
+
+
+def _smoothed(planes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, H, W) under SSIM's window, where it fits: (n, H - 10, W - 10)."""
+    radius = _SSIM_WINDOW // 2
+    rows: Any = correlate1d(planes, _WEIGHTS, axis=1)[:, radius:-radius]
+    columns: Any = correlate1d(rows, _WEIGHTS, axis=2)[:, :, radius:-radius]
+    return columns
 
 
 def _inner(

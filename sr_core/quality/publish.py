@@ -1,18 +1,21 @@
-"""Put a trained supernet into precomputed/ and measure every listed model on it."""
+"""Put trained weights into precomputed/ and measure them: a supernet, or a final model."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from sr_core.errors import DatasetError
+from sr_core.errors import CatalogueError, DatasetError
+from sr_core.final import checked_name, read_final, write_final
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
 from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import (
+    LICENCE,
     Catalogue,
     Quality,
     bicubic_id,
@@ -20,6 +23,7 @@ from sr_core.store import (
     write_manifest,
     write_quality,
 )
+from sr_core.supernet.extract import ExtractedNetwork
 from sr_core.supernet.weights import read_spec
 
 VALIDATION = "Val"
@@ -68,19 +72,14 @@ def publish(
         report: gets a line per model.
     """
     scale = read_spec(weights).scale
-    sets = benchmark_sets(benchmark, scale)
-    if val:
-        sets.append(ImageSet.of(VALIDATION, val, None))
+    sets = _sets(benchmark, val, scale)
     install_supernet(root, weights)
     write_manifest(root)
     catalogue = Catalogue(root)
     rows = [q for q in catalogue.quality if _scale_of(catalogue, q.model_id) not in (scale, None)]
 
     def measure(name: str, identity: str, upscale: Upscale) -> None:
-        scored = list(score_sets(identity, sets, upscale, scale))
-        rows.extend(scored)
-        values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in scored)
-        report(f"{name:24} {values}")
+        rows.extend(_measured(name, identity, sets, upscale, scale, report))
 
     measure("bicubic", bicubic_id(scale), bicubic_upscale(scale))
     for model in catalogue.models(scale):
@@ -88,6 +87,63 @@ def publish(
         measure(model.name, model.id, network_upscale(upscaler.upscale))
     write_quality(root, rows)
     write_manifest(root)
+
+
+def publish_final(
+    root: Path,
+    weights: Path,
+    name: str,
+    benchmark: Path,
+    val: Path | None,
+    *,
+    report: Callable[[str], None],
+) -> None:
+    """Put a fine-tuned network into `root` as `name`, measured beside its once-for-all self.
+
+    Its once-for-all self is measured only while the supernet that it started from is the shipped
+    one. Arguments as for `publish`; `weights` is a final.safetensors with its descriptor.
+    """
+    catalogue, final = Catalogue(root), read_final(weights)
+    if checked_name(name) in {model.name for model in catalogue.models()}:
+        raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
+    scale = final.candidate.scale
+    sets = _sets(benchmark, val, scale)
+
+    def measure(title: str, network: ExtractedNetwork) -> list[dict[str, Any]]:
+        upscale = network_upscale(Upscaler(network, catalogue.engine).upscale)
+        rows = _measured(title, network.model_id, sets, upscale, scale, report)
+        return [asdict(row) for row in rows]
+
+    described = final.descriptor.model_dump() | {
+        "name": name,
+        "licence": LICENCE,
+        "quality": measure(name, final.network),
+        "once_for_all_quality": [],
+    }
+    if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
+        before = catalogue.network(final.candidate)
+        described["once_for_all_quality"] = measure("once for all", before)
+    write_final(root / f"models/{name}.safetensors", final.network, described)
+    write_manifest(root)
+
+
+def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
+    more = [ImageSet.of(VALIDATION, val, None)] if val else []
+    return benchmark_sets(benchmark, scale) + more
+
+
+def _measured(
+    name: str,
+    identity: str,
+    sets: list[ImageSet],
+    upscale: Upscale,
+    scale: int,
+    report: Callable[[str], None],
+) -> list[Quality]:
+    scored = list(score_sets(identity, sets, upscale, scale))
+    values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in scored)
+    report(f"{name:24} {values}")
+    return scored
 
 
 def benchmark_sets(benchmark: Path, scale: int) -> list[ImageSet]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
+from sr_core.ablation_results import Ablation
 from sr_core.engine_results import EngineBench, EngineRow, Runtime
+from sr_core.latency.estimate import estimate
+from sr_core.layers import describe, lr_size, totals
 from sr_core.quality.datasets import BENCHMARKS
+from sr_core.rival_results import RivalBench, RivalRow
 from sr_core.store import Catalogue, Quality
 
 ENGINE_NETWORK = (4, 24, 8)
 """Scale, channels and cells of the network in the table of the engine."""
+FINALS_THREADS = 2
 _RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
 
 
@@ -27,6 +33,30 @@ def results_table(catalogue: Catalogue) -> str:
                 f"{summary['macs_kept_g']:.1f} of {summary['macs_dense_g']:.1f}",
             ]
             lines.append(_row([f"`{model.name}`", *cost, *_cells(model.quality)]))
+    return "\n".join(lines)
+
+
+def finals_table(catalogue: Catalogue) -> str:
+    """Markdown: one row per final model, with its time as the shipped profile of the engine has it.
+
+    `LatencyError` if there is no such profile.
+    """
+    shipped = [d for d in catalogue.devices if d.runtime_id == "sparse"]
+    device = catalogue.device(next((d.id for d in shipped if d.basis != "measured here"), ""))
+    header = [
+        "fine-tuned model", "kept parameters", "GMACs",
+        *(f"{name} (dB / SSIM)" for name in BENCHMARKS), "Set5, once for all (dB)",
+        f"ms, {FINALS_THREADS} threads, estimated (90 % interval)",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", *("--:" for _ in header[1:])])]
+    for final in catalogue.finals():
+        cost = totals(describe(final.candidate, *lr_size(final.candidate.scale)))
+        before = next((f"{q.psnr_y:.2f}" for q in final.once_for_all if q.image_set == "Set5"), "-")
+        time = estimate(device, final.candidate, threads=FINALS_THREADS)
+        cells = [f"{cost.params_kept / 1e3:.1f} K", f"{cost.macs_kept / 1e9:.2f}"]
+        cells += [*_cells(final.quality), before]
+        cells.append(f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})")
+        lines.append(_row([f"`{final.name}`", *cells]))
     return "\n".join(lines)
 
 
@@ -48,6 +78,63 @@ def engine_table(bench: EngineBench) -> str:
         name = [_RUNTIMES[first.runtime], first.scheme]
         lines.append(_row([*name, f"{first.density:.0%}", f"{first.macs_g:.2f}", *cells]))
     return "\n".join(lines)
+
+
+def rivals_table(bench: RivalBench) -> str:
+    """Markdown: each rival in both runtimes, and the one of ours that matches its quality."""
+    threads = sorted({row.threads for row in bench.rows})
+    times = [f"ms, {n} thread{'s' * (n > 1)} (× as fast)" for n in threads]
+    header = ["network", "runtime", "validation PSNR-Y (dB)", "parameters", "GMACs", *times]
+    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
+
+    def network(row: RivalRow) -> tuple[int, str, bool, Runtime]:
+        return row.scale, row.rival, row.network != row.rival, row.runtime
+
+    for key, same in groupby(sorted(bench.rows, key=network), key=network):
+        timed = sorted(same, key=lambda row: row.threads)
+        first = timed[0]
+        name = f"ours: `{first.network}`" if key[2] else f"**{first.rival}**"
+        cells = [f"{row.median_ms:.1f} ({row.speed_up:.2f})" for row in timed]
+        cost = [f"{first.psnr_y_db:.2f}", f"{first.params / 1e3:.1f} K", f"{first.macs_g:.2f}"]
+        lines.append(_row([name, _RUNTIMES[first.runtime], *cost, *cells]))
+    return "\n".join(lines)
+
+
+def ablation_table(ablation: Ablation) -> str:
+    """Markdown: one row per family, means over its runs and, in brackets, their range."""
+    header = [
+        "family", "network", "parameters, kept", "ms, ours", "ms, ONNX Runtime", "ms, the same, "
+        "widths filled to 16", "validation dB, once for all", "validation dB, fine-tuned",
+        "Set5 dB", "BSD100 dB", "runs",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
+    for label in ablation.labels:
+        runs = ablation.of(label)
+        networks = list(dict.fromkeys(run.network for run in runs))
+        kept = [timed.params_kept for timed in ablation.timed if timed.network in networks]
+        times = [
+            _spread([ablation.median_ms(network, runtime) or 0.0 for network in networks], 1)
+            for runtime in ("sparse", "onnx", "onnx, aligned")
+        ]
+        quality = [
+            _spread(values, 2)
+            for values in (
+                [run.once_for_all_db for run in runs],
+                [run.fine_tuned_db for run in runs],
+                [run.psnr_y_db["Set5"] for run in runs],
+                [run.psnr_y_db["BSD100"] for run in runs],
+            )
+        ]
+        named = f"`{networks[0]}`" if len(networks) == 1 else f"{len(networks)} networks"
+        kept_k = f"{sum(kept) / len(kept) / 1e3:.1f} K"
+        lines.append(_row([label, named, kept_k, *times, *quality, str(len(runs))]))
+    return "\n".join(lines)
+
+
+def _spread(values: Sequence[float], decimals: int) -> str:
+    mean = f"{sum(values) / len(values):.{decimals}f}"
+    low, high = (f"{value:.{decimals}f}" for value in (min(values), max(values)))
+    return mean if low == high else f"{mean} ({low} to {high})"
 
 
 def _cells(quality: tuple[Quality, ...]) -> list[str]:

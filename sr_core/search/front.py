@@ -1,4 +1,4 @@
-"""The accuracy-latency front: dominance, hypervolume, knee. Pure NumPy.
+"""The accuracy-latency front: dominance, hypervolume, knee.
 
 Cost (ms, GMACs) is to be low and value (dB) high. All functions take two equally long vectors of
 finite numbers; `SearchError` otherwise.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 from sr_core.errors import SearchError
 
@@ -47,6 +48,44 @@ def hypervolume(cost: ArrayLike, value: ArrayLike, reference: tuple[float, float
     heights = np.maximum.accumulate(values[counts][order]) - worst_value
     widths = np.diff(costs[counts][order], append=worst_cost)
     return float(widths @ heights)
+
+
+def expected_gain(
+    cost: ArrayLike,
+    guess: tuple[Vector, Vector],
+    known: tuple[ArrayLike, ArrayLike],
+    reference: tuple[float, float],
+) -> Vector:
+    """Expected growth of the hypervolume by each of some points, in closed form.
+
+    A point's cost c is exact and its value normal, so between c and the reference cost it adds
+    what it rises above the staircase of the known points. With h(x) as that staircase's height,
+
+        gain(c) = integral of EI(mean, std, h(x)) dx from c to the reference cost
+                = sum over its steps of (width right of c) EI(mean, std, height),
+        EI(m, s, h) = (m - h) Phi((m - h) / s) + s phi((m - h) / s).
+
+    Args:
+        cost: of the points, exact.
+        guess: means and standard deviations (above 0) of their values.
+        known: costs and values.
+        reference: as for `hypervolume`; a point that costs as much or more gains nothing.
+    """
+    worst_cost, worst_value = reference
+    costs, (mean, std) = np.asarray(cost, dtype=np.float64), guess
+    known_costs, known_values = _vectors(*known)
+    counts = (known_costs < worst_cost) & (known_values > worst_value)
+    known_costs, known_values = known_costs[counts], known_values[counts]
+    steps = non_dominated(known_costs, known_values)
+    order = np.argsort(known_costs[steps], kind="stable")
+    starts = np.concatenate(([-np.inf], known_costs[steps][order]))
+    heights = np.concatenate(([worst_value], known_values[steps][order]))
+    ends = np.append(starts[1:], worst_cost)
+    widths = np.clip(ends - np.maximum(starts, costs[:, None]), 0, None)
+    rise = mean[:, None] - heights
+    z = rise / std[:, None]
+    normal = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    return (widths * (rise * ndtr(z) + std[:, None] * normal)).sum(axis=1)
 
 
 def knee(cost: ArrayLike, value: ArrayLike) -> int:

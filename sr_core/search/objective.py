@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, cast
 
-from sr_core.candidate import Candidate
+from sr_core.candidate import Candidate, Cell, LayerPruning, Scheme
 from sr_core.errors import SearchError
+from sr_core.latency.profile import DeviceProfile
+from sr_core.notation import to_text
 from sr_core.search.price import Vector, count, price
+from sr_core.search.space import RATIOS, Space
 from sr_core.store import Catalogue
 
 MACS = "macs"
@@ -21,11 +25,13 @@ class Objective:
 
     name: str
     """Device id, or `macs`."""
-    unit: str
+    unit: Literal["ms", "GMACs"]
     """ms or GMACs."""
     cost: Callable[[Sequence[Candidate]], Vector]
     budget_ms: float | None = None
     """Costlier candidates are infeasible."""
+    profile: DeviceProfile | None = None
+    """The device that `cost` is estimated on; None for MACs."""
 
     def reference(self, presets: Sequence[Candidate]) -> float:
         """The cost from which on nothing counts in a hypervolume: the budget, else beyond all."""
@@ -47,7 +53,37 @@ def objective(catalogue: Catalogue, name: str, budget_ms: float | None = None) -
         if budget_ms is not None:
             raise SearchError("A budget in ms needs a device as objective, not macs.")
         return Objective(name, "GMACs", lambda candidates: count(candidates).macs_kept / 1e9)
-    profile = catalogue.device(name)
-    return Objective(
-        profile.id, "ms", lambda candidates: price(candidates, profile).total_ms, budget_ms
-    )
+    return latency(catalogue.device(name), budget_ms)
+
+
+def latency(profile: DeviceProfile, budget_ms: float | None = None) -> Objective:
+    """Estimated milliseconds on a device, with its default thread count."""
+
+    def cost(candidates: Sequence[Candidate]) -> Vector:
+        return price(candidates, profile).total_ms
+
+    return Objective(profile.id, "ms", cost, budget_ms, profile)
+
+
+def check_budget(aim: Objective, space: Space) -> None:
+    """`SearchError`, with the cheapest candidate of the space, if none is within the budget.
+
+    Blocks only add to a cost, so the cheapest has none.
+    """
+    if aim.budget_ms is None:
+        return
+    skips = (Cell("skip"),) * space.cells
+    tails = [
+        LayerPruning(cast(Scheme, scheme), ratio if scheme != "dense" else 0.0)
+        for scheme in space.choices["tail"]
+        for ratio in RATIOS
+    ]
+    widths = cast(tuple[int, ...], space.choices["width"])
+    bare = [Candidate(space.scale, width, skips, tail) for width in widths for tail in tails]
+    costs = aim.cost(list(dict.fromkeys(bare)))
+    cheapest, lowest_ms = list(dict.fromkeys(bare))[int(costs.argmin())], float(costs.min())
+    if lowest_ms > aim.budget_ms:
+        raise SearchError(
+            f"No network fits a budget of {aim.budget_ms:g} ms: the cheapest of the space, "
+            f"{to_text(cheapest)}, takes {lowest_ms:.4g} ms on {aim.name}."
+        )

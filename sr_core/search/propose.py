@@ -2,49 +2,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Protocol
 
 import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState, create_trial
 
 from sr_core.candidate import Candidate
-from sr_core.search.space import Space
+from sr_core.errors import SearchError
+from sr_core.search.objective import Objective
+from sr_core.search.space import Params, Space
 
-Sampler = Literal["random", "nsga2"]
+Sampler = Literal["random", "nsga2", "tpe", "bayes"]
+Notes = dict[str, Any]
+"""What a sampler keeps beside a trial: NSGA-II the generation."""
+_ATTEMPTS = 10
+"""Proposals until one is taken although another worker is evaluating it (in tiny spaces)."""
+_RANDOM_FIRST = 30
+"""Results before TPE and Bayes make use of them."""
 
 
 class Proposer(Protocol):
-    """`ask` for a candidate, then `tell` what it turned out to be, in turn."""
+    """`ask` for a candidate, then `tell` what it turned out to be, in turn.
+
+    Where several workers share a study, `learn` and `watch` say what the others do.
+    """
 
     def ask(self) -> Candidate:
         """The next candidate."""
+        ...
+
+    def notes(self) -> Notes:
+        """The sampler's notes on the candidate last asked for."""
         ...
 
     def tell(self, cost: float, psnr_db: float) -> None:
         """The values of the candidate last asked for."""
         ...
 
+    def drop(self) -> None:
+        """There will be no values of the candidate last asked for."""
+        ...
+
+    def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
+        """The values of a candidate of another worker, or of an earlier run."""
+        ...
+
+    def watch(self, busy: Mapping[int, Candidate]) -> None:
+        """All candidates that other workers are evaluating, by any number that stays."""
+        ...
+
 
 class Listed:
-    """Proposes given candidates, one after the other."""
+    """Proposes given candidates, one after the other; those of other workers are left out."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
-        self._rest = iter(candidates)
+        self._rest = deque(candidates)
+        self._done: set[Candidate] = set()
+        self._busy: set[Candidate] = set()
+        self._asked: Candidate | None = None
 
     def ask(self) -> Candidate:
-        """`StopIteration` after the last one."""
-        return next(self._rest)
+        """`SearchError` after the last one."""
+        for _ in range(len(self._rest)):
+            candidate = self._rest.popleft()
+            if candidate in self._busy:
+                self._rest.append(candidate)  # its worker may die
+            elif candidate not in self._done:
+                self._asked = candidate
+                return candidate
+        raise SearchError("All networks of the list are being evaluated.")
+
+    def notes(self) -> Notes:
+        return {}
 
     def tell(self, cost: float, psnr_db: float) -> None:
         """Nothing to learn."""
+
+    def drop(self) -> None:
+        if self._asked is not None:
+            self._rest.append(self._asked)
+
+    def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
+        self._done.add(candidate)
+
+    def watch(self, busy: Mapping[int, Candidate]) -> None:
+        self._busy = set(busy.values())
 
 
 class Sampled:
     """An Optuna study in memory, of two objectives: low cost, high PSNR.
 
+    It is the sampler's own view of the search: trials of other workers are entered into it.
+
     Args:
         start: proposed first, as far as the space holds them; NSGA-II breeds from them.
-        budget: a cost above it is a violated constraint.
+        reference: (cost, PSNR in dB) from which on nothing counts.
     """
 
     def __init__(
@@ -52,25 +107,96 @@ class Sampled:
         space: Space,
         sampler: Sampler,
         seed: int,
+        aim: Objective,
+        reference: tuple[float, float],
         *,
         start: Iterable[Candidate] = (),
-        budget: float | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)  # or it prints a line per trial
-        self._space, self._budget = space, budget
-        kinds = {"random": optuna.samplers.RandomSampler, "nsga2": optuna.samplers.NSGAIISampler}
+        self._space, self._budget = space, aim.budget_ms
         self._study = optuna.create_study(
-            sampler=kinds[sampler](seed=seed), directions=["minimize", "maximize"]
+            sampler=make_sampler(sampler, space, seed, aim, reference),
+            directions=["minimize", "maximize"],
         )
-        for candidate in start:
-            if params := space.encode(candidate):
-                self._study.enqueue_trial(params)
+        self._start = deque(one for one in start if space.encode(one))
+        self._first = frozenset(self._start)
+        self._done: set[Candidate] = set()
+        self._busy: dict[int, tuple[Candidate, int]] = {}
+        """Number among the watched -> candidate, number in the study here."""
 
     def ask(self) -> Candidate:
-        self._trial = self._study.ask()
-        return self._space.suggest(self._trial)
+        busy = {candidate for candidate, _ in self._busy.values()}
+        for attempt in range(_ATTEMPTS):
+            self._enqueue_start(self._done | busy)
+            self._trial = self._study.ask()
+            self._asked = self._space.suggest(self._trial)
+            if self._asked not in busy or attempt == _ATTEMPTS - 1:
+                return self._asked
+            self.drop()
+        raise AssertionError  # the last attempt returns
+
+    def _enqueue_start(self, taken: set[Candidate]) -> None:
+        while self._start:
+            candidate = self._start.popleft()
+            if candidate not in taken:
+                self._study.enqueue_trial(self._encoded(candidate))
+                return
+
+    def notes(self) -> Notes:
+        attributes = self._study.get_trials(deepcopy=False)[self._trial.number].system_attrs
+        return {key: value for key, value in attributes.items() if key != "fixed_params"}
 
     def tell(self, cost: float, psnr_db: float) -> None:
         if self._budget is not None:
             self._trial.set_constraint("budget", cost - self._budget)
         self._study.tell(self._trial, (cost, psnr_db))
+
+    def drop(self) -> None:
+        self._study.tell(self._trial, state=TrialState.FAIL)
+        if self._asked in self._first:
+            self._start.append(self._asked)
+
+    def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
+        self._done.add(candidate)
+        limits = {} if self._budget is None else {"budget": cost - self._budget}
+        trial = create_trial(
+            values=(cost, psnr_db),
+            params=self._encoded(candidate),
+            distributions=self._space.distributions,
+            system_attrs=notes,
+            constraints=limits,
+        )
+        self._study.add_trial(trial)
+
+    def watch(self, busy: Mapping[int, Candidate]) -> None:
+        for number in self._busy.keys() - busy.keys():
+            self._study.tell(self._busy.pop(number)[1], state=TrialState.FAIL)
+        for number in busy.keys() - self._busy.keys():
+            trial = create_trial(
+                state=TrialState.RUNNING,
+                params=self._encoded(busy[number]),
+                distributions=self._space.distributions,
+            )
+            self._study.add_trial(trial)
+            self._busy[number] = busy[number], len(self._study.get_trials(deepcopy=False)) - 1
+
+    def _encoded(self, candidate: Candidate) -> Params:
+        params = self._space.encode(candidate)
+        if params is None:
+            raise SearchError(f"Network {candidate.id} of the study is not in its search space.")
+        return params
+
+
+def make_sampler(
+    name: Sampler, space: Space, seed: int, aim: Objective, reference: tuple[float, float]
+) -> BaseSampler:
+    """The Optuna sampler called `name`."""
+    if name == "bayes":
+        from sr_core.search.bayes import BayesSampler  # scikit-learn takes a second to import
+
+        return BayesSampler(space, aim.cost, reference, seed=seed)
+    if name == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_FIRST)
+    if name == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)

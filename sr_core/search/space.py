@@ -1,5 +1,7 @@
 """The space of stage 2: width, block per cell, scheme per layer, and one global ratio.
 
+It can be restricted to some schemes, or widened to one ratio per kind of layer.
+
 It is flat: every layer of every block a cell may become has a choice of its own, read only if the
 cell becomes that block. So each parameter always exists, which crossover needs, and different
 parameters may mean the same network (the search skips those).
@@ -10,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, cast, get_args
 
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.distributions import CategoricalChoiceType as Choice
 from optuna.trial import Trial
 
@@ -28,32 +31,51 @@ from sr_core.candidate import (
 )
 
 RATIOS = tuple(step / 100 for step in range(10, 91, 5))
-"""The global ratio's grid. Ratios of single layers belong to stage 3."""
+"""The grid of ratios. Those of single layers belong to stage 3."""
+KINDS = (*(f"{b.name}.{conv.name}" for b in BLOCKS.values() for conv in b.convs), "tail")
+"""`wide.expand`, `wide.linear`, ..., `tail`."""
 Params = dict[str, Choice]
 
 
 @dataclass(frozen=True)
 class Space:
-    """All candidates with one global ratio that are part of a supernet of this size."""
+    """All candidates on the grid of ratios that are part of a supernet of this size."""
 
     scale: int
     width: int
     cells: int
+    schemes: tuple[Scheme, ...] = get_args(Scheme)
+    """Those that layers may take, as far as they fit; any layer may be dense."""
+    ratio_per_kind: bool = False
+    """A ratio for each of `KINDS` instead of the global one."""
+
+    @cached_property
+    def ratio_names(self) -> dict[str, str]:
+        """Kind of layer -> the parameter that holds its ratio."""
+        return {kind: f"ratio.{kind}" if self.ratio_per_kind else "ratio" for kind in KINDS}
 
     @cached_property
     def choices(self) -> dict[str, tuple[Choice, ...]]:
         """Parameter name -> what it may be."""
         found: dict[str, tuple[Choice, ...]] = {
             "width": tuple(width for width in WIDTHS if width <= self.width),
-            "ratio": RATIOS,
-            "tail": TAIL_SCHEMES,
+            **dict.fromkeys(self.ratio_names.values(), RATIOS),
+            "tail": self._allowed(TAIL_SCHEMES),
         }
         for index in range(self.cells):
             found[f"cells.{index}"] = tuple(BLOCKS)
             for block in BLOCKS.values():
                 for conv in block.convs:
-                    found[f"cells.{index}.{block.name}.{conv.name}"] = conv.schemes
+                    found[f"cells.{index}.{block.name}.{conv.name}"] = self._allowed(conv.schemes)
         return found
+
+    def _allowed(self, schemes: tuple[Scheme, ...]) -> tuple[Scheme, ...]:
+        return tuple(scheme for scheme in schemes if scheme in ("dense", *self.schemes))
+
+    @cached_property
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """The same for Optuna."""
+        return {name: CategoricalDistribution(some) for name, some in self.choices.items()}
 
     def suggest(self, trial: Trial) -> Candidate:
         """What an Optuna trial proposes."""
@@ -62,10 +84,10 @@ class Space:
 
     def decode(self, params: Mapping[str, Choice]) -> Candidate:
         """The candidate of these parameters, which must be all of `choices`."""
-        ratio = cast(float, params["ratio"])
 
         def layer(name: str) -> LayerPruning:
-            return _pruning(cast(Scheme, params[name]), ratio)
+            ratio = params[self.ratio_names[kind_of(name)]]
+            return _pruning(cast(Scheme, params[name]), cast(float, ratio))
 
         cells: list[Cell] = []
         for index in range(self.cells):
@@ -79,14 +101,30 @@ class Space:
 
         Layers that the candidate does not have are dense.
         """
-        ratio = _global_ratio(candidate)
         size = (candidate.scale, len(candidate.cells))
-        if ratio is None or size != (self.scale, self.cells) or candidate.width > self.width:
+        if size != (self.scale, self.cells) or candidate.width > self.width:
             return None
-        schemes: dict[str, Any] = {name: pruning.scheme for name, pruning in candidate.layers()}
         blocks = {f"cells.{index}": cell.block for index, cell in enumerate(candidate.cells)}
-        chosen = {"width": candidate.width, "ratio": ratio} | blocks | schemes
-        return {name: chosen.get(name, "dense") for name in self.choices}
+        schemes: dict[str, Any] = {name: pruning.scheme for name, pruning in candidate.layers()}
+        chosen = {"width": candidate.width} | blocks | schemes | self._ratios(candidate)
+        params = {name: chosen.get(name, "dense") for name in self.choices}
+        return params if all(params[name] in self.choices[name] for name in params) else None
+
+    def _ratios(self, candidate: Candidate) -> dict[str, float | None]:
+        """Ratio parameter -> the ratio that its layers share, the lowest if none is pruned.
+
+        None where they share none of the grid.
+        """
+        pruned: dict[str, list[LayerPruning]] = {name: [] for name in self.ratio_names.values()}
+        for name, pruning in candidate.layers():
+            if pruning != DENSE:
+                pruned[self.ratio_names[kind_of(name)]].append(pruning)
+        return {name: _shared_ratio(prunings) for name, prunings in pruned.items()}
+
+
+def kind_of(layer: str) -> str:
+    """The kind of a layer: `wide.expand` of `cells.3.wide.expand`, or `tail`."""
+    return layer if layer == "tail" else layer.split(".", 2)[2]
 
 
 def _pruning(scheme: Scheme, ratio: float) -> LayerPruning:
@@ -96,10 +134,9 @@ def _pruning(scheme: Scheme, ratio: float) -> LayerPruning:
     return LayerPruning(scheme, max(ratio, PATTERN_MIN_RATIO) if scheme == "pattern" else ratio)
 
 
-def _global_ratio(candidate: Candidate) -> float | None:
-    """The ratio of the grid that all pruned layers share; None if there is none."""
-    pruned = [pruning for _, pruning in candidate.layers() if pruning != DENSE]
+def _shared_ratio(prunings: list[LayerPruning]) -> float | None:
+    """The ratio of the grid that all of them have; None if there is none."""
     for ratio in RATIOS:
-        if all(pruning == _pruning(pruning.scheme, ratio) for pruning in pruned):
+        if all(pruning == _pruning(pruning.scheme, ratio) for pruning in prunings):
             return ratio
     return None

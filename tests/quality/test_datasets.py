@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image
 
 from sr_core.errors import DatasetError
 from sr_core.quality.datasets import (
+    SAMPLE_CROPS,
     VALIDATION_CROP_HR,
     VALIDATION_CROPS,
     TrainingPatches,
@@ -17,6 +19,7 @@ from sr_core.quality.datasets import (
     folder_checksum,
     list_images,
     read_image,
+    sample_crops,
     validation_crops,
 )
 from sr_core.quality.metrics import Image8
@@ -220,6 +223,16 @@ def test_validation_needs_large_images(tmp_path: Path) -> None:
     save(flat(0, VALIDATION_CROP_HR - 1), tmp_path / "small.png")
     with pytest.raises(DatasetError, match=r"small\.png is smaller than a 192x192"):
         validation_crops(tmp_path, 2)
+
+
+def test_sample_crops_are_as_the_text_says() -> None:
+    crops = sample_crops(4)
+    n, side = map(int, re.findall(r"\d+", SAMPLE_CROPS)[:2])
+    assert crops.hr.shape == (n, side, side, 3)
+    assert sample_crops(2).lr.shape == (n, side // 2, side // 2, 3)
+    assert len({crop.tobytes() for crop in crops.hr}) == n
+    # Studies name it: another list of crops, or other photographs, are another data set.
+    assert crops.checksum == "123b6d9de663a484af1ff8f30dc2b6b44c143d3173bf76600f28c8054674b9a7"
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sr_core.quality.datasets import benchmark_pairs, bicubic
-from sr_core.quality.metrics import Image8, luma, psnr_y, ssim_y
+from sr_core.quality.metrics import Image8, Reference, luma, psnr_y, ssim_y
 
 # PSNR of Pillow's bicubic upscaling for x2, x3 and x4 (protocols.md).
 BICUBIC = {
@@ -127,3 +127,21 @@ def test_sizes_that_cannot_be_scored(rng: np.random.Generator) -> None:
             metric(first, second, shave=15)
     with pytest.raises(ValueError, match="11x11"):
         ssim_y(first, second, shave=10)
+
+
+@pytest.mark.parametrize("shave", [0, 2, 4])
+def test_a_reference_scores_as_the_functions(shave: int, rng: np.random.Generator) -> None:
+    first, second = image_pair(rng)
+    reference = Reference(second, shave=shave)
+    for image in (first, second // 2 + np.uint8(30)):
+        expected = psnr_y(image, second, shave=shave), ssim_y(image, second, shave=shave)
+        assert reference.scores(image) == pytest.approx(expected, abs=1e-9, rel=0)
+    assert reference.scores(second) == (float("inf"), pytest.approx(1))
+
+
+def test_a_reference_refuses_what_the_functions_refuse(rng: np.random.Generator) -> None:
+    first, second = image_pair(rng)
+    with pytest.raises(ValueError, match="Shapes differ"):
+        Reference(second, shave=0).scores(first[1:])
+    with pytest.raises(ValueError, match="SSIM needs 11x11"):
+        Reference(second, shave=10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sr_core.candidate import PATTERN_MIN_RATIO, Candidate, LayerPruning, uniform
 from sr_core.notation import from_text
 from sr_core.presets import presets
-from sr_core.search.space import RATIOS, Params, Space
+from sr_core.search.space import KINDS, RATIOS, Params, Space
 
 SPACE = Space(scale=4, width=32, cells=12)
 SMALL = Space(scale=2, width=24, cells=2)
@@ -84,3 +84,26 @@ def test_optuna_draws_from_it() -> None:
     assert drawn[0] == known
     assert len(set(drawn)) > 15
     assert all(SMALL.encode(candidate) for candidate in drawn)
+
+
+def test_schemes_can_be_restricted() -> None:
+    space = Space(2, 24, 2, schemes=("channel",))
+    assert space.choices["cells.0.wide.expand"] == ("dense", "channel")
+    assert space.choices["cells.0.wide.conv"] == ("dense",)  # channel does not fit it
+    assert space.choices["cells.0"] == SMALL.choices["cells.0"]
+    assert space.encode(from_text("x2c16_wc50dd_s")) is not None
+    assert space.encode(from_text("x2c16_wb50dd_s")) is None
+
+
+def test_a_ratio_per_kind_of_layer() -> None:
+    space = Space(2, 24, 2, ratio_per_kind=True)
+    ratios = [name for name in space.choices if name.startswith("ratio.")]
+    assert ratios == [f"ratio.{kind}" for kind in KINDS]
+    assert "ratio" not in space.choices
+    candidate = from_text("x2c16_wb50c30u80_rdb40_tb20")
+    params = space.encode(candidate)
+    assert params is not None
+    assert space.decode(params) == candidate
+    assert (params["ratio.wide.linear"], params["ratio.tail"]) == (0.3, 0.2)
+    assert space.encode(from_text("x2c16_wb50dd_wb30dd")) is None  # two of one kind
+    assert SMALL.encode(candidate) is None

@@ -10,12 +10,14 @@ from sr_core.candidate import Candidate
 from sr_core.errors import LatencyError, SearchError
 from sr_core.search import study
 from sr_core.search.evaluate import Evaluation, Evaluator
+from sr_core.search.events import Event, Start
 from sr_core.search.front import hypervolume
-from sr_core.search.objective import objective
+from sr_core.search.objective import latency, objective
 from sr_core.search.propose import Sampled
 from sr_core.search.records import Front
+from sr_core.search.settings import SearchArgs
 from sr_core.search.space import Space
-from sr_core.search.study import Progress, SearchArgs, search
+from sr_core.search.study import search
 from sr_core.store import Catalogue, write_manifest
 from tests import tiny
 from tests.search.profiles import device, install
@@ -48,15 +50,25 @@ def settings(photos: Path, **changes: object) -> SearchArgs:
     return SearchArgs(**chosen)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("sampler", ["random", "nsga2"])
-@pytest.mark.parametrize("aim", ["macs", "phone"])
+def searched(root: Path, args: SearchArgs) -> Front:
+    """The stored front after a search."""
+    search(Catalogue(root), args)
+    front = Catalogue(root).front(4)
+    assert front is not None
+    return front
+
+
+@pytest.mark.parametrize(
+    ("sampler", "aim"),
+    [("random", "macs"), ("nsga2", "phone"), ("tpe", "phone"), ("bayes", "macs")],
+)
 def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) -> None:
-    reports: list[Progress] = []
+    reports: list[Event] = []
     args = settings(photos, sampler=sampler, objective=aim, trials=22, seed=3)
-    front = search(Catalogue(root), args, reports.append)
+    result = search(Catalogue(root), args, reports.append)
     stored = Catalogue(root).front(4)
     assert stored is not None
-    assert stored.header == front.header
+    assert stored.header.runs == [result.run]
     assert Catalogue(root).verify() == []
     (run,) = stored.header.runs
     assert (run.sampler, run.objective, run.seed, run.trials) == (sampler, aim, 3, 22)
@@ -66,8 +78,11 @@ def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) ->
     assert run.proposal_s > 0
     assert str(photos) not in run.command
     assert f"--sampler {sampler} --objective {aim} --trials 22 --seed 3" in run.command
-    assert [p.trials for p in reports] == list(range(1, 23))
-    assert {p.total for p in reports} == {22}
+    first, *trials, last = reports
+    assert first == result.start
+    assert trials == result.trials
+    assert [one.trials for one in result.trials] == list(range(1, 23))
+    assert (last.event, isinstance(first, Start) and first.trials) == ("end", 22)
     # The presets come first; the tiny supernet has 14 of them.
     presets = [model.candidate.id for model in Catalogue(root).models(4)]
     assert stored.rows["id"][: len(presets)].tolist() == presets
@@ -76,7 +91,7 @@ def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) ->
 def test_the_curve_is_the_hypervolume_of_the_trials(
     root: Path, photos: Path, evaluated: list[Candidate]
 ) -> None:
-    front = search(Catalogue(root), settings(photos, objective="phone", trials=30))
+    front = searched(root, settings(photos, objective="phone", trials=30))
     curve = front.header.runs[0].hypervolume
     cost = objective(Catalogue(root), "phone").cost
     presets = [model.candidate for model in Catalogue(root).models(4)]
@@ -95,14 +110,14 @@ def test_the_curve_is_the_hypervolume_of_the_trials(
 def test_known_networks_are_not_evaluated_again(
     root: Path, photos: Path, evaluated: list[Candidate]
 ) -> None:
-    first = search(Catalogue(root), settings(photos, sampler="presets"))
+    first = searched(root, settings(photos, sampler="presets"))
     assert len(first.rows) == len(evaluated) == len(Catalogue(root).models(4))
-    again = search(Catalogue(root), settings(photos, sampler="presets", objective="phone"))
+    again = searched(root, settings(photos, sampler="presets", objective="phone"))
     assert len(evaluated) == len(first.rows) == len(again.rows)
     assert [run.evaluated for run in again.header.runs] == [len(first.rows), 0]
     assert [run.trials for run in again.header.runs] == [len(first.rows)] * 2
     assert again.rows.equals(first.rows)
-    more = search(Catalogue(root), settings(photos, trials=40))
+    more = searched(root, settings(photos, trials=40))
     assert more.rows[: len(first.rows)].equals(first.rows)
     assert len(evaluated) == len(more.rows) == len(set(evaluated))
     assert set(more.rows["run"]) == {0, 2}
@@ -115,7 +130,7 @@ def test_equal_seeds_give_equal_searches(
         for path in (root / "fronts").glob("*"):
             path.unlink()
         args = settings(photos, sampler="nsga2", trials=80, seed=seed)
-        return search(Catalogue(root), args).rows["network"].tolist()
+        return searched(root, args).rows["network"].tolist()
 
     assert networks(1) == networks(1) != networks(2)
 
@@ -138,7 +153,7 @@ def test_interruption_keeps_what_was_evaluated(
     assert len(stored.rows) == stored.header.runs[0].trials == 5
     assert Catalogue(root).verify() == []
     monkeypatch.undo()
-    assert len(search(Catalogue(root), settings(photos)).rows) == 12
+    assert len(searched(root, settings(photos)).rows) == 12
 
 
 def test_an_interruption_before_the_first_result_leaves_nothing(
@@ -177,7 +192,7 @@ def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
     presets = [model.candidate for model in catalogue.models(4)]
     budget = float(np.median(cost(presets)))
     args = settings(photos, objective="phone", sampler="nsga2", budget_ms=budget, trials=200)
-    front = search(catalogue, args)
+    front = searched(root, args)
     run = front.header.runs[0]
     assert run.budget_ms == run.hypervolume.reference_cost == budget
     assert f"--budget-ms {budget:g}" in run.command
@@ -188,7 +203,8 @@ def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
 
 
 def test_the_sampler_is_told_what_is_infeasible() -> None:
-    sampled = Sampled(Space(4, 16, 2), "nsga2", 0, budget=5.0)
+    aim = latency(device("phone"), 5.0)
+    sampled = Sampled(Space(4, 16, 2), "nsga2", 0, aim, (5.0, 25.0))
     for cost in (4.0, 6.0):
         sampled.ask()
         sampled.tell(cost, 30.0)
@@ -205,6 +221,17 @@ def test_the_sampler_is_told_what_is_infeasible() -> None:
         ({"budget_ms": 5.0}, SearchError, "needs a device as objective, not macs"),
         ({"objective": "phone", "budget_ms": 0.0}, SearchError, "must be above 0 ms"),
         ({"objective": "phone", "budget_ms": float("nan")}, SearchError, "must be above 0 ms"),
+        (
+            {"objective": "phone", "budget_ms": 1.0},
+            SearchError,
+            r"budget of 1 ms: the cheapest of the space, x4c16_2s_tu90, takes 3\.257 ms on phone",
+        ),
+        ({"sampler": "grid"}, SearchError, "no sampler grid: expected one of random, nsga2, tpe"),
+        ({"schemes": ("blok",)}, SearchError, "there is no 'blok'; expected some of dense"),
+        ({"resume": True}, SearchError, "--resume needs the --storage"),
+        ({"worker": True}, SearchError, "--worker needs the --storage"),
+        ({"val": None}, SearchError, "leaves the stored front alone: give --out"),
+        ({"scale": None}, SearchError, "--scale is missing"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(

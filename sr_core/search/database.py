@@ -1,0 +1,134 @@
+"""The database of a shared study: opening it, SQLite's rules, and its errors as sentences."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from sqlalchemy import event
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from sr_core.errors import SearchError
+
+HEARTBEAT_S = 10
+"""A worker says that it is alive this often."""
+GRACE_S = 60
+"""A worker that has been silent for this long counts as dead."""
+_WAITING = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 15}}
+"""Kind of database -> seconds until its driver gives up: a file in use, a silent computer."""
+
+
+def open_database(url: str) -> RDBStorage:
+    """Connected, with Optuna's tables made; `SearchError` if it cannot be used."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # lost trials are reported by us
+    try:
+        with refused(url):
+            parsed = sqlalchemy.make_url(url)
+            sqlite = parsed.get_backend_name() == "sqlite"
+            if sqlite and parsed.database in (None, "", ":memory:"):
+                raise SearchError(
+                    f"--storage {url}: a database in memory cannot be shared; expected a file, "
+                    "sqlite:///STUDIES.db."
+                )
+            return _connected(url, _WAITING.get(parsed.get_backend_name(), {}))
+    except ImportError as error:
+        raise SearchError(
+            f"The database driver of {safe_url(url)} is not installed ({error}): for PostgreSQL, "
+            '`pip install "psycopg[binary]"` and write postgresql+psycopg://...'
+        ) from None
+    except RuntimeError as error:
+        raise SearchError(
+            f"--storage {safe_url(url)} is of another version of Optuna ({error})."
+        ) from None
+
+
+def _connected(url: str, connection: dict[str, int]) -> RDBStorage:
+    """With the tables made; two processes may both be making them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        for last in (False, True):
+            try:
+                storage = RDBStorage(
+                    url,
+                    engine_kwargs={"connect_args": connection},
+                    heartbeat_interval=HEARTBEAT_S,
+                    grace_period=GRACE_S,
+                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+                )
+            except SQLAlchemyError as error:
+                if last or "already exists" not in str(error):
+                    raise
+            else:
+                if storage.engine.name == "sqlite":
+                    _serialise(storage.engine)
+                return storage
+    raise AssertionError  # the second attempt returns or raises
+
+
+def _serialise(engine: sqlalchemy.Engine) -> None:
+    """Make SQLite lock when a transaction begins, not at its first write.
+
+    Optuna reads a trial's state and then changes it; on SQLite two workers could otherwise both
+    take one trial. A write-ahead log saves waiting for the disk; a crash loses nothing.
+    """
+
+    def connect(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver starts no transactions of its own
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL"):
+            connection.execute(f"PRAGMA {setting}").close()
+
+    def begin(connection: sqlalchemy.Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
+    engine.dispose()  # connections from before these rules
+
+
+@contextmanager
+def refused(url: str) -> Generator[None]:
+    """Errors of the database or its URL, as one sentence without the password."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+        raise SearchError(_sentence(url, cause or error)) from None
+
+
+def _sentence(url: str, error: BaseException) -> str:
+    told = str(getattr(error, "orig", None) or error)
+    reason = _hidden(url, " ".join(told.split()).strip().rstrip("."))
+    where = f"--storage {safe_url(url)}"
+    if "password authentication failed" in reason or "no password supplied" in reason:
+        return f"{where}: the database refuses the user or password; check both."
+    if "not a database" in reason or "malformed" in reason or "no such table" in reason:
+        return f"{where} is damaged or no database ({reason}): restore it or give another one."
+    if isinstance(error, ArgumentError):  # no URL, or of an unknown kind
+        return f"{where} is no database URL ({reason}): expected one like sqlite:///STUDIES.db."
+    return f"{where} cannot be used ({reason}): check the address and that the database runs."
+
+
+def safe_url(url: str) -> str:
+    """The URL with its password hidden."""
+    try:
+        return _hidden(url, sqlalchemy.make_url(url).render_as_string(hide_password=True))
+    except SQLAlchemyError:
+        return "(not a URL)"
+
+
+def _hidden(url: str, text: str) -> str:
+    """A text without the password of the URL."""
+    try:
+        parsed = sqlalchemy.make_url(url)
+    except SQLAlchemyError:
+        return text.replace(url, "...")
+    secrets = [parsed.password, parsed.query.get("password")]
+    for secret in filter(None, secrets):
+        text = text.replace(str(secret), "***")
+    return text

@@ -1,0 +1,119 @@
+"""Candidates as vectors, for the Gaussian process, and the pool of those it chooses from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.candidate import BLOCKS, Candidate
+from sr_core.search.space import Choice, Params, Space
+
+Matrix = NDArray[np.float64]
+_MAX_MUTATIONS = 4
+
+
+class Encoder:
+    """One-hot encodings of canonical candidates.
+
+    One entry per width, per block of each cell and per scheme of each layer. A pruned layer's
+    entry is its ratio instead of 1; layers that a candidate does not have encode as nothing.
+    """
+
+    def __init__(self, space: Space) -> None:
+        options = [
+            (name, option)
+            for name, some in space.choices.items()
+            if name not in space.ratio_names.values()
+            for option in some
+        ]
+        self._place = {option: index for index, option in enumerate(options)}
+
+    def encode(self, candidates: Sequence[Candidate]) -> Matrix:
+        """(n, entries), in 0..1."""
+        rows = np.zeros((len(candidates), len(self._place)))
+        for row, candidate in zip(rows, candidates, strict=True):
+            row[self._place["width", candidate.width]] = 1
+            for index, cell in enumerate(candidate.cells):
+                row[self._place[f"cells.{index}", cell.block]] = 1
+            for name, pruning in candidate.layers():
+                row[self._place[name, pruning.scheme]] = pruning.ratio or 1
+        return rows
+
+
+class Pool:
+    """Draws candidates: mutated and crossed ones of given parents, and random ones."""
+
+    def __init__(self, space: Space, rng: np.random.Generator) -> None:
+        self._space, self._rng = space, rng
+        self._names = list(space.choices)
+
+    @cached_property
+    def _of_cell(self) -> list[list[str]]:
+        """Parameters of each cell."""
+        starts = [f"cells.{index}" for index in range(self._space.cells)]
+        return [[n for n in self._names if f"{n}.".startswith(f"{s}.")] for s in starts]
+
+    def draw(
+        self, parents: Sequence[Candidate], size: int, known: Collection[Candidate]
+    ) -> list[Candidate]:
+        """Up to `size` different candidates, none of them `known`; fewer if most are.
+
+        Half of them mutate a parent, a quarter cross two, the others are random.
+        """
+        encoded = [params for parent in parents if (params := self._space.encode(parent))]
+        found: dict[Candidate, None] = {}
+        for _ in range(2 * size):
+            if len(found) == size:
+                break
+            candidate = self._space.decode(self._one(encoded))
+            if candidate not in known:
+                found[candidate] = None
+        return list(found)
+
+    def _one(self, parents: Sequence[Params]) -> Params:
+        kind = self._rng.random()
+        if not parents or kind > 0.75:
+            return {name: self._drawn(name) for name in self._names}
+        first, second = (parents[self._index(len(parents))] for _ in range(2))
+        if kind < 0.5:
+            return self._mutated(first)
+        return self._mutated(self._crossed(first, second), 1)
+
+    def _index(self, size: int) -> int:
+        return int(self._rng.integers(size))
+
+    def _drawn(self, name: str) -> Choice:
+        options = self._space.choices[name]
+        return options[self._index(len(options))]
+
+    def _mutated(self, params: Params, most: int = _MAX_MUTATIONS) -> Params:
+        """With 1 to `most` of the parameters that count drawn anew."""
+        changed = dict(params)
+        for _ in range(1 + self._index(most)):
+            names = self._active(changed)
+            name = names[self._index(len(names))]
+            changed[name] = self._drawn(name)
+            if name.startswith("cells.") and name.count(".") == 1:  # a new block has new layers
+                cell = self._of_cell[int(name.split(".")[1])]
+                changed |= {layer: self._drawn(layer) for layer in cell if layer != name}
+        return changed
+
+    def _active(self, params: Params) -> list[str]:
+        """Parameters that the candidate of `params` depends on."""
+        names = [name for name in self._names if not name.startswith("cells.")]
+        for index in range(self._space.cells):
+            block = BLOCKS[str(params[f"cells.{index}"])]
+            layers = (f"cells.{index}.{block.name}.{conv.name}" for conv in block.convs)
+            names += [f"cells.{index}", *layers]
+        return names
+
+    def _crossed(self, first: Params, second: Params) -> Params:
+        """Each cell, and each other parameter, from one of the two."""
+        child = {name: (first, second)[self._index(2)][name] for name in self._names}
+        for names in self._of_cell:
+            parent = (first, second)[self._index(2)]
+            child |= {name: parent[name] for name in names}
+        return child

@@ -1,0 +1,46 @@
+"""A finished or stopped search as one portable file: what it was asked, and every trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ValidationError
+
+from sr_core.errors import SearchError
+from sr_core.files import write_atomic
+from sr_core.search.events import Record, Start, Trial
+from sr_core.search.records import Run, Sha256, Text
+
+
+class SearchResult(Record):
+    """What `search --out` writes."""
+
+    format: Literal["upfront-search-1"] = "upfront-search-1"
+    weights_sha256: Sha256
+    protocol: Text
+    start: Start
+    run: Run
+    trials: list[Trial]
+    """As they were reported: in the order in which they ended."""
+
+
+def read_result(data: str | bytes, name: str) -> SearchResult:
+    """The content of a file called `name`; `SearchError` names the first thing that is wrong."""
+    try:
+        return SearchResult.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise SearchError(
+            f"{name} holds no search result ({where}: {first['msg']}): expected a file that "
+            "`python -m sr_core search --out` wrote."
+        ) from None
+
+
+def write_result(path: Path, result: SearchResult) -> None:
+    """Write the file whole or not at all; `SearchError` if it cannot be written."""
+    try:
+        write_atomic(path, result.model_dump_json(indent=1) + "\n")
+    except OSError as error:
+        raise SearchError(f"Cannot write {path} ({error}): give another --out.") from error

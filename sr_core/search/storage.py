@@ -1,0 +1,228 @@
+"""A study that several processes share: an Optuna study in a database (SQLite, PostgreSQL, ...).
+
+Each trial is a row of its own from the moment a worker takes it:
+
+    user attribute `network`   its text, set before it is evaluated
+    user attribute `result`    a `Result`, set before it ends; values and constraint are Optuna's
+
+The 75 parameters of a network are not stored one by one: that alone takes longer than evaluating
+it (1.5 s against 0.15 s on SQLite here). A worker enters the texts into its sampler's own study.
+
+A worker that runs a trial reports every few seconds that it is alive. If it stops, the next one
+that looks marks the trial as failed and puts it into the queue again, once.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import optuna
+from optuna.exceptions import (
+    DuplicatedStudyError,
+    ExperimentalWarning,
+    TrialPruned,
+    UpdateFinishedTrialError,
+)
+from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
+
+from sr_core.candidate import Candidate, Scheme
+from sr_core.errors import SearchError
+from sr_core.latency.profile import DeviceProfile
+from sr_core.notation import from_text
+from sr_core.search.database import open_database, refused, safe_url
+from sr_core.search.events import CropSet, Record
+from sr_core.search.records import Count, Finite, Seconds, Sha256, Text
+
+_SETTINGS = "upfront"
+_STORED = "upfront_stored"
+_LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
+
+
+class Settings(Record):
+    """What all workers of a study have in common; its attribute `upfront`."""
+
+    scale: int
+    weights_sha256: Sha256
+    protocol: Text
+    crops: CropSet
+    sampler: Text
+    objective: Text
+    profile: DeviceProfile | None
+    """Of the device, so that all workers estimate the same milliseconds; None for MACs."""
+    budget_ms: Seconds | None
+    reference_cost: Finite
+    trials: Count
+    seed: int
+    schemes: tuple[Scheme, ...]
+    ratio_per_layer_kind: bool
+    start: tuple[Text, ...]
+    """Networks that are proposed first."""
+    command: Text
+
+
+class Result(Record):
+    """What a trial turned out to be, besides its values (cost, PSNR-Y)."""
+
+    ssim_y: Finite
+    known: bool
+    proposal_s: Seconds
+    evaluation_s: Seconds
+    notes: dict[str, Any]
+    """The sampler's."""
+
+
+class SharedStudy:
+    """One study in a database. Every method raises `SearchError` if the database fails."""
+
+    def __init__(self, url: str, name: str, storage: RDBStorage) -> None:
+        """For `create` and `join`, which are how to get one."""
+        self._url, self.name, self._storage = url, name, storage
+        self._study: optuna.Study
+        self.settings: Settings
+
+    @classmethod
+    def create(cls, url: str, name: str, settings: Settings) -> SharedStudy:
+        """A new study; `SearchError` if the name is taken."""
+        with cls._opened(url, name) as study:
+            study._create(settings)
+        return study
+
+    @classmethod
+    def join(cls, url: str, name: str) -> SharedStudy:
+        """A study that is there; `SearchError` if it is not, or is not one of ours."""
+        with cls._opened(url, name) as study:
+            study._load()
+        return study
+
+    @classmethod
+    @contextmanager
+    def _opened(cls, url: str, name: str) -> Generator[SharedStudy]:
+        """Connected, and closed again if anything fails."""
+        study = cls(url, name, open_database(url))
+        try:
+            with refused(url):
+                yield study
+        except BaseException:
+            study.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._storage.engine.dispose()
+
+    def _create(self, settings: Settings) -> None:
+        try:
+            self._study = optuna.create_study(
+                storage=self._storage, study_name=self.name, directions=["minimize", "maximize"],
+                sampler=optuna.samplers.RandomSampler(),
+            )  # fmt: skip
+        except DuplicatedStudyError:
+            raise SearchError(
+                f"There is a study {self.name} already in {safe_url(self._url)}: go on with it by "
+                "--resume, or give another --study."
+            ) from None
+        self._study.set_user_attr(_SETTINGS, settings.model_dump(mode="json"))
+        self.settings = settings
+
+    def _load(self) -> None:
+        try:
+            self._study = optuna.load_study(
+                storage=self._storage, study_name=self.name,
+                sampler=optuna.samplers.RandomSampler(),
+            )  # fmt: skip
+        except KeyError:
+            raise SearchError(
+                f"There is no study {self.name} in {safe_url(self._url)}: check --study, or leave "
+                "out --resume and --worker to start it."
+            ) from None
+        with _damaged(self.name):
+            # From JSON, so that its lists may become tuples.
+            described = json.dumps(self._study.user_attrs.get(_SETTINGS))
+            self.settings = Settings.model_validate_json(described)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All of them, also of other workers; not to be changed."""
+        with refused(self._url), _damaged(self.name):
+            return self._study.get_trials(deepcopy=False)
+
+    def may_claim(self, trials: list[FrozenTrial]) -> bool:
+        """Whether a trial of a dead worker waits, or there are fewer than there should be."""
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        return waiting or sum(trial.state in _LIVE for trial in trials) < self.settings.trials
+
+    def retry_stale(self) -> None:
+        """Put trials of dead workers into the queue again."""
+        with refused(self._url), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            fail_stale_trials(self._study)
+
+    def run_one(self, work: Callable[[optuna.Trial], tuple[float, float]]) -> None:
+        """Take a trial, a dead worker's first, and give `work`'s (cost, PSNR-Y) back.
+
+        The number of completed trials can never exceed the total: a trial is given up if as many
+        older ones live, and numbers are given in the order in which rows become visible.
+
+        What `work` raises is raised, and its trial has failed. Nothing happens if this worker
+        was silent for so long that others took it for dead: the trial is theirs.
+        """
+        failures: list[BaseException] = []
+
+        def guarded(trial: optuna.Trial) -> tuple[float, float]:
+            older = [one for one in self.trials() if one.number < trial.number]
+            if sum(one.state in _LIVE for one in older) >= self.settings.trials:
+                raise TrialPruned  # several workers took the last one at the same time
+            try:
+                return work(trial)
+            except BaseException as error:
+                failures.append(error)
+                raise
+
+        with refused(self._url):
+            try:
+                self._study.optimize(guarded, n_trials=1)
+            except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
+                # How Optuna says that the trial has ended in the meantime.
+                for failure in failures:
+                    if not isinstance(failure, UpdateFinishedTrialError):
+                        raise failure from error
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it has become a run of a stored front."""
+        with refused(self._url):
+            return bool(self._study.user_attrs.get(_STORED))
+
+    def mark_stored(self) -> None:
+        """It has."""
+        with refused(self._url):
+            self._study.set_user_attr(_STORED, True)
+
+
+def network_of(trial: FrozenTrial) -> Candidate | None:
+    """What a trial evaluates; None if its worker has not decided yet."""
+    text = trial.user_attrs.get("network")
+    return from_text(str(text)) if text else None
+
+
+def result_of(trial: FrozenTrial, study: str) -> Result:
+    """Of a completed trial; `SearchError` if it is damaged."""
+    with _damaged(study):
+        return Result.model_validate(trial.user_attrs.get("result"))
+
+
+@contextmanager
+def _damaged(study: str) -> Generator[None]:
+    """What cannot be read is a sentence."""
+    try:
+        yield
+    except ValueError as error:  # also pydantic's
+        fault = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        raise SearchError(
+            f"Study {study} is damaged or not of UpFront ({fault}): give another --study."
+        ) from None

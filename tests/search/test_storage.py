@@ -1,0 +1,184 @@
+"""Studies in a database: made, resumed, refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+
+from sr_core.candidate import Candidate
+from sr_core.errors import SearchError
+from sr_core.search.evaluate import Evaluation, Evaluator
+from sr_core.search.result import read_result
+from sr_core.search.settings import SearchArgs
+from sr_core.search.storage import SharedStudy
+from sr_core.search.study import search
+from sr_core.store import Catalogue, write_manifest
+from tests import tiny
+from tests.search.helpers import quality
+from tests.search.profiles import device, install
+
+
+@pytest.fixture
+def root(own_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny precomputed folder with one device and made-up quality."""
+    install(own_root, device("phone"))
+    write_manifest(own_root)
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    return own_root
+
+
+def evaluate(_: Evaluator, candidate: Candidate) -> Evaluation:
+    return Evaluation(quality(candidate), 0.5, 0.05)
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> SearchArgs:
+    return SearchArgs(
+        scale=4, objective="phone", sampler="nsga2", trials=8, storage=f"sqlite:///{tmp_path}/s.db",
+        study="mine", out=tmp_path / "result.json", engine="onnx", threads=1,
+    )  # fmt: skip
+
+
+def test_a_study_is_made_worked_on_and_written(root: Path, args: SearchArgs) -> None:
+    result = search(Catalogue(root), args)
+    assert args.out is not None
+    assert read_result(args.out.read_bytes(), "result.json") == result
+    assert [trial.number for trial in result.trials] == list(range(8))
+    assert "--storage URL --study mine" in result.run.command
+    assert str(root) not in result.run.command
+    assert not (root / "fronts").exists()
+    alone = search(Catalogue(root), replace(args, storage=None))
+    assert [t.network for t in alone.trials] == [t.network for t in result.trials]
+
+
+@pytest.mark.parametrize(("sampler", "total"), [("nsga2", 10), ("bayes", 34), ("presets", 14)])
+def test_a_stopped_study_is_resumed(root: Path, args: SearchArgs, sampler: str, total: int) -> None:
+    args = replace(args, sampler=sampler, trials=total)
+    stops = iter([False] * (total - 5))
+    first = search(Catalogue(root), args, stopped=lambda: next(stops, True))
+    assert len(first.trials) == total - 5
+    assert args.out is not None
+    assert not args.out.exists()
+    result = search(Catalogue(root), replace(args, resume=True))
+    assert (result.start.finished_before, len(result.trials)) == (total - 5, total)
+    assert result.trials[:-5] == first.trials
+    evaluated = [trial.network for trial in result.trials if not trial.known]
+    assert len(evaluated) == len(set(evaluated)) == result.run.evaluated
+
+
+def test_a_complete_study_becomes_one_run_of_the_front(
+    root: Path, photos: Path, args: SearchArgs
+) -> None:
+    args = replace(args, val=photos / "val", out=None)
+    search(Catalogue(root), args)
+    search(Catalogue(root), replace(args, resume=True))
+    front = Catalogue(root).front(4)
+    assert front is not None
+    (run,) = front.header.runs
+    assert (run.trials, run.evaluated) == (8, len(front.rows))
+    assert Catalogue(root).verify() == []
+
+
+def test_an_interrupted_trial_is_not_counted(
+    root: Path, args: SearchArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter(range(5))
+
+    def once(evaluator: Evaluator, candidate: Candidate) -> Evaluation:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return evaluate(evaluator, candidate)
+
+    monkeypatch.setattr(Evaluator, "evaluate", once)
+    with pytest.raises(KeyboardInterrupt):
+        search(Catalogue(root), args)
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    result = search(Catalogue(root), replace(args, resume=True))
+    assert len(result.trials) == 8
+    assert 5 not in {trial.number for trial in result.trials}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "There is a study mine already in sqlite.*: go on with it by --resume, or give anoth"),
+        ({"resume": True, "trials": 9}, r"other settings \(--trials 8, not 9\): repeat those of"),
+        ({"resume": True, "budget_ms": 7.0}, r"\(--budget-ms None, not 7\.0\)"),
+        (
+            {"resume": True, "schemes": ("dense", "block")},
+            r"--schemes dense,channel,.*, not dense,",
+        ),
+        ({"resume": True, "study": "other"}, "There is no study other in sqlite"),
+        ({"worker": True, "out": None, "scale": 2}, r"\(--scale 4, not 2\)"),
+        ({"worker": True, "out": None, "study": "other"}, "There is no study other in sqlite"),
+    ],
+)
+def test_what_does_not_fit_a_study_is_refused(
+    root: Path, args: SearchArgs, changes: dict[str, object], message: str
+) -> None:
+    search(Catalogue(root), args)
+    before = Path(str(args.storage).removeprefix("sqlite:///")).read_bytes()
+    with pytest.raises(SearchError, match=message):
+        search(Catalogue(root), replace(args, **changes))
+    assert Path(str(args.storage).removeprefix("sqlite:///")).read_bytes() == before
+
+
+def test_other_crops_or_weights_are_refused(root: Path, photos: Path, args: SearchArgs) -> None:
+    search(Catalogue(root), args)
+    worker = replace(args, worker=True, scale=None, out=None)
+    with pytest.raises(
+        SearchError, match=r"other crops \(12 crops of 192×192 .*\): give the --val"
+    ):
+        search(Catalogue(root), replace(worker, val=photos / "val"))
+    tiny.save_supernet(root / "supernets/x4.safetensors", 4, seed=9)
+    write_manifest(root)
+    with pytest.raises(SearchError, match=r"is of other weights \([0-9a-f]{8}, here [0-9a-f]{8}\)"):
+        search(Catalogue(root), worker)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nonsense", "is no database URL"),
+        ("fridge://x/y", "is no database URL .*fridge"),
+        ("sqlite://", "a database in memory cannot be shared"),
+        ("sqlite:////nowhere/s.db", "unable to open database file"),
+        ("mysql+pymysql://me:secret@x/y", r"driver of mysql\+pymysql://me:\*\*\*@x/y is not inst"),
+        (
+            "postgresql+psycopg://me:secret@127.0.0.1:1/y?password=secret",
+            r"cannot be used \(.*refused.*\): check the address and that the database runs",
+        ),
+    ],
+)
+def test_a_storage_that_cannot_be_used_is_a_sentence(url: str, message: str) -> None:
+    if "psycopg" in url:
+        pytest.importorskip("psycopg")
+    with pytest.raises(SearchError, match=message) as caught:
+        SharedStudy.join(url, "mine")
+    assert "secret" not in str(caught.value)
+
+
+def test_damage_is_a_sentence(root: Path, args: SearchArgs, tmp_path: Path) -> None:
+    text = tmp_path / "text.db"
+    text.write_text("This is no database, " * 100)
+    with pytest.raises(SearchError, match=r"is damaged or no database \(file is not a database\)"):
+        SharedStudy.join(f"sqlite:///{text}", "mine")
+
+    url = f"sqlite:///{tmp_path}/foreign.db"
+    storage = optuna.storages.RDBStorage(url)
+    optuna.create_study(storage=storage, study_name="theirs")
+    storage.engine.dispose()
+    with pytest.raises(SearchError, match=r"Study theirs is damaged or not of UpFront"):
+        SharedStudy.join(url, "theirs")
+
+    search(Catalogue(root), args)
+    with sqlite3.connect(tmp_path / "s.db") as database:
+        database.execute("UPDATE trial_user_attributes SET value_json = '{\"known\": 3}'"
+                         " WHERE key = 'result'")  # fmt: skip
+    database.close()
+    with pytest.raises(SearchError, match="Study mine is damaged"):
+        search(Catalogue(root), replace(args, resume=True))
