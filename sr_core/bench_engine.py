@@ -161,7 +161,7 @@ def _sit(
     )
     sitting = Sitting(
         channels=net.channels, cells=net.cells, scale=net.scale, threads=threads,
-        rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=_drift(dense["onnx"]),
+        rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=drift(dense["onnx"]),
     )  # fmt: skip
     return sitting, [_row(net, threads, c, times, against) for c, times in timed]
 
@@ -261,7 +261,7 @@ def _row(
     )
 
 
-def _drift(times_ms: Sequence[float]) -> float:
+def drift(times_ms: Sequence[float]) -> float:
     """Change of the median from the first half to the second."""
     half = len(times_ms) // 2
     return median(times_ms[half:]) / median(times_ms[:half]) - 1

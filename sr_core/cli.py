@@ -16,13 +16,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sr_core.candidate import Candidate
 from sr_core.cli_bench import (
+    add_ablation_options,
     add_engine_bench_options,
+    add_rival_bench_options,
     add_session_options,
+    run_ablation,
     run_engine,
     run_page,
+    run_rivals,
     run_session,
+)
+from sr_core.cli_bench_search import (
+    add_sampler_bench_options,
+    add_worker_bench_options,
+    run_samplers,
+    run_workers,
 )
 from sr_core.cli_engine import (
     add_build_options,
@@ -41,11 +50,28 @@ from sr_core.cli_latency import (
     run_galaxy,
     run_measure,
 )
+from sr_core.cli_prune import (
+    add_finetune_options,
+    add_prune_options,
+    add_publish_final_options,
+    run_finetune,
+    run_prune,
+    run_publish_final,
+)
 from sr_core.cli_search import add_front_options, add_search_options, run_front, run_search
-from sr_core.cli_train import add_publish_options, add_train_options, run_publish, run_train
+from sr_core.cli_train import (
+    add_publish_options,
+    add_publish_rival_options,
+    add_train_options,
+    run_publish,
+    run_publish_rival,
+    run_train,
+)
 from sr_core.errors import InvalidCandidate, UpFrontError
 from sr_core.layers import ConvLayer, describe, lr_size, totals
-from sr_core.store import DEFAULT_ROOT, Catalogue
+from sr_core.store import DEFAULT_ROOT, Catalogue, Model
+from sr_core.supernet.extract import ExtractedNetwork
+from sr_core.verify import verify
 
 AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 """`add_parser` of what `add_subparsers` returns, whose type argparse keeps private."""
@@ -103,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_stage_1(add_parser)
     _add_latency(add_parser)
     _add_stage_2(add_parser)
+    _add_stage_3(add_parser)
     _add_engine(add_parser)
     bench = add_parser("bench", help="Benchmarks of this computer.")
     add_kind = bench.add_subparsers(required=True, metavar="WHAT").add_parser
@@ -112,6 +139,14 @@ def _parser() -> argparse.ArgumentParser:
     _command(add_kind, "page", run_page, text, as_json=True)
     text = "Time our engine beside ONNX Runtime (8 minutes; --quick: one)."
     add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
+    text = "Time re-trained published architectures beside our networks of their quality."
+    add_rival_bench_options(_command(add_kind, "rivals", run_rivals, text, as_json=True))
+    text = "Compare families of fine-tuned networks: quality, and time in one sitting."
+    add_ablation_options(_command(add_kind, "ablation", run_ablation, text, as_json=True))
+    text = "Compare the samplers of `search` at equal numbers of evaluations."
+    add_sampler_bench_options(_command(add_kind, "samplers", run_samplers, text, as_json=True))
+    text = "Trials a second of one study with one and with two worker processes."
+    add_worker_bench_options(_command(add_kind, "workers", run_workers, text, as_json=True))
     return parser
 
 
@@ -156,7 +191,7 @@ def _add_use(add_parser: AddParser) -> None:
 
 def _add_reports(add_parser: AddParser) -> None:
     """Commands that show or check what precomputed/ holds."""
-    text = "List the models of the shipped supernets."
+    text = "List the models of the shipped supernets, and the fine-tuned ones."
     _command(add_parser, "models", _models, text, as_json=True)
     text = "Show a model's layers: shapes, pruning, MACs, bytes."
     _add_model(_command(add_parser, "describe", _describe, text, as_json=True))
@@ -170,6 +205,8 @@ def _add_stage_1(add_parser: AddParser) -> None:
     add_train_options(_command(add_parser, "train", run_train, text, as_json=True))
     text = "Put a trained supernet into precomputed/ and measure it."
     add_publish_options(_command(add_parser, "publish", run_publish, text))
+    text = "Put an architecture trained with `train --arch` into precomputed/ and measure it."
+    add_publish_rival_options(_command(add_parser, "publish-rival", run_publish_rival, text))
 
 
 def _add_latency(add_parser: AddParser) -> None:
@@ -193,6 +230,16 @@ def _add_stage_2(add_parser: AddParser) -> None:
     add_front_options(_command(add_parser, "front", run_front, text, as_json=True))
 
 
+def _add_stage_3(add_parser: AddParser) -> None:
+    text = "Stage 3: find pruning ratios per layer for a latency budget (needs torch)."
+    add_prune_options(_command(add_parser, "prune", run_prune, text, as_json=True))
+    text = "Fine-tune one network with its masks frozen (needs torch)."
+    add_finetune_options(_command(add_parser, "finetune", run_finetune, text, as_json=True))
+    text = "Put a fine-tuned network into precomputed/ and measure it."
+    sub = _command(add_parser, "publish-final", run_publish_final, text)
+    add_publish_final_options(sub)
+
+
 def _add_engine(add_parser: AddParser) -> None:
     engine = add_parser("engine", help="The sparse engine: build it, or see which one is used.")
     add_kind = engine.add_subparsers(required=True, metavar="WHAT").add_parser
@@ -203,19 +250,21 @@ def _add_engine(add_parser: AddParser) -> None:
 
 
 def _models(args: argparse.Namespace) -> int:
-    rows = [model.summary() for model in Catalogue(args.root).models()]
+    catalogue = Catalogue(args.root)
+    models = [*catalogue.models(), *map(Model.of_final, catalogue.finals())]
+    rows = [model.summary() for model in models]
     if args.json:
         print(json.dumps(rows, indent=1))
         return 0
     print(
-        f"{'name':24} {'id':20} {'params, kept of dense':>21} {'GMACs':>14}  "
+        f"{'name':24} {'id':20} {'kind':8} {'params, kept of dense':>21} {'GMACs':>14}  "
         "Set5 PSNR-Y (dB, measured)"
     )
     for row in rows:
         psnr = row.get("psnr_y_set5")
         quality = "not measured" if psnr is None else f"{psnr:.2f}"
         print(
-            f"{row['name']:24} {row['id']:20} "
+            f"{row['name']:24} {row['id']:20} {row['kind']:8} "
             f"{row['params_kept']:>8,} of {row['params_dense']:>9,} "
             f"{row['macs_kept_g']:>5.2f} of {row['macs_dense_g']:>5.2f}  {quality}"
         )
@@ -264,10 +313,10 @@ def _upscale(args: argparse.Namespace) -> int:
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
-    candidate = _chosen(catalogue, args.model, args.scale)
+    network = _chosen(catalogue, args.model, args.scale)
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
-    check_output(image, candidate.scale, args.output)
-    upscaler = Upscaler(catalogue.network(candidate), chosen(catalogue, args.engine))
+    check_output(image, network.candidate.scale, args.output)
+    upscaler = Upscaler(network, chosen(catalogue, args.engine))
     with tqdm(unit="tile", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -277,22 +326,23 @@ def _upscale(args: argparse.Namespace) -> int:
         result = upscaler.upscale(image, report=report)
     save_image(result, args.output)
     print(
-        f"{args.output}: {result.width}x{result.height}, model {upscaler.network.model_id}, "
+        f"{args.output}: {result.width}x{result.height}, model {network.model_id}, "
         f"{upscaler.runtime}"
     )
     return 0
 
 
-def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> Candidate:
+def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> ExtractedNetwork:
     """The named model, else the dense all-wide anchor of the scale."""
     if reference is None:
-        return catalogue.models(4 if scale is None else scale)[0].candidate
-    candidate = catalogue.find(reference)
-    if scale not in (None, candidate.scale):
+        return catalogue.network(catalogue.models(4 if scale is None else scale)[0].candidate)
+    network = catalogue.network_of(reference)
+    if scale not in (None, network.candidate.scale):
         raise InvalidCandidate(
-            f"Model {reference} upscales by {candidate.scale}, not {scale}: leave out --scale."
+            f"Model {reference} upscales by {network.candidate.scale}, not {scale}: leave out "
+            "--scale."
         )
-    return candidate
+    return network
 
 
 def _finite(psnr_db: float) -> float | None:
@@ -307,7 +357,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
-    network = catalogue.network(catalogue.find(args.model))
+    network = catalogue.network_of(args.model)
     scale = network.candidate.scale
     upscaler = Upscaler(network, chosen(catalogue, args.engine))
     if args.crops:
@@ -330,7 +380,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
-    problems = Catalogue(args.root).verify()
+    problems = verify(Catalogue(args.root))
     if args.json:
         print(json.dumps({"ok": not problems, "problems": problems}, indent=1))
     else:
@@ -339,10 +389,14 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from sr_core.quality.table import engine_table, results_table
+    from sr_core.quality.table import engine_table, finals_table, results_table, rivals_table
 
     catalogue = Catalogue(args.root)
     print(results_table(catalogue))
+    if catalogue.finals():
+        print(f"\n{finals_table(catalogue)}")
     if catalogue.engine_bench:
         print(f"\n{engine_table(catalogue.engine_bench)}")
+    if catalogue.rival_bench:
+        print(f"\n{rivals_table(catalogue.rival_bench)}")
     return 0

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
+from pathlib import Path
 
+from sr_core.ablation_results import QUESTIONS, merged
+from sr_core.candidate import SCALES
 from sr_core.engine_results import (
     TARGETS,
     EngineBench,
@@ -19,7 +23,10 @@ from sr_core.engine_results import (
     to_json,
 )
 from sr_core.errors import MeasurementError
-from sr_core.store import Catalogue, write_engine_bench, write_manifest
+from sr_core.install import write_ablations, write_engine_bench, write_manifest, write_rival_bench
+from sr_core.rival_results import RivalBench
+from sr_core.rival_results import to_json as rivals_to_json
+from sr_core.store import Catalogue
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +103,92 @@ def run_engine(args: argparse.Namespace) -> int:
         write_manifest(args.root)
     print(to_json(bench) if args.json else "\n".join(_engine_lines(bench)))
     return 0
+
+
+def add_rival_bench_options(parser: argparse.ArgumentParser) -> None:
+    """Which, and where to."""
+    parser.add_argument("--scale", type=int, choices=SCALES, help="only this one; default: all")
+    parser.add_argument(
+        "--store", action="store_true", help="keep the results in the precomputed folder"
+    )
+
+
+def run_rivals(args: argparse.Namespace) -> int:
+    """`bench rivals`: published architectures beside ours, in both runtimes."""
+    from tqdm import tqdm
+
+    from sr_core.bench_rivals import JOB, bench_rivals
+    from sr_core.quality.table import rivals_table
+
+    if args.scale and args.store:
+        raise MeasurementError("Only full results are stored: leave out --scale or --store.")
+    with tqdm(unit="sitting", disable=None) as bar:
+
+        def report(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        scales = [args.scale] if args.scale else SCALES
+        bench = bench_rivals(Catalogue(args.root), JOB, scales, report=report)
+    if args.store:
+        write_rival_bench(args.root, bench)
+        write_manifest(args.root)
+    print(rivals_to_json(bench) if args.json else _rival_text(bench, rivals_table(bench)))
+    return 0
+
+
+def add_ablation_options(parser: argparse.ArgumentParser) -> None:
+    """Which question, which runs."""
+    parser.add_argument("question", choices=QUESTIONS, help="schemes: fine-grained against channel "
+                        "pruning; ratios: stage 3 against one ratio everywhere")  # fmt: skip
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        metavar="LABEL=RUN",
+        help="family and run folder of `finetune` or `prune`",
+    )
+    parser.add_argument(
+        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
+    )
+    parser.add_argument(
+        "--store", action="store_true", help="keep the results in the precomputed folder"
+    )
+
+
+def run_ablation(args: argparse.Namespace) -> int:
+    """`bench ablation`: fine-tuned networks of several families side by side."""
+    from sr_core.bench_ablation import Job, bench_ablation
+    from sr_core.quality.table import ablation_table
+
+    runs = [_labelled(text) for text in args.runs]
+    catalogue, job = Catalogue(args.root), Job(args.question, runs, args.benchmark)
+    found = bench_ablation(
+        catalogue, job, report=lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    if args.store:
+        write_ablations(args.root, merged(catalogue.ablations, found))
+        write_manifest(args.root)
+    print(found.model_dump_json(indent=1) if args.json else ablation_table(found))
+    return 0
+
+
+def _labelled(text: str) -> tuple[str, Path]:
+    label, _, folder = text.partition("=")
+    if not label or not folder:
+        raise MeasurementError(f"Run {text!r}: expected LABEL=RUN, a family and a run folder.")
+    return label, Path(folder)
+
+
+def _rival_text(bench: RivalBench, table: str) -> str:
+    drifts = ", ".join(f"{sitting} {drift:+.1%}" for sitting, drift in bench.drift.items())
+    unmatched = ", ".join(bench.unmatched) or "none"
+    return (
+        f"{bench.processor} ({bench.cores} cores), {bench.date}; {bench.runtimes['sparse']}, "
+        f"{bench.runtimes['onnx']}; fp32, batch 1, output {bench.output[0]}x{bench.output[1]}\n"
+        "Measured: medians of interleaved runs; x: times as fast as the rival in ONNX Runtime. "
+        f"Ours: at least the rival's PSNR, the fastest by the estimates of {bench.device}.\n"
+        f"{table}\nRivals that none of ours reaches: {unmatched}. Drift: {drifts}."
+    )
 
 
 _NAMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}

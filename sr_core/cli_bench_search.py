@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sr_core.store import Catalogue, write_manifest, write_search_bench
+from sr_core.install import write_manifest, write_search_bench
+from sr_core.store import Catalogue
 
 if TYPE_CHECKING:
     from sr_core.search_results import SamplerBench, SamplerRun, WorkerBench, WorkerRow

@@ -9,8 +9,9 @@ import sys
 from sr_core.engine.build import build_here, build_shipped, own_path
 from sr_core.engine.library import Library, self_test
 from sr_core.errors import EngineError
+from sr_core.install import write_manifest
 from sr_core.runtime.choice import runtime_name
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:

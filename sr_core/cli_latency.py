@@ -14,10 +14,11 @@ from pathlib import Path
 from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
 from sr_core.files import write_atomic
+from sr_core.install import write_manifest
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
 from sr_core.latency.profile import DeviceProfile, to_json
 from sr_core.layers import OUTPUT_SIZE
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
 
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,20 @@ from sr_core.errors import CatalogueError
 
 MAX_PSNR_DB = 200
 """Above any PSNR of 8-bit images that differ at all (a mean over a set is far below)."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A measured result of one model on one image set."""
+
+    model_id: str
+    image_set: str
+    image_set_sha256: str
+    protocol: str
+    n: int
+    psnr_y: float
+    """dB, mean over the images."""
+    ssim_y: float
 
 
 def read_json(path: Path, kind: type, *, if_missing: str = "restore it from the repository") -> Any:

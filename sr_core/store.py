@@ -1,4 +1,4 @@
-"""The one reader and writer of precomputed/: weights, candidates, results, checksums.
+"""The one reader of precomputed/: weights, candidates, results, checksums (`install` writes it).
 
     manifest.json                  SHA-256 of every other file
     supernets/x4.safetensors+.json EMA weights and how they were trained
@@ -6,9 +6,15 @@
     devices/*.json                 latency profiles of devices
     engine/*.so                    the sparse engine, compiled
     fronts/x4.parquet+.json        networks that the search evaluated, and its runs
+    rivals/NAME-x4.safetensors+.json  published architectures, trained here
     results/published.json         accuracy of others' models, with sources
     results/engine.json            our engine beside ONNX Runtime (`bench engine --store`)
+    results/rivals.json            re-trained published architectures beside ours (`bench rivals`)
+    results/ablations.json         families of fine-tuned networks side by side (`bench ablation`)
+    results/samplers.json          the search's samplers at equal evaluations (`bench samplers`)
+    results/workers.json           trials a second of 1 and 2 workers (`bench workers`)
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
+    models/*.safetensors+.json     final models: fine-tuned candidates with their own results
 
 A result counts only for the exact weights it was measured with (its model id holds their
 checksum), so a retrained supernet can never show old numbers.
@@ -16,20 +22,30 @@ checksum), so a retrained supernet can never show old numbers.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from sr_core.candidate import SCALES, Candidate, model_id
+from sr_core.ablation_results import Ablation, read_ablations
+from sr_core.candidate import Candidate, model_id
 from sr_core.checks import shown
 from sr_core.engine.library import Library, find
 from sr_core.engine_results import EngineBench, read_engine_bench
-from sr_core.engine_results import to_json as engine_bench_json
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
-from sr_core.files import sha256, write_atomic
+from sr_core.files import sha256
+from sr_core.final import Final, checked_name, read_final
+from sr_core.install import (
+    ABLATIONS,
+    ENGINE_BENCH,
+    MANIFEST,
+    QUALITY,
+    RIVAL_BENCH,
+    SAMPLER_BENCH,
+    WORKER_BENCH,
+    write_file,
+)
 from sr_core.latency.own import OWN, own_device, own_device_path
 from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
 from sr_core.latency.profile import to_json as profile_json
@@ -37,48 +53,40 @@ from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.presets import presets
 from sr_core.published import PublishedModel, read_published
-from sr_core.quality.metrics import PROTOCOL
+from sr_core.rival_results import RivalBench, read_rival_bench
+from sr_core.rivals.weights import Rival, read_rival
 from sr_core.runtime.choice import runtime_version
-from sr_core.schema import descriptor_problems, quality_row, read_json
+from sr_core.schema import Quality, quality_row, read_json
+from sr_core.search_results import SamplerBench, WorkerBench, read_bench
 from sr_core.supernet.extract import ExtractedNetwork, extract
 from sr_core.supernet.weights import SupernetWeights, read_descriptor, read_supernet
 
 if TYPE_CHECKING:  # pandas and pyarrow load only where a front is read
     from sr_core.search.records import Front
 
+Result = TypeVar("Result")
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
-LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
-"""Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
-_MANIFEST = "manifest.json"
-_QUALITY = "results/quality.json"
 _PUBLISHED = "results/published.json"
 _ENGINE = "engine/"
-_ENGINE_BENCH = "results/engine.json"
-
-
-@dataclass(frozen=True)
-class Quality:
-    """A measured result of one model on one image set."""
-
-    model_id: str
-    image_set: str
-    image_set_sha256: str
-    protocol: str
-    n: int
-    psnr_y: float
-    """dB, mean over the images."""
-    ssim_y: float
 
 
 @dataclass(frozen=True)
 class Model:
-    """A listed model: a preset candidate of a shipped supernet, with its measured quality."""
+    """A listed model with its measured quality: a preset candidate of a shipped supernet, or a
+    final model."""
 
     id: str
     name: str
     title: str
     candidate: Candidate
     quality: tuple[Quality, ...]
+    kind: Literal["supernet", "final"] = "supernet"
+
+    @classmethod
+    def of_final(cls, final: Final) -> Model:
+        """A final model as the list shows it."""
+        title = f"Fine-tuned {final.descriptor.network}"
+        return cls(final.id, final.name, title, final.candidate, final.quality, "final")
 
     def summary(self) -> dict[str, Any]:
         """The JSON row of `python -m sr_core models --json`."""
@@ -87,6 +95,7 @@ class Model:
             "id": self.id,
             "name": self.name,
             "title": self.title,
+            "kind": self.kind,
             "scale": self.candidate.scale,
             "params_kept": cost.params_kept,
             "params_dense": cost.params_dense,
@@ -133,7 +142,7 @@ class Catalogue:
         if scale not in self._supernets:
             loaded = read_supernet(self._supernet_path(scale))
             name = f"supernets/x{scale}.safetensors"
-            if loaded.sha256 != self._manifest.get(name) or loaded.spec.scale != scale:
+            if loaded.sha256 != self.manifest.get(name) or loaded.spec.scale != scale:
                 raise _mismatch(name)
             self._supernets[scale] = loaded
         return self._supernets[scale]
@@ -145,13 +154,13 @@ class Catalogue:
     @cached_property
     def quality(self) -> list[Quality]:
         """All stored results, checked against the manifest; an empty list if none were stored."""
-        path = self.root / _QUALITY
+        path = self.root / QUALITY
         if not path.is_file():
             return []
-        if sha256(path) != self._manifest.get(_QUALITY):
-            raise _mismatch(_QUALITY)
+        if sha256(path) != self.manifest.get(QUALITY):
+            raise _mismatch(QUALITY)
         rows = enumerate(read_json(path, list), start=1)
-        return [Quality(**quality_row(row, f"{_QUALITY}, row {i},")) for i, row in rows]
+        return [Quality(**quality_row(row, f"{QUALITY}, row {i},")) for i, row in rows]
 
     def models(self, scale: int | None = None) -> list[Model]:
         """The listed models, of one scale or of all."""
@@ -164,6 +173,31 @@ class Catalogue:
                 listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))
         return listed
 
+    def finals(self, scale: int | None = None) -> list[Final]:
+        """The final models, of one scale or of all, those with the fewest kept parameters first.
+
+        `CatalogueError` if one is damaged or does not match the manifest.
+        """
+        return [f for f in self._finals if scale in (None, f.candidate.scale)]
+
+    @cached_property
+    def _finals(self) -> list[Final]:
+        paths = sorted((self.root / "models").glob("*.safetensors"))
+        found = [self._final(path) for path in paths]
+        return sorted(found, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
+
+    def _final(self, path: Path) -> Final:
+        for part in (path, path.with_suffix(".json")):
+            name = f"models/{part.name}"
+            if not part.is_file() or sha256(part) != self.manifest.get(name):
+                raise _mismatch(name)
+        final = read_final(path)
+        if final.name != checked_name(path.stem):
+            raise CatalogueError(
+                f"models/{path.stem}.json is of {shown(final.name)}: expected its own file name."
+            )
+        return final
+
     def listed(self, candidate: Candidate) -> Model | None:
         """The listed model that is this candidate, if there is one."""
         return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
@@ -171,22 +205,52 @@ class Catalogue:
     @cached_property
     def published(self) -> list[PublishedModel]:
         """Models of others, with their sources; none if the file is not there."""
-        path = self.root / _PUBLISHED
-        if not path.is_file():
-            return []
-        if sha256(path) != self._manifest.get(_PUBLISHED):
-            raise _mismatch(_PUBLISHED)
-        return read_published(path)
+        return self._result(_PUBLISHED, read_published) or []
 
     @cached_property
     def engine_bench(self) -> EngineBench | None:
         """What `bench engine --store` measured; None if the file is not there."""
-        path = self.root / _ENGINE_BENCH
+        return self._result(ENGINE_BENCH, read_engine_bench)
+
+    def rivals(self, scale: int) -> list[Rival]:
+        """Published architectures that were trained here, in the order of their parameters."""
+        found: list[Rival] = []
+        for path in sorted((self.root / "rivals").glob(f"*-x{scale}.safetensors")):
+            for file in (path, path.with_suffix(".json")):
+                name = f"rivals/{file.name}"
+                if not file.is_file() or sha256(file) != self.manifest.get(name):
+                    raise _mismatch(name)
+            found.append(read_rival(path))
+        return sorted(found, key=lambda rival: rival.layout.params)
+
+    @cached_property
+    def ablations(self) -> tuple[Ablation, ...]:
+        """What `bench ablation --store` measured; none if the file is not there."""
+        return self._result(ABLATIONS, read_ablations) or ()
+
+    @cached_property
+    def rival_bench(self) -> RivalBench | None:
+        """What `bench rivals --store` measured; None if the file is not there."""
+        return self._result(RIVAL_BENCH, read_rival_bench)
+
+    @cached_property
+    def sampler_bench(self) -> SamplerBench | None:
+        """What `bench samplers --store` measured; None if the file is not there."""
+        return self._result(SAMPLER_BENCH, lambda path: read_bench(path, SamplerBench))
+
+    @cached_property
+    def worker_bench(self) -> WorkerBench | None:
+        """What `bench workers --store` measured; None if the file is not there."""
+        return self._result(WORKER_BENCH, lambda path: read_bench(path, WorkerBench))
+
+    def _result(self, name: str, read: Callable[[Path], Result]) -> Result | None:
+        """A file of results, checked against the manifest; None if it is not there."""
+        path = self.root / name
         if not path.is_file():
             return None
-        if sha256(path) != self._manifest.get(_ENGINE_BENCH):
-            raise _mismatch(_ENGINE_BENCH)
-        return read_engine_bench(path)
+        if sha256(path) != self.manifest.get(name):
+            raise _mismatch(name)
+        return read(path)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""
@@ -209,7 +273,7 @@ class Catalogue:
         try:
             checksums = {
                 name.removeprefix(_ENGINE): digest
-                for name, digest in self._manifest.items()
+                for name, digest in self.manifest.items()
                 if name.startswith(_ENGINE)
             }
             return find(self.root / _ENGINE, checksums), ""
@@ -247,13 +311,13 @@ class Catalogue:
     def keep_device(self, profile: DeviceProfile) -> Path:
         """Keep this computer's new profile in the user's data folder; returns where."""
         path = own_device_path(profile.runtime_id or "onnx")
-        _write(path, profile_json(profile))
+        write_file(path, profile_json(profile))
         self.__dict__.pop("devices", None)  # so that the cached list is made anew
         return path
 
     def _device(self, path: Path) -> DeviceProfile:
         name = f"devices/{path.name}"
-        if sha256(path) != self._manifest.get(name):
+        if sha256(path) != self.manifest.get(name):
             raise _mismatch(name)
         return read_profile(path)
 
@@ -270,7 +334,7 @@ class Catalogue:
         if scale not in self._fronts:
             for path in paths:
                 name = f"fronts/{path.name}"
-                if not path.is_file() or sha256(path) != self._manifest.get(name):
+                if not path.is_file() or sha256(path) != self.manifest.get(name):
                     raise _mismatch(name)
             front = read_front(self.root, scale)
             self._check_weights(front)
@@ -292,7 +356,9 @@ class Catalogue:
             raise CatalogueError(f"fronts/x{scale}.parquet: {error} Search again.") from None
 
     def find(self, reference: str) -> Candidate:
-        """A candidate by the path of its JSON file, or as `named` finds it."""
+        """A candidate by the path of its JSON file or final.safetensors, or as `named` finds it."""
+        if reference.lower().endswith(".safetensors"):
+            return read_final(Path(reference)).candidate
         if not reference.lower().endswith(".json"):
             return self.named(reference)
         try:
@@ -308,7 +374,9 @@ class Catalogue:
         for model in self.models():
             if reference in (model.name, model.id):
                 return model.candidate
-        names = ", ".join(model.name for model in self.models())
+        if final := self.final_named(reference):
+            return final.candidate
+        names = ", ".join(model.name for model in [*self.models(), *self.finals()])
         raise InvalidCandidate(
             f"There is no model {shown(reference)}: expected a candidate's .json file, a network "
             f"text like {EXAMPLE}, or one of {names}."
@@ -323,80 +391,28 @@ class Catalogue:
         """A candidate with the shipped weights of its scale."""
         return extract(self.supernet(candidate.scale), candidate)
 
-    def verify(self) -> list[str]:
-        """Every damage found, one sentence each; empty if all is well."""
-        try:
-            manifest = self._manifest
-        except CatalogueError as error:
-            return [str(error)]
-        present = set(_files(self.root))
-        problems = [f"{name} is missing." for name in sorted(manifest.keys() - present)]
-        problems += [
-            f"{name} is not listed in manifest.json." for name in sorted(present - manifest.keys())
-        ]
-        problems += [
-            f"{name} does not match its checksum in manifest.json."
-            for name in sorted(manifest.keys() & present)
-            if sha256(self.root / name) != manifest[name]
-        ]
-        checks = (
-            self._check_supernets, self._check_quality, self._check_fronts, self._check_devices,
-        )  # fmt: skip
-        for check in checks:
-            try:
-                problems += check()
-            except (CatalogueError, LatencyError) as error:
-                problems.append(str(error))
-        return list(dict.fromkeys(problems))
+    def network_of(self, reference: str) -> ExtractedNetwork:
+        """What `find` takes, with weights: those of a final model, else the shipped ones."""
+        final = self.final(reference)
+        return final.network if final else self.network(self.find(reference))
 
-    def _check_supernets(self) -> list[str]:
-        problems: list[str] = []
-        for scale in self.scales:
-            try:
-                self.supernet(scale)
-                problems += descriptor_problems(self.descriptor(scale), f"supernets/x{scale}.json")
-            except CatalogueError as error:
-                problems.append(str(error))
-        return problems
+    def final(self, reference: str) -> Final | None:
+        """The final model of this name, id or path of a final.safetensors; None if it is none."""
+        if reference.lower().endswith(".safetensors"):
+            return read_final(Path(reference))
+        return self.final_named(reference)
 
-    def _check_quality(self) -> list[str]:
-        """Stored results must be of the listed models with the shipped weights, or bicubic's."""
-        known = {model.id for model in self.models()} | {bicubic_id(s) for s in self.scales}
-        foreign = sorted({q.model_id for q in self.quality} - known)
-        problems = [
-            f"{_QUALITY} holds results of {name}, which is no listed model." for name in foreign
-        ]
-        if any(q.protocol != PROTOCOL for q in self.quality):
-            problems.append(f"{_QUALITY} holds results of another protocol than {PROTOCOL}.")
-        return problems
-
-    def _check_devices(self) -> list[str]:
-        """Shipped profiles must be sound, named after their id, and not of "this computer"."""
-        problems: list[str] = []
-        for path in sorted((self.root / "devices").glob("*.json")):
-            profile = read_profile(path)
-            if profile.id != path.stem or profile.basis == "measured here":
-                problems.append(
-                    f"devices/{path.name} is profile {profile.id!r}, {profile.basis}: expected "
-                    "its id as file name, and no profile of this computer."
-                )
-        return problems
-
-    def _check_fronts(self) -> list[str]:
-        problems: list[str] = []
-        for scale in SCALES:
-            try:
-                self.front(scale)
-            except CatalogueError as error:
-                problems.append(str(error))
-        return problems
+    def final_named(self, reference: str) -> Final | None:
+        """The final model of this name or id; None if it is none. Opens no other file."""
+        return next((f for f in self.finals() if reference in (f.name, f.id)), None)
 
     def _supernet_path(self, scale: int) -> Path:
         return self.root / "supernets" / f"x{scale}.safetensors"
 
     @cached_property
-    def _manifest(self) -> dict[str, str]:
-        return read_json(self.root / _MANIFEST, dict)
+    def manifest(self) -> dict[str, str]:
+        """File name -> SHA-256."""
+        return read_json(self.root / MANIFEST, dict)
 
 
 def bicubic_id(scale: int) -> str:
@@ -404,50 +420,7 @@ def bicubic_id(scale: int) -> str:
     return f"bicubic-x{scale}"
 
 
-def write_quality(root: Path, rows: Iterable[Quality]) -> None:
-    """Replace the stored results."""
-    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
-    _write(root / _QUALITY, text)
-
-
-def write_engine_bench(root: Path, bench: EngineBench) -> None:
-    """Replace the stored times of the engine."""
-    _write(root / _ENGINE_BENCH, engine_bench_json(bench))
-
-
-def write_manifest(root: Path) -> None:
-    """Record the checksums of all files below `root` as they are now."""
-    listed = {name: sha256(root / name) for name in _files(root)}
-    _write(root / _MANIFEST, json.dumps(listed, indent=1) + "\n")
-
-
-def install_supernet(root: Path, weights: Path) -> int:
-    """Copy a trained supernet into `root`, adding the licence note; returns its scale."""
-    scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
-    target = root / "supernets" / f"x{scale}.safetensors"
-    _write(target, weights.read_bytes())
-    described = read_descriptor(weights) | {"licence": LICENCE}
-    _write(target.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
-    for name in ("log.csv", "curve.png"):  # the run's history, where the run folder has it
-        record = weights.with_name(name)
-        if record.is_file():
-            _write(target.with_suffix(record.suffix), record.read_bytes())
-    return scale
-
-
 def _mismatch(name: str) -> CatalogueError:
     return CatalogueError(
         f"{name} does not match its checksum in manifest.json: restore both from the repository."
     )
-
-
-def _write(path: Path, data: bytes | str) -> None:
-    try:
-        write_atomic(path, data)
-    except OSError as error:
-        raise CatalogueError(f"Cannot write {path} ({error}): free some space first.") from error
-
-
-def _files(root: Path) -> list[str]:
-    found = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(n for n in (p.relative_to(root).as_posix() for p in found) if n != _MANIFEST)

@@ -9,9 +9,10 @@ import numpy as np
 
 from sr_core.candidate import DENSE, Block, Candidate, Cell, LayerPruning
 from sr_core.engine_results import EngineBench, EngineRow, FrameTime, Runtime, Sitting, Variant
+from sr_core.install import write_engine_bench, write_manifest
 from sr_core.search.price import count
 from sr_core.search.records import empty_front, write_front
-from sr_core.store import DEFAULT_ROOT, Catalogue, write_engine_bench, write_manifest
+from sr_core.store import DEFAULT_ROOT, Catalogue
 from tests import tiny
 from tests.search.profiles import device, install, on_engine
 from tests.search.test_records import found, header, run

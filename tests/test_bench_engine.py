@@ -35,10 +35,12 @@ from sr_core.engine_results import (
     to_json,
 )
 from sr_core.errors import CatalogueError
+from sr_core.install import write_engine_bench, write_manifest
 from sr_core.layers import describe, lr_size, totals
 from sr_core.runtime.onnx_graph import INPUT
-from sr_core.store import DEFAULT_ROOT, Catalogue, write_engine_bench, write_manifest
+from sr_core.store import DEFAULT_ROOT, Catalogue
 from sr_core.supernet.extract import extract
+from sr_core.verify import verify
 from tests.test_cli import COUNT, NUMBER, TEXT, Shell, record
 
 RUNTIME = {"enum": ["sparse", "onnx"]}
@@ -235,7 +237,7 @@ def test_full_results_are_stored(shell: Shell, engine_root: Path) -> None:
     stored = Catalogue(engine_root).engine_bench
     assert stored is not None
     assert {row.runtime for row in stored.rows} == {"sparse", "onnx"}
-    assert Catalogue(engine_root).verify() == []
+    assert verify(Catalogue(engine_root)) == []
     (engine_root / "results/engine.json").write_text(to_json(stored) + " ")
     with pytest.raises(CatalogueError, match="does not match its checksum"):
         _ = Catalogue(engine_root).engine_bench

@@ -11,9 +11,11 @@ from sr_core import bench_engine, bench_rivals
 from sr_core.bench_rivals import Job, candidates, match
 from sr_core.errors import CatalogueError
 from sr_core.final import write_final
+from sr_core.install import write_manifest
 from sr_core.quality.table import rivals_table
 from sr_core.rival_results import read_rival_bench
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests import app_root
 from tests.rivals.stored import install
 from tests.search.test_records import header
@@ -71,7 +73,7 @@ def test_networks_of_other_crops_are_no_match(root: Path) -> None:
 def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> None:
     shell("bench", "rivals", "--store")
     catalogue = Catalogue(root)
-    assert not any("rivals" in problem for problem in catalogue.verify())
+    assert not any("rivals" in problem for problem in verify(catalogue))
     bench = catalogue.rival_bench
     assert bench is not None
     low, middle, high = catalogue.rivals(4)
@@ -108,7 +110,7 @@ def test_times_of_other_weights_are_found(shell: Shell, root: Path) -> None:
     ours["model_id"] = "0123456789-01234567"
     path.write_text(json.dumps(data))
     write_manifest(root)
-    (problem,) = [text for text in Catalogue(root).verify() if "rivals" in text]
+    (problem,) = [text for text in verify(Catalogue(root)) if "rivals" in text]
     assert f"results/rivals.json is of {ours['network']} with other weights" in problem
     path.write_text("{}")
     with pytest.raises(CatalogueError, match="bench rivals --store"):

@@ -29,7 +29,8 @@ from tests import tiny
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = {
     "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
-    "measure", "devices", "estimate", "galaxy", "search", "front", "engine",
+    "measure", "devices", "estimate", "galaxy", "search", "front", "engine", "prune", "finetune",
+    "publish-final", "publish-rival",
 }  # fmt: skip
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}
@@ -59,8 +60,9 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "type": "array",
         "minItems": 20,
         "items": record(
-            id=MODEL_ID, name=TEXT, title=TEXT, scale={"enum": [2, 4]}, params_kept=COUNT,
-            params_dense=COUNT, macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
+            id=MODEL_ID, name=TEXT, title=TEXT, kind={"enum": ["supernet", "final"]},
+            scale={"enum": [2, 4]}, params_kept=COUNT, params_dense=COUNT,
+            macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
         ),
     },
     "describe": record(
@@ -153,7 +155,8 @@ def test_models_as_json_and_as_text(shell: Shell, tiny_root: Path) -> None:
     for row in rows:
         params = rf"{row['params_kept']:,} of +{row['params_dense']:,}"
         macs = rf"{row['macs_kept_g']:.2f} of +{row['macs_dense_g']:.2f}"
-        line = rf"^{row['name']} +{row['id']} +{params} +{macs} +{row['psnr_y_set5']:.2f}$"
+        start = rf"^{row['name']} +{row['id']} +{row['kind']}"
+        line = rf"{start} +{params} +{macs} +{row['psnr_y_set5']:.2f}$"
         assert re.search(line, text, re.M), line
 
 
@@ -510,8 +513,8 @@ def train_words(photos: Path, out: Path, *more: object) -> list[object]:
 def test_training_without_torch_says_what_to_install(
     shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("train", "network", "checkpoint"):
-        monkeypatch.delitem(sys.modules, f"sr_core.supernet.{name}", raising=False)
+    for name in ("supernet.train", "supernet.network", "training.loop", "training.checkpoint"):
+        monkeypatch.delitem(sys.modules, f"sr_core.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     pinned = next(
         line.split()[0]
@@ -582,7 +585,7 @@ def test_interruption_is_reported(
     def interrupted(_: Catalogue) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Catalogue, "verify", interrupted)
+    monkeypatch.setattr("sr_core.cli.verify", interrupted)
     assert main(["verify"]) == 130
     assert capsys.readouterr().err == "Stopped.\n"
 
@@ -600,7 +603,7 @@ def test_what_the_system_refuses_is_one_sentence(
     def refuse(_: Catalogue) -> NoReturn:
         raise failure
 
-    monkeypatch.setattr(Catalogue, "verify", refuse)
+    monkeypatch.setattr("sr_core.cli.verify", refuse)
     assert message in shell.error("verify")
 
 
@@ -637,7 +640,7 @@ def test_output_to_a_full_disk_is_one_sentence(tiny_root: Path) -> None:
 def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    assert set(re.findall(r"^    (\w+) ", capsys.readouterr().out, re.M)) == COMMANDS
+    assert set(re.findall(r"^    ([\w-]+)(?: |$)", capsys.readouterr().out, re.M)) == COMMANDS
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

@@ -17,12 +17,14 @@ import pytest
 from sr_core.candidate import uniform
 from sr_core.cli import main
 from sr_core.errors import MeasurementError
+from sr_core.install import write_manifest
 from sr_core.latency import measure as module
 from sr_core.latency.estimate import estimate
 from sr_core.latency.galaxy import TARGETS
 from sr_core.latency.own import OWN, own_device_path
 from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
-from sr_core.store import DEFAULT_ROOT, Catalogue, write_manifest
+from sr_core.store import DEFAULT_ROOT, Catalogue
+from sr_core.verify import verify
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
 from tests.test_cli import COUNT, SHARE, TEXT, Shell, record
@@ -233,7 +235,7 @@ def test_measure_ships_both_profiles(
 ) -> None:
     monkeypatch.setattr(module, "processor", lambda: "Fast CPU")
     shell("measure", "--ship", "--held-out", 0)
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
     names = [f"fast-2-threads-{name}" for name in ("engine", "onnx")]
     assert [Catalogue(root).device(name).id for name in names] == names
 
@@ -256,7 +258,7 @@ def test_measure_ships_a_profile_named_after_the_processor(
     path = root / "devices/made-up-3000-2-threads-onnx.json"
     assert text.startswith(f"{path}\nMade-up(R) CPU 3000 @ 2 GHz, ONNX Runtime: 90 % interval")
     assert not user_data.exists()
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
     assert Catalogue(root).device(path.stem).basis == "measured elsewhere"
 
 
@@ -309,7 +311,7 @@ def test_galaxy_writes_the_profiles_and_seals(
 ) -> None:
     (tmp_path / "blocks.csv").write_text(drawn_table(rng))
     lines = shell("galaxy", tmp_path / "blocks.csv").splitlines()
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
     for line, target in zip(lines, TARGETS, strict=True):
         profile = Catalogue(root).device(target.id)
         assert line == f"{target.title}: {profile.anchors[0].error}"
@@ -333,7 +335,7 @@ def test_galaxy_refuses_and_writes_nothing(
     before = Catalogue(root).devices
     assert message in shell.error("galaxy", tmp_path / "blocks.csv")
     assert Catalogue(root).devices == before
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
 
 
 @pytest.mark.shared

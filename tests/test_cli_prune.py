@@ -16,11 +16,13 @@ pytest.importorskip("torch")
 from sr_core.cli import main
 from sr_core.errors import CatalogueError
 from sr_core.final import read_final, write_final
+from sr_core.install import write_manifest
 from sr_core.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.quality.table import finals_table
-from sr_core.store import Catalogue, Model, write_manifest
+from sr_core.store import Catalogue, Model
 from sr_core.supernet.extract import extract
+from sr_core.verify import verify
 from tests import tiny
 from tests.search.profiles import install, on_engine
 from tests.test_cli import Shell
@@ -195,7 +197,7 @@ def test_verify_finds_damage(
     own = shutil.copytree(full_root, tmp_path / "precomputed")
     change(own / "models")
     write_manifest(own)  # so that it is not the checksum that gives it away
-    problems = Catalogue(own).verify()
+    problems = verify(Catalogue(own))
     assert len(problems) == 1
     assert re.search(message, problems[0])
     assert problems[0].endswith(".")
@@ -206,7 +208,7 @@ def test_changed_files_do_not_match_the_manifest(full_root: Path, tmp_path: Path
     (own / f"models/{NAME}.safetensors").write_bytes(b"x")
     with pytest.raises(CatalogueError, match=r"models/x4-tiny.safetensors does not match"):
         Catalogue(own).finals()
-    assert f"models/{NAME}.safetensors does not match" in Catalogue(own).verify()[0]
+    assert f"models/{NAME}.safetensors does not match" in verify(Catalogue(own))[0]
 
 
 def test_publishing_refuses_other_names_and_forgets_other_weights(
@@ -228,7 +230,7 @@ def test_publishing_refuses_other_names_and_forgets_other_weights(
     final = Catalogue(own).final("x4-older")
     assert final is not None
     assert final.once_for_all == ()
-    assert Catalogue(own).verify() == []
+    assert verify(Catalogue(own)) == []
     assert "| - |" in finals_table(Catalogue(own))
 
 

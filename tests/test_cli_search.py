@@ -17,13 +17,15 @@ import pytest
 from sr_core import bench_workers, cli_search
 from sr_core.cli import main
 from sr_core.errors import CatalogueError
+from sr_core.install import write_manifest
 from sr_core.search import settings
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import End, Failure, Start, Trial, parse_event
 from sr_core.search.result import read_result
 from sr_core.search.settings import SearchArgs
 from sr_core.search.study import search
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests import tiny
 from tests.search.profiles import device, install
 from tests.test_cli import COUNT, NUMBER, SHARE, SSIM, TEXT, Shell, record
@@ -171,7 +173,7 @@ def test_ctrl_c_keeps_the_results(
     front = Catalogue(root).front(4)
     assert front is not None
     assert len(front.rows) == 3
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
 
 
 @pytest.fixture

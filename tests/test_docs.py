@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from sr_core.quality.table import engine_table, results_table
+from sr_core.quality.table import engine_table, finals_table, results_table
 from sr_core.store import DEFAULT_ROOT, Catalogue
+from sr_core.verify import verify
 
 REPOSITORY = Path(__file__).parents[1]
 REQUIREMENTS = sorted(REPOSITORY.glob("requirements*.txt"))
@@ -27,6 +28,11 @@ def test_readme_shows_the_published_results() -> None:
     assert shown_table(results_table(Catalogue())) == results_table(Catalogue())
 
 
+def test_readme_shows_the_final_models() -> None:
+    if Catalogue().finals():  # without any, `table` prints no such table
+        assert shown_table(finals_table(Catalogue())) == finals_table(Catalogue())
+
+
 def test_readme_shows_the_stored_benchmark() -> None:
     bench = Catalogue().engine_bench
     assert bench is not None
@@ -43,7 +49,7 @@ def shown_table(table: str) -> str:
 
 
 def test_published_folder_is_intact() -> None:
-    assert Catalogue().verify() == []
+    assert verify(Catalogue()) == []
 
 
 def placeholders(text: str) -> set[str]:

@@ -19,26 +19,57 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 LAYERS = (
-    ("errors", "files", "machine", "schema", "published", "engine_results"),
+    (
+        "errors",
+        "files",
+        "machine",
+        "schema",
+        "published",
+        "engine_results",
+        "rival_results",
+        "ablation_results",
+        "search_results",
+    ),
     ("checks",),
     ("candidate",),
     ("layers", "presets", "notation"),
-    ("pruning",),
-    ("supernet.weights", "supernet.extract", "supernet.settings", "supernet.sampling"),
+    ("pruning.schemes",),
+    ("supernet.weights", "supernet.extract", "supernet.sampling"),
+    ("plain", "rivals.arch"),
+    ("training.settings",),
+    ("supernet.settings", "pruning.settings", "rivals.settings", "rivals.weights"),
     ("runtime", "engine", "quality.metrics", "quality.datasets", "quality.benchmark"),
     ("latency.profile", "latency.work", "latency.estimate", "latency.own"),
-    ("search.records",),  # what the store reads
+    ("search.records", "final"),  # what the store reads
+    ("training",),
     ("supernet",),  # the rest of it: training
+    ("pruning",),
+    ("install",),
     ("store",),
+    ("verify",),
     ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
     ("bench_engine", "bench_engine_nets"),
     ("search",),
-    ("cli_train", "cli_latency", "cli_search", "cli_bench", "cli_engine"),
+    ("rivals", "bench_rivals", "bench_ablation", "bench_samplers", "bench_workers"),
+    (
+        "cli_train",
+        "cli_latency",
+        "cli_search",
+        "cli_prune",
+        "cli_bench",
+        "cli_bench_search",
+        "cli_engine",
+    ),
     ("cli", "ui"),
     ("__main__",),
 )
 """From the bottom to the top; a module imports from its own layer or from below."""
-WITH_TORCH = {f"sr_core.supernet.{name}" for name in ("network", "train", "checkpoint")}
+WITH_TORCH = {
+    "sr_core.supernet.network", "sr_core.supernet.train", "sr_core.training.loop",
+    "sr_core.pruning.network", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
+    "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.network",
+    "sr_core.rivals.train",
+}  # fmt: skip
 
 
 def imports(module: str, *, at_import: bool = False) -> set[str]:
@@ -85,7 +116,7 @@ MODULES = [module for module, path in SOURCES.items() if path.name != "__init__.
 
 def test_the_reader_of_imports_sees_them() -> None:
     assert "sr_core.candidate" in own_imports("sr_core.layers")
-    assert "sr_core.supernet.curve" in own_imports("sr_core.supernet.train")
+    assert "sr_core.training.curve" in own_imports("sr_core.training.loop")
     assert "sr_core.supernet.train" in own_imports("sr_core.cli_train")
     assert "sr_core.supernet.train" not in imports("sr_core.cli_train", at_import=True)
     assert "torch" in imports("sr_core.supernet.network", at_import=True)
@@ -139,10 +170,11 @@ from PIL import Image
 from sr_core import store
 from sr_core.quality import benchmark, datasets, publish, table
 from sr_core.runtime import image, upscale
+from sr_core.verify import verify
 
 root, folder = map(Path, sys.argv[1:])
 catalogue = store.Catalogue(root)
-assert catalogue.verify() == []
+assert verify(catalogue) == []
 upscaler = upscale.Upscaler(catalogue.network(catalogue.models(4)[0].candidate), threads=1)
 picture = image.open_image(folder / "a.png", max_pixels=10_000)
 print(upscaler.upscale(picture).size)

@@ -20,6 +20,7 @@ from sr_core.candidate import SCALES, model_id, uniform
 from sr_core.engine.library import Library
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
+from sr_core.install import LICENCE, install_supernet, write_manifest, write_quality
 from sr_core.latency.own import OWN, THIS_COMPUTER, own_device_path
 from sr_core.latency.profile import RuntimeId, read_profile, to_json
 from sr_core.layers import lr_size
@@ -27,15 +28,9 @@ from sr_core.machine import processor
 from sr_core.notation import to_text
 from sr_core.presets import presets
 from sr_core.runtime.choice import runtime_version
-from sr_core.store import (
-    DEFAULT_ROOT,
-    LICENCE,
-    Catalogue,
-    install_supernet,
-    write_manifest,
-    write_quality,
-)
+from sr_core.store import DEFAULT_ROOT, Catalogue
 from sr_core.supernet.weights import write_supernet
+from sr_core.verify import verify
 from tests import tiny
 
 WEIGHTS = "supernets/x4.safetensors"
@@ -183,7 +178,7 @@ def test_results_of_wrong_types_are_refused(own_root: Path, key: str, value: obj
     with pytest.raises(CatalogueError, match=r"quality\.json, row 4, .*expected") as refusal:
         Catalogue(own_root).models()
     assert len(str(refusal.value)) < 300
-    assert Catalogue(own_root).verify() == [str(refusal.value)]
+    assert verify(Catalogue(own_root)) == [str(refusal.value)]
 
 
 @pytest.mark.parametrize("row", [None, [], "row", 3])
@@ -199,7 +194,7 @@ def test_deeply_nested_json_is_damage(own_root: Path, name: str) -> None:
     (own_root / name).write_text("[" * 100_000)
     if name != "manifest.json":
         write_manifest(own_root)
-    problems = Catalogue(own_root).verify()
+    problems = verify(Catalogue(own_root))
     assert any(f"{Path(name).name} is damaged (nested too deep)" in p for p in problems), problems
 
 
@@ -214,9 +209,10 @@ import sys
 from pathlib import Path
 from sr_core.errors import InvalidCandidate
 from sr_core.store import Catalogue
+from sr_core.verify import verify
 
 catalogue = Catalogue(Path(sys.argv[1]))
-assert catalogue.verify() == [], catalogue.verify()
+assert verify(catalogue) == [], verify(catalogue)
 try:
     catalogue.find(sys.argv[2])
 except InvalidCandidate as error:
@@ -234,7 +230,7 @@ except InvalidCandidate as error:
 
 
 def test_sound_folder_has_no_problems(tiny_root: Path) -> None:
-    assert Catalogue(tiny_root).verify() == []
+    assert verify(Catalogue(tiny_root)) == []
 
 
 def measured_with_other_weights(root: Path) -> None:
@@ -326,7 +322,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[str]]] = {
 def test_verify_names_the_damage(own_root: Path, kind: str) -> None:
     damage, expected = DAMAGE[kind]
     damage(own_root)
-    problems = Catalogue(own_root).verify()
+    problems = verify(Catalogue(own_root))
     for message in expected:
         assert any(message in problem for problem in problems), problems
     assert len(set(problems)) == len(problems)
@@ -364,7 +360,7 @@ def test_verify_requires_a_complete_descriptor(own_root: Path, key: str, value: 
     change = {} if value == "deleted" else {key: value}
     edit_json(own_root / DESCRIPTOR, lambda d: d.pop(key) and d.update(change))
     write_manifest(own_root)
-    (problem,) = Catalogue(own_root).verify()
+    (problem,) = verify(Catalogue(own_root))
     assert problem.startswith(f"{DESCRIPTOR} has no valid '{key}': expected ")
 
 
@@ -417,7 +413,7 @@ def test_install_refuses_damaged_weights_and_keeps_the_old(
     damage(run)
     with pytest.raises(CatalogueError, match=message):
         install_supernet(own_root, run)
-    assert Catalogue(own_root).verify() == []
+    assert verify(Catalogue(own_root)) == []
 
 
 def test_install_on_a_full_disk_keeps_the_old(
@@ -431,7 +427,7 @@ def test_install_on_a_full_disk_keeps_the_old(
     with pytest.raises(CatalogueError, match="No space left"):
         install_supernet(own_root, run)
     monkeypatch.undo()
-    assert Catalogue(own_root).verify() == []
+    assert verify(Catalogue(own_root)) == []
 
 
 SHIPPED_DEVICES = DEFAULT_ROOT / "devices"
@@ -466,7 +462,7 @@ def test_the_best_founded_device_comes_first(own_root: Path, user_data: Path) ->
     assert [device.id for device in catalogue.devices] == [OWN["onnx"], COMPUTER, PHONE]
     assert catalogue.device() is catalogue.device(OWN["onnx"]) is catalogue.devices[0]
     assert catalogue.device(PHONE) == read_profile(SHIPPED_DEVICES / f"{PHONE}.json")
-    assert catalogue.verify() == []  # the user's folder is none of its business
+    assert verify(catalogue) == []  # the user's folder is none of its business
 
 
 def test_a_new_profile_of_this_computer_is_used_at_once(own_root: Path, user_data: Path) -> None:
@@ -510,7 +506,7 @@ def test_a_device_that_is_not_the_manifests_is_not_used(own_root: Path, listed: 
     with pytest.raises(CatalogueError, match=rf"devices/{PHONE}\.json does not match its checks"):
         Catalogue(own_root).device(PHONE)
     reason = "does not match its checksum in" if listed else "is not listed in"
-    assert Catalogue(own_root).verify() == [f"devices/{PHONE}.json {reason} manifest.json."]
+    assert verify(Catalogue(own_root)) == [f"devices/{PHONE}.json {reason} manifest.json."]
 
 
 def test_a_damaged_device_with_a_fresh_manifest_is_refused_on_use(own_root: Path) -> None:
@@ -619,8 +615,8 @@ def test_a_profile_from_another_computer_is_not_of_this_one(
 )
 def test_verify_checks_the_shipped_devices(own_root: Path, change: dict[str, object]) -> None:
     add_devices(own_root, PHONE)
-    assert Catalogue(own_root).verify() == []
+    assert verify(Catalogue(own_root)) == []
     edit_json(own_root / f"devices/{PHONE}.json", lambda data: data.update(change))
     write_manifest(own_root)
-    (problem,) = Catalogue(own_root).verify()
+    (problem,) = verify(Catalogue(own_root))
     assert PHONE in problem

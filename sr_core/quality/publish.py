@@ -10,19 +10,12 @@ from typing import Any
 
 from sr_core.errors import CatalogueError, DatasetError
 from sr_core.final import checked_name, read_final, write_final
+from sr_core.install import LICENCE, install_supernet, write_manifest, write_quality
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
 from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.runtime.upscale import Upscaler
-from sr_core.store import (
-    LICENCE,
-    Catalogue,
-    Quality,
-    bicubic_id,
-    install_supernet,
-    write_manifest,
-    write_quality,
-)
+from sr_core.store import Catalogue, Quality, bicubic_id
 from sr_core.supernet.extract import ExtractedNetwork
 from sr_core.supernet.weights import read_spec
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import CatalogueError
+from sr_core.install import LICENCE, install_rival, write_manifest
 from sr_core.plain import PlainNetwork
 from sr_core.quality.benchmark import Upscale, score_crops
 from sr_core.quality.datasets import validation_crops
@@ -21,7 +22,7 @@ from sr_core.quality.publish import benchmark_sets, score_sets
 from sr_core.rivals.weights import read_rival
 from sr_core.runtime.image import network_input, quantise
 from sr_core.runtime.onnx_graph import INPUT, build
-from sr_core.store import LICENCE, Catalogue, install_rival, write_manifest
+from sr_core.store import Catalogue
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -106,8 +106,6 @@ class SearchArgs:
                 words.append("--ratio-per-layer-kind")
         if self.engine != "sparse":
             words.append(f"--engine {self.engine}")
-        if self.storage is not None:
-            words.append(f"--storage URL --study {self.name}")
         if self.val is None:
             words.append("--out RESULT.json")
         return " ".join(words)

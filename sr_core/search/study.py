@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from sr_core.install import write_manifest
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.evaluate import Scorer
 from sr_core.search.events import End, Event
@@ -16,7 +17,7 @@ from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import Setup, prepared
 from sr_core.search.tally import Tally
 from sr_core.search.worker import Worker
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
 
 SAVE_EVERY_S = 30.0
 
@@ -33,7 +34,7 @@ def search(
     known. A search of its own saves its results every `SAVE_EVERY_S` seconds and when it ends, is
     interrupted or `stopped` (which is asked after each trial): with `val` it is appended to the
     stored front, with `out` written to that file. A shared one is stored trial by trial, and
-    saved in the same way when it is complete.
+    appended to the front only when it is complete.
 
     Raises:
         SearchError: settings that do not fit together, a front or study made with other crops or
@@ -103,11 +104,10 @@ def _together(
         raise AssertionError
     scorer = Scorer(setup.evaluator.evaluate, setup.known)
     Worker(study, setup.aim, setup.proposer, scorer, tally, report).run(stopped)
-    if args.worker or len(tally.trials) < setup.start.trials:
-        return
-    if args.out:
+    if args.out:  # also of a part: whoever stops it may want what there is
         write_result(args.out, _result(setup, tally))
-    if args.val and not study.is_stored:
+    complete = len(tally.trials) >= setup.start.trials
+    if complete and not args.worker and args.val and not study.is_stored:
         # As it is now: other searches may have ended in the meantime.
         front = Catalogue(setup.root).front(setup.start.scale)
         _append(replace(setup, before=front), tally)

@@ -15,11 +15,12 @@ from sr_core.layers import describe, lr_size, totals
 from sr_core.notation import to_text
 from sr_core.runtime.image import MAX_PIXELS_UI
 from sr_core.search.front import non_dominated
+from sr_core.store import Model
 from sr_core.ui import jobs
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing
-from sr_core.ui.view import View, make_view, size_text
+from sr_core.ui.view import View, make_view, pick, size_text
 
 CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
@@ -44,10 +45,10 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
         }  # fmt: skip
 
     def models() -> list[dict[str, Any]]:
-        """The listed networks: name, notation, parameters, MACs and measured PSNR/SSIM."""
-        return [
-            {**model.summary(), "network": to_text(model.candidate)} for model in catalogue.models()
-        ]
+        """The listed networks, the fine-tuned ones last (kind "final"): name, notation, parameters,
+        MACs and measured PSNR/SSIM."""
+        listed = [*catalogue.models(), *map(Model.of_final, catalogue.finals())]
+        return [{**model.summary(), "network": to_text(model.candidate)} for model in listed]
 
     def front(
         scale: int = 4, device: str = "", size: str = "1280x720", threads: int = 0
@@ -84,11 +85,12 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
             return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
 
     def upscale(image: Image.Image | None, network: str) -> Image.Image:
-        """Enlarge an image with a network."""
+        """Enlarge an image with a network; one called by a fine-tuned model's name has its weights."""
         with friendly():
             if image is None:
                 raise InvalidImage("There is no image: send one.")
-            upscaler = upscalers.get(catalogue.check(catalogue.named(str(network))))
+            chosen = pick(catalogue, str(network))
+            upscaler = upscalers.get(catalogue.check(chosen.candidate), chosen.final)
             return upscaler.upscale(image)
 
     for function in (models, front, estimate):

@@ -15,8 +15,9 @@ from sr_core.latency.profile import DeviceProfile, RuntimeId, Setting
 from sr_core.latency.schemes import SchemeRow
 from sr_core.layers import ConvLayer, Totals, describe, lr_size
 from sr_core.notation import to_text
+from sr_core.quality.datasets import SAMPLE_CROPS
 from sr_core.store import Model, Quality
-from sr_core.ui.quick import CROPS, QuickScore
+from sr_core.ui.quick import QuickScore
 from sr_core.ui.titles import size_title, title
 
 
@@ -38,8 +39,12 @@ def network_card(
     profile: DeviceProfile,
     cost: Totals,
     bicubic: tuple[Quality, ...],
+    tuned: str = "",
 ) -> str:
-    """The card of the selected network: cost, quality, latency with its basis, layer strip."""
+    """The card of the selected network: cost, quality, latency with its basis, layer strip.
+
+    `tuned`: its results beside those of its fine-tuned weights, as HTML.
+    """
     latency = f"{CONFIDENCE:.0%} interval {priced.low_ms:.1f}–{priced.high_ms:.1f} ms"
     tiles = [
         tile("Latency", f"{priced.total_ms:.1f} ms", latency, "estimated"),
@@ -54,7 +59,7 @@ def network_card(
         f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code></p>"
         f"<div class='tiles'>{''.join(tiles)}</div>"
         f"{strip(priced, describe(candidate, *lr_size(candidate.scale, priced.output)))}"
-        f"{_basis(profile, priced)}{_quality_table(model, stored)}"
+        f"{_basis(profile, priced)}{tuned or _quality_table(model, stored)}"
         "<details><summary>Reproduce</summary>"
         f"{_commands(candidate, priced)}</details>"
     )
@@ -199,8 +204,8 @@ def quick_facts(score: QuickScore) -> str:
              f"bicubic: {score.bicubic_psnr_y_db:.2f} dB", "measured"),
     ]  # fmt: skip
     how = (
-        f"Luma PSNR, mean of {CROPS}, shrunk by bicubic and enlarged by the network with these "
-        f"masks, no fine-tuning; evaluated in {score.elapsed_ms:.0f} ms on the computer that "
+        f"Luma PSNR, mean of {SAMPLE_CROPS}, shrunk by bicubic and enlarged by the network with "
+        f"these masks, no fine-tuning; evaluated in {score.elapsed_ms:.0f} ms on the computer that "
         "serves this page. Compare only with each other: this is no benchmark."
     )
     return f"<div class='tiles'>{''.join(tiles)}</div><p class='origin'>{how}</p>"

@@ -7,11 +7,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import gradio as gr
 from PIL import Image
 
-from sr_core.errors import InvalidCandidate, InvalidImage
+from sr_core.errors import InvalidCandidate, InvalidImage, LatencyError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.machine import processor
 from sr_core.notation import to_text
@@ -23,7 +24,7 @@ from sr_core.ui.components.zoom_grid import Comparison, Fact, Tile, ZoomGrid
 from sr_core.ui.pricing import Pricing, cost_of
 from sr_core.ui.target import Updates
 from sr_core.ui.titles import size_title, title
-from sr_core.ui.view import MAX_PICKED, Link, View
+from sr_core.ui.view import MAX_PICKED, Link, Pick, View
 
 _MODES = [("Test: shrink it first, then compare", "test"), ("Upscale as is", "upscale")]
 _MIN_FREE_BYTES = 500_000_000
@@ -60,7 +61,7 @@ class Compare:
                 )  # fmt: skip
             with gr.Column(scale=3, min_width=300):
                 self.picked = gr.Dropdown(
-                    self._choices(link), value=[to_text(c) for c in link.picked],
+                    self._choices(link), value=[picked.text for picked in link.picked],
                     label=f"Networks (up to {MAX_PICKED})", multiselect=True,
                     max_choices=MAX_PICKED, elem_id="picked",
                     info="Without a choice, the selected network is used.",
@@ -77,8 +78,18 @@ class Compare:
 
     def show(self, link: Link) -> Updates:
         """The chosen networks."""
-        chosen = [to_text(candidate) for candidate in link.picked]
+        chosen = [picked.text for picked in link.picked]
         return {self.picked: gr.update(choices=self._choices(link), value=chosen)}
+
+    def added(self, link: Link, picks: Sequence[Pick]) -> Link:
+        """`link` with more networks to compare; `LatencyError` if they are too many."""
+        picked = tuple(dict.fromkeys((*link.picked, *picks)))
+        if len(picked) > MAX_PICKED:
+            raise LatencyError(
+                f"Compare holds {len(link.picked)} networks already, at most {MAX_PICKED}: remove "
+                "one there first."
+            )
+        return replace(link, picked=picked)
 
     def check(self, image: Image.Image | None) -> None:
         """Reading the upload is the check; a bad file is refused there."""
@@ -98,7 +109,8 @@ class Compare:
             raise InvalidCandidate(
                 f"Got {len(link.picked)} networks to compare: at most {MAX_PICKED}."
             )
-        upscalers = [self.upscalers.get(c) for c in link.picked or (link.current,)]
+        chosen = link.picked or (Pick(link.current),)
+        upscalers = [self.upscalers.get(one.candidate, one.final) for one in chosen]
         stop = self._stops[session] = threading.Event()
         try:
             result = jobs.compare(upscalers, image, mode, report=report, should_stop=stop.is_set)
@@ -116,10 +128,15 @@ class Compare:
             stop.set()
 
     def _choices(self, link: Link) -> list[tuple[str, str]]:
-        """Listed networks, and the chosen ones that are none of them."""
-        listed = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(link.view.scale)]
+        """Listed and fine-tuned networks, and the chosen ones that are none of them."""
+        scale = link.view.scale
+        listed = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(scale)]
+        listed += [
+            (f"{final.name}, fine-tuned: {title(final.candidate)}", final.name)
+            for final in self._catalogue.finals(scale)
+        ]
         known = {text for _, text in listed}
-        own = [(title(c), to_text(c)) for c in (*link.picked, link.current)]
+        own = [(title(p.candidate), p.text) for p in (*link.picked, Pick(link.current))]
         extra = [choice for choice in dict.fromkeys(own) if choice[1] not in known]
         return [*extra, *listed]
 
@@ -133,7 +150,9 @@ class Compare:
         tiles.append(self._tile("bicubic", "Bicubic", "interpolation", result.bicubic, facts))
         for index, outcome in enumerate(result.outcomes, start=1):
             model = self._catalogue.listed(outcome.candidate)
-            name = model.title if model else title(outcome.candidate)
+            final = self._catalogue.final_named(outcome.model_id)
+            weights = f"fine-tuned {final.name}" if final else "once for all"
+            name = f"{model.title if model else title(outcome.candidate)}, {weights}"
             facts = (*_score_facts(outcome.score), *self._cost_facts(outcome, view))
             tiles.append(self._tile(f"m{index}", name, outcome.model_id, outcome.result, facts))
         width, height = jobs.view(result.bicubic).size

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from sr_core.candidate import Candidate
-from sr_core.ui import cards
-from sr_core.ui.components.front_plot import NO_BUDGET, NONE, FrontPlot
+from sr_core.ui import cards, finals
+from sr_core.ui.components.front_plot import NO_BUDGET, NONE, FrontData, FrontPlot
 from sr_core.ui.pricing import Pricing, cost_of
 from sr_core.ui.target import Updates
 from sr_core.ui.titles import METRICS
-from sr_core.ui.view import Link, View
+from sr_core.ui.view import Link, Pick, View
 
 _AXES = [("Latency", "latency"), ("MACs", "macs"), ("Parameters", "params")]
 HELP = """Each point is a network cut out of one trained supernet, with its blocks, widths and \
@@ -29,7 +30,7 @@ class Explore:
 
     def build(self, link: Link) -> None:
         """Lay out the tab."""
-        gr.Markdown(HELP)
+        gr.Markdown(HELP + (finals.HELP if self._catalogue.finals() else ""))
         with gr.Row():
             self.axis = gr.Radio(
                 _AXES, value=link.view.axis, label="Cost", elem_id="axis", min_width=200, scale=2
@@ -46,11 +47,10 @@ class Explore:
             with gr.Column(min_width=160, scale=1):
                 self.best = gr.Button("Best under budget", elem_id="best", size="sm")
                 self.knee = gr.Button("Knee of the front", elem_id="knee", size="sm")
+        self.verdict = gr.HTML(elem_id="verdict", **self._verdict(link.view))
         with gr.Row():
             with gr.Column(scale=7, min_width=340):
-                self.plot = FrontPlot(
-                    self._pricing.data(link.view), elem_id="front", **self._marks(link)
-                )
+                self.plot = FrontPlot(self._data(link.view), elem_id="front", **self._marks(link))
             with gr.Column(scale=4, min_width=320):
                 self.card = gr.HTML(self._card(link.view, link.current), elem_id="card")
                 with gr.Row():
@@ -60,22 +60,57 @@ class Explore:
                     self.pick = gr.Button(
                         "Add to Compare", elem_id="pick", size="md", min_width=140
                     )
+                    self.pick_tuned = gr.Button(
+                        "Compare fine-tuned", elem_id="pick-tuned", size="md", min_width=140,
+                        visible=bool(self.picks(link.current)),
+                    )  # fmt: skip
 
     def show_front(self, link: Link) -> Updates:
         """Everything, for another view."""
-        update = gr.update(value=self._pricing.data(link.view), **self._marks(link))
         return {
+            **self.show_marks(link),
             self.axis: link.view.axis,
             self.metric: link.view.metric,
             self.budget: link.view.budget_ms or 0,
-            self.plot: update,
-            self.card: self._card(link.view, link.current),
+            self.plot: gr.update(value=self._data(link.view), **self._marks(link)),
         }
 
     def show_marks(self, link: Link) -> Updates:
         """Selection, picked networks and budget on the same points."""
-        marks = gr.update(**self._marks(link))
-        return {self.plot: marks, self.card: self._card(link.view, link.current)}
+        return {
+            self.plot: gr.update(**self._marks(link)),
+            self.card: self._card(link.view, link.current),
+            self.verdict: gr.update(**self._verdict(link.view)),
+            self.pick_tuned: gr.update(visible=bool(self.picks(link.current))),
+        }
+
+    def outputs(self) -> list[Any]:
+        """Everything that a change of the state may touch."""
+        return [
+            self.axis, self.metric, self.budget, self.plot, self.card, self.verdict,
+            self.pick_tuned,
+        ]  # fmt: skip
+
+    def candidate(self, view: View, identity: str) -> Candidate | None:
+        """The network of a point: of the stored front, or that of a fine-tuned model."""
+        final = self._catalogue.final_named(identity)
+        if final and final.candidate.scale == view.scale:
+            return final.candidate
+        return self._pricing.candidate(view, identity)
+
+    def picks(self, candidate: Candidate) -> tuple[Pick, ...]:
+        """The fine-tuned models of a candidate."""
+        found = finals.of(self._catalogue, candidate)
+        return tuple(Pick(final.candidate, final.name) for final in found)
+
+    def _data(self, view: View) -> FrontData:
+        return replace(self._pricing.data(view), tuned=finals.tuned(self._pricing, view))
+
+    def _verdict(self, view: View) -> dict[str, Any]:
+        """Value and visibility of the line about the budget."""
+        fine = finals.tuned(self._pricing, view)
+        text = finals.verdict(view, self._pricing.shown(view), fine)
+        return {"value": text, "visible": bool(text)}
 
     def _marks(self, link: Link) -> dict[str, Any]:
         view = link.view
@@ -83,7 +118,7 @@ class Explore:
         best = self._pricing.shown(view).best(budget)
         return {
             "selected": link.current.id,
-            "picked": [candidate.id for candidate in link.picked],
+            "picked": [one.final or one.candidate.id for one in link.picked],
             "budget": NO_BUDGET if budget is None else budget,
             "best": best.id if best else NONE,
         }
@@ -97,4 +132,5 @@ class Explore:
             self._pricing.profile(view),
             cost_of(candidate),
             self._catalogue.bicubic(view.scale),
+            finals.card(self._catalogue, candidate),
         )

@@ -74,16 +74,19 @@ class Upscalers:
         self._sessions: OrderedDict[str, Upscaler] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, candidate: Candidate) -> Upscaler:
-        """A session for `candidate` with the shipped weights."""
+    def get(self, candidate: Candidate, final: str = "") -> Upscaler:
+        """A session for `candidate` with the weights of the final model of that name, if one is
+        given, else with those of the supernet."""
+        known = self._catalogue
+        key = final or candidate.id
         with self._lock:
-            if candidate.id not in self._sessions:
-                network = self._catalogue.network(candidate)
-                self._sessions[candidate.id] = Upscaler(network, self._catalogue.engine)
-            self._sessions.move_to_end(candidate.id)
+            if key not in self._sessions:
+                network = known.network_of(final) if final else known.network(candidate)
+                self._sessions[key] = Upscaler(network, known.engine)
+            self._sessions.move_to_end(key)
             while len(self._sessions) > _KEPT_SESSIONS:
                 self._sessions.popitem(last=False)
-            return self._sessions[candidate.id]
+            return self._sessions[key]
 
 
 def compare(

@@ -1,4 +1,4 @@
-"""The page: a target bar above the tabs Explore, Prune and Compare, which share one state.
+"""The page: a target bar above the tabs, which share one state.
 
 The state (what is looked at, which network, what is compared) lives in the components and in the
 link; every callback reads it from there, changes it, and shows the change.
@@ -7,7 +7,6 @@ link; every callback reads it from there, changes it, and shows the change.
 from __future__ import annotations
 
 import html
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -15,26 +14,28 @@ from typing import Any, cast
 import gradio as gr
 
 from sr_core.candidate import Candidate, Scheme
-from sr_core.errors import CatalogueError, LatencyError, MeasurementError, UpFrontError
-from sr_core.latency.measure import measure_all
-from sr_core.latency.own import own_device_path
+from sr_core.errors import CatalogueError, LatencyError, UpFrontError
 from sr_core.store import Catalogue
 from sr_core.ui import prune, quick
 from sr_core.ui.api import CORES, add_api
 from sr_core.ui.compare import Compare
 from sr_core.ui.explore import Explore
+from sr_core.ui.findings import Findings
 from sr_core.ui.friendly import friendly, plain
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.prune import Prune
+from sr_core.ui.search import Search
 from sr_core.ui.target import Target, Updates
 from sr_core.ui.view import (
     DEFAULT_BUDGET_MS,
     MAX_PICKED,
     Link,
+    Pick,
     Tab,
     View,
     make_view,
     parse_query,
+    pick,
     query,
 )
 
@@ -44,10 +45,6 @@ supernet, after [arXiv 2108.08910](https://arxiv.org/abs/2108.08910) (not the au
 Every number says whether it is measured, estimated, counted or published."""
 _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
-_MEASURE_S = 45
-"""For both runtimes, so that with the browser on the same cores it takes about a minute."""
-_MEASURE_AGAIN_S = 600
-"""A measurement is for all visitors and takes a minute, so that nobody should repeat it at will."""
 _VISITORS_AT_ONCE = 8
 """Pages that may open at the same time, or one visitor would wait for another's."""
 _REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname); return []; }"
@@ -94,6 +91,7 @@ class Page:
         self.pricing = Pricing(catalogue)
         self.target = Target(catalogue)
         self.explore = Explore(self.pricing)
+        self.search = Search(self.pricing)
         self.prune = Prune(self.pricing, quick.QuickLook(catalogue))
         self.compare = Compare(self.pricing)
         self._built_with = catalogue.devices
@@ -101,7 +99,10 @@ class Page:
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
         self.target.build(self.start.view)
-        panels = {"explore": self.explore, "prune": self.prune, "compare": self.compare}
+        panels = {
+            "explore": self.explore, "search": self.search, "prune": self.prune,
+            "compare": self.compare, "findings": Findings(self.catalogue),
+        }  # fmt: skip
         opened: dict[str, gr.Tab] = {}
         with gr.Tabs(selected=self.start.tab, elem_id="tabs") as self.tabs:
             for name, panel in panels.items():
@@ -115,8 +116,9 @@ class Page:
         self._connect(page)
         for name, tab in opened.items():
             tab.select(
-                self._on_tab(name), self._inputs(), [self.tab, self.link], queue=False,
-                show_progress="hidden", api_visibility="private",
+                self._on_tab(name), self._inputs(),
+                [self.tab, self.link, *(self.search.outputs() if name == "search" else ())],
+                queue=False, show_progress="hidden", api_visibility="private",
             )  # fmt: skip
         add_api(self.pricing, self.compare.upscalers)
 
@@ -131,10 +133,10 @@ class Page:
 
     def _outputs(self) -> list[Any]:
         """Everything that a change of the state may touch."""
-        target, explore, prune_ = self.target, self.explore, self.prune
+        target, prune_ = self.target, self.prune
         return [
             target.scale, target.device, target.size, target.threads, target.share, target.about,
-            explore.axis, explore.metric, explore.budget, explore.plot, explore.card,
+            *self.explore.outputs(),
             prune_.preset, prune_.width, prune_.table, prune_.schemes, prune_.json,
             self.compare.picked, self.tabs, self.tab, self.link,
         ]  # fmt: skip
@@ -159,11 +161,18 @@ class Page:
         )
         best = explore.best.click(self.on_best, self._inputs(), shown, **quiet)
         knee = explore.knee.click(self.on_knee, self._inputs(), shown, **quiet)
-        explore.prune.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **quick)
+        self.search.connect(page, target, explore.budget, prune_.table)
+        found = self.search.plot.select(
+            self.on_found, self._inputs(), [*shown, *self.search.outputs()],
+            trigger_mode="always_last", **quiet,
+        )  # fmt: skip
+        for button in (explore.prune, self.search.prune):
+            button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **quick)
         picks = [
             button.click(self.on_pick, self._inputs(), shown, **quiet)
-            for button in (explore.pick, prune_.pick)
+            for button in (explore.pick, self.search.pick, prune_.pick)
         ]
+        picks.append(explore.pick_tuned.click(self.on_pick_tuned, self._inputs(), shown, **quiet))
         prune_.table.input(
             self.on_table, self._inputs(), shown, trigger_mode="always_last", **quick
         )
@@ -182,7 +191,7 @@ class Page:
             show_progress="minimal", api_visibility="private",
         )  # fmt: skip
         picked = compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
-        for queued in (budgeted, best, knee, *picks, loaded, picked):
+        for queued in (budgeted, found, best, knee, *picks, loaded, picked):
             # While one waited, another tab may have been opened: the link is of what is now.
             queued.success(self.on_link, self._inputs(), self.link, **quick)
         compare.image.upload(compare.check, compare.image, None, **quiet)
@@ -215,8 +224,10 @@ class Page:
         )  # fmt: skip
         current = self._fitting(Candidate.from_json(table), view)
         texts = [str(text) for text in picked or ()]
-        chosen = tuple(self.catalogue.named(text) for text in texts[: MAX_PICKED + 1])
-        chosen = tuple(self.catalogue.check(c) for c in chosen if c.scale == view.scale)
+        picks = [pick(self.catalogue, text) for text in texts[: MAX_PICKED + 1]]
+        chosen = tuple(one for one in picks if one.candidate.scale == view.scale)
+        for one in chosen:
+            self.catalogue.check(one.candidate)
         return Link(view, current, chosen, cast(Tab, tab)), ratio
 
     def _fitting(self, candidate: Candidate, view: View) -> Candidate:
@@ -232,6 +243,13 @@ class Page:
         """Another network is selected."""
         shown = self.explore.show_marks(link) | self.prune.show_current(link, ratio)
         return self._linked(link, shown)
+
+    def _show_candidate(self, current: Candidate, link: Link, ratio: float | None) -> Updates:
+        """Another network is selected, which may be of another scale than the page shows."""
+        if current.scale == link.view.scale:
+            return self._show_current(replace(link, current=current), ratio)
+        view = replace(link.view, scale=current.scale)
+        return self._show_all(replace(link, view=view, current=current, picked=()), ratio)
 
     def _show_all(self, link: Link, ratio: float | None) -> Updates:
         """Anything may have changed."""
@@ -254,10 +272,18 @@ class Page:
     def on_select(self, event: gr.EventData, *values: Any) -> Updates:
         """A point of the plot or a row of its table was chosen."""
         link, ratio = self._read(values)
-        chosen = self.pricing.candidate(link.view, str(event.value))
+        chosen = self.explore.candidate(link.view, str(event.value))
         if chosen is None:
             raise LatencyError("This network is not in the stored front: reload the page.")
         return self._show_current(replace(link, current=chosen), ratio)
+
+    @friendly()
+    def on_found(self, event: gr.EventData, request: gr.Request, *values: Any) -> Updates:
+        """A network of the visitor's own search was chosen; it may be of another scale."""
+        session = str(request.session_hash)
+        current = self.search.candidate(session, str(event.value))
+        shown = self._show_candidate(current, *self._read(values))
+        return shown | self.search.show(session, current)
 
     @friendly()
     def on_best(self, *values: Any) -> Updates:
@@ -284,13 +310,17 @@ class Page:
     def on_pick(self, *values: Any) -> Updates:
         """The selected network joins the comparison."""
         link, _ = self._read(values)
-        picked = tuple(dict.fromkeys((*link.picked, link.current)))
-        if len(picked) > MAX_PICKED:
-            raise LatencyError(
-                f"Compare holds {MAX_PICKED} networks already: remove one there first."
-            )
-        link = replace(link, picked=picked)
-        gr.Info(f"Compare holds {len(picked)} of {MAX_PICKED} networks.", duration=3)
+        return self._picked(link, [Pick(link.current)])
+
+    @friendly()
+    def on_pick_tuned(self, *values: Any) -> Updates:
+        """What fine-tuning made of the selected network joins the comparison."""
+        link, _ = self._read(values)
+        return self._picked(link, self.explore.picks(link.current))
+
+    def _picked(self, link: Link, picks: Sequence[Pick]) -> Updates:
+        link = self.compare.added(link, picks)
+        gr.Info(f"Compare holds {len(link.picked)} of {MAX_PICKED} networks.", duration=3)
         return self._linked(link, self.compare.show(link) | self.explore.show_marks(link))
 
     @friendly()
@@ -341,11 +371,9 @@ class Page:
     @friendly()
     def on_json(self, text: str, *values: Any) -> Updates:
         """A candidate's JSON was pasted."""
-        link, ratio = self._read(values)
-        current = self.catalogue.check(Candidate.loads(text))
-        if current.scale != link.view.scale:
-            link = replace(link, view=replace(link.view, scale=current.scale), picked=())
-        return self._show_all(replace(link, current=current), ratio)
+        return self._show_candidate(
+            self.catalogue.check(Candidate.loads(text)), *self._read(values)
+        )
 
     @friendly()
     def on_quality(self, text: str) -> Updates:
@@ -380,24 +408,13 @@ class Page:
     @friendly()
     def on_measure(self, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
         """Measure this computer and choose it; `on_view` follows with what was edited meanwhile."""
-        library = self.catalogue.engine
-        path = own_device_path("sparse" if library else "onnx")
-        age_s = time.time() - path.stat().st_mtime if path.is_file() else _MEASURE_AGAIN_S
-        if age_s < _MEASURE_AGAIN_S:
-            raise MeasurementError(
-                f"This computer was measured {age_s / 60:.0f} minutes ago: wait "
-                f"{_MEASURE_AGAIN_S / 60:.0f}, or run `python -m sr_core measure` and reload."
-            )
 
         def report(done: int, total: int) -> None:
             progress((done, total), desc="timing networks", unit="networks")
 
-        libraries = [library, None] if library else [None]
-        profiles = measure_all(libraries, seconds=_MEASURE_S, report=report)
-        for profile in profiles:
-            self.catalogue.keep_device(profile)
+        identity = self.target.measure_here(report)
         self.pricing.forget()
-        return self.target.show_device(profiles[0].id)
+        return self.target.show_device(identity)
 
     def on_load(self, request: gr.Request) -> Updates:
         """The page was opened: follow its link, or say what is wrong with it."""
@@ -416,12 +433,17 @@ class Page:
         tabs = {self.tabs: gr.Tabs(selected=link.tab), self.tab: link.tab}
         return self._show_all(link, 50) | quality | tabs
 
-    def _on_tab(self, name: str) -> Callable[..., Updates]:
+    def _on_tab(self, name: str) -> Callable[..., Any]:
         """The callback of opening a tab, which is part of the link."""
 
-        def opened(*values: Any) -> Updates:
+        def opened(request: gr.Request, *values: Any) -> Any:
             with friendly():
                 link, _ = self._read(values)
-            return self._linked(replace(link, tab=cast(Tab, name)), {self.tab: name})
+            shown: Updates = {}
+            if name == "search":  # another network may have been selected elsewhere
+                shown = self.search.show(str(request.session_hash), link.current)
+            if name == link.tab:  # the page opens: its address still has to be followed
+                return shown or gr.skip()
+            return self._linked(replace(link, tab=cast(Tab, name)), {**shown, self.tab: name})
 
         return opened

@@ -29,7 +29,7 @@ from sr_core.latency.schemes import (
 )
 from sr_core.machine import processor
 from sr_core.runtime.choice import runtime_name
-from sr_core.ui import cards, engine_facts, masks, quick
+from sr_core.ui import cards, engine_facts, finals, masks, quick
 from sr_core.ui.components.layer_table import LayerTable
 from sr_core.ui.pricing import Pricing, table_prices
 from sr_core.ui.target import Updates
@@ -146,7 +146,8 @@ class Prune:
         """A real evaluation of `candidate`, and one crop enlarged by it."""
         score = self._look.score(candidate)
         views = (quick.bicubic_crops(candidate.scale)[1], score.picture)
-        return {self.quality: cards.quick_facts(score), self.picture: views}
+        facts = cards.quick_facts(score) + finals.line(self._catalogue, candidate)
+        return {self.quality: facts, self.picture: views}
 
     def show_timings(self, link: Link, percent: float | None) -> Updates:
         """Time dense and pruned networks of these blocks, in turns."""

@@ -17,22 +17,12 @@ from PIL import Image
 
 from sr_core.candidate import Candidate
 from sr_core.quality.benchmark import score_crops
-from sr_core.quality.datasets import ValidationCrops, as_rgb, bicubic, downscale, read_image
-from sr_core.quality.metrics import Image8, psnr_y
+from sr_core.quality.datasets import bicubic, sample_crops
+from sr_core.quality.metrics import psnr_y
 from sr_core.runtime.image import rounded
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import Catalogue
-from sr_core.ui import samples
 
-CROP_HR = 192
-CROPS = "8 crops of 192×192 pixels of scikit-image's sample photographs"
-_CENTRES: dict[str, tuple[tuple[int, int], ...]] = {
-    "chelsea.png": ((150, 130), (150, 330)),
-    "astronaut.png": ((130, 220), (380, 110), (400, 400)),
-    "coffee.png": ((200, 250), (120, 480)),
-    "rocket.jpg": ((230, 320),),
-}
-"""Rows and columns of the crops' centres."""
 _KEPT_RESULTS = 64
 
 
@@ -51,23 +41,11 @@ class QuickScore:
 
 
 @cache
-def crops(scale: int) -> ValidationCrops:
-    """The crops, as HR and LR images."""
-    files = {path.name: path for path in samples.paths()}
-    half = CROP_HR // 2
-    hr: list[Image8] = []
-    for name, centres in _CENTRES.items():
-        image = as_rgb(read_image(files[name]))
-        hr += [image[y - half : y + half, x - half : x + half] for y, x in centres]
-    lr = np.stack([downscale(crop, scale)[0] for crop in hr])
-    return ValidationCrops(lr, np.stack(hr), "")
-
-
-@cache
 def bicubic_crops(scale: int) -> tuple[float, Image.Image]:
     """Mean PSNR-Y in dB of bicubic interpolation on the crops, and the first one enlarged."""
-    chosen = crops(scale)
-    sr = [bicubic(lr, CROP_HR, CROP_HR) for lr in chosen.lr]
+    chosen = sample_crops(scale)
+    side = chosen.hr.shape[1]
+    sr = [bicubic(lr, side, side) for lr in chosen.lr]
     psnr_db = [psnr_y(a, b, shave=scale) for a, b in zip(sr, chosen.hr, strict=True)]
     return float(np.mean(psnr_db)), Image.fromarray(sr[0])
 
@@ -98,7 +76,7 @@ class QuickLook:
         return self._results[candidate.id]
 
     def _evaluate(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
-        chosen, start = crops(candidate.scale), time.perf_counter()
+        chosen, start = sample_crops(candidate.scale), time.perf_counter()
         upscaler = Upscaler(self._catalogue.network(candidate), self._catalogue.engine)
         psnr_db = score_crops(upscaler.run, chosen, scale=candidate.scale)
         lr = chosen.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gradio as gr
 
+from sr_core.errors import MeasurementError
+from sr_core.latency.measure import measure_all
+from sr_core.latency.own import own_device_path
 from sr_core.latency.profile import DeviceProfile
 from sr_core.runtime.choice import runtime_name
+from sr_core.runtime.upscale import Report
 from sr_core.store import Catalogue
 from sr_core.ui import cards
 from sr_core.ui.titles import size_title
@@ -17,6 +22,10 @@ Updates = dict[Any, Any]
 """Component -> its new value or `gr.update`."""
 _USUAL_SHARE = 0.5
 """Waits in the hidden slider for a device that needs an assumption."""
+_MEASURE_S = 45
+"""For both runtimes, so that with the browser on the same cores it takes about a minute."""
+_MEASURE_AGAIN_S = 600
+"""A measurement is for all visitors and takes a minute, so that nobody should repeat it at will."""
 _MEASURE_HELP = (
     "Times small networks on the computer that serves this page, in each runtime that works there "
     "(our engine, ONNX Runtime), and fits a latency model of each: about a minute, for everybody "
@@ -92,6 +101,25 @@ class Target:
             ),
             self.about: self._facts(profile, threads),
         }
+
+    def measure_here(self, report: Report) -> str:
+        """Measure this computer in each runtime; returns the id of its first profile.
+
+        Raises `MeasurementError` if that was done a moment ago.
+        """
+        library = self._catalogue.engine
+        path = own_device_path("sparse" if library else "onnx")
+        age_s = time.time() - path.stat().st_mtime if path.is_file() else _MEASURE_AGAIN_S
+        if age_s < _MEASURE_AGAIN_S:
+            raise MeasurementError(
+                f"This computer was measured {age_s / 60:.0f} minutes ago: wait "
+                f"{_MEASURE_AGAIN_S / 60:.0f}, or run `python -m sr_core measure` and reload."
+            )
+        libraries = [library, None] if library else [None]
+        profiles = measure_all(libraries, seconds=_MEASURE_S, report=report)
+        for profile in profiles:
+            self._catalogue.keep_device(profile)
+        return profiles[0].id
 
     def _about(self, view: View) -> str:
         return self._facts(self._catalogue.device(view.device), view.threads)

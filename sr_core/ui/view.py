@@ -21,7 +21,7 @@ from sr_core.store import Catalogue
 
 Axis = Literal["latency", "macs", "params"]
 Metric = Literal["psnr_y_db", "ssim_y", "psnr_y_set5", "psnr_y_set14", "psnr_y_bsd100"]
-Tab = Literal["explore", "prune", "compare"]
+Tab = Literal["explore", "search", "prune", "compare", "findings"]
 SIZES: tuple[tuple[int, int], ...] = ((640, 360), OUTPUT_SIZE, (1920, 1080), (3840, 2160))
 MAX_PICKED = 4
 MAX_LINK = 2000
@@ -56,12 +56,26 @@ class View:
 
 
 @dataclass(frozen=True)
+class Pick:
+    """A network to compare."""
+
+    candidate: Candidate
+    final: str = ""
+    """Name of the final model that has its weights; empty: the supernet has them."""
+
+    @property
+    def text(self) -> str:
+        """What `pick` reads."""
+        return self.final or to_text(self.candidate)
+
+
+@dataclass(frozen=True)
 class Link:
     """Everything a link restores."""
 
     view: View
     current: Candidate
-    picked: tuple[Candidate, ...] = ()
+    picked: tuple[Pick, ...] = ()
     tab: Tab = "explore"
 
 
@@ -131,7 +145,7 @@ def query(link: Link) -> str:
     if view.metric != "psnr_y_db":
         fields["metric"] = view.metric
     if link.picked:
-        fields["compare"] = " ".join(to_text(candidate) for candidate in link.picked)
+        fields["compare"] = " ".join(picked.text for picked in link.picked)
     if link.tab != "explore":
         fields["tab"] = link.tab
     return urlencode(fields)
@@ -164,13 +178,19 @@ def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) 
     elif view.scale == default.current.scale:
         current = default.current
     texts = fields.get("compare", "").split()
-    picked = tuple(
-        dict.fromkeys(catalogue.check(catalogue.named(text), view.scale) for text in texts)
-    )
+    picked = tuple(dict.fromkeys(pick(catalogue, text) for text in texts))
+    for one in picked:
+        catalogue.check(one.candidate, view.scale)
     if len(picked) > MAX_PICKED:
         raise LatencyError(f"The link compares {len(picked)} networks: at most {MAX_PICKED}.")
     tab = cast(Tab, _choice(fields.get("tab", "explore"), get_args(Tab), "tab"))
     return Link(view, current, picked, tab)
+
+
+def pick(catalogue: Catalogue, text: str) -> Pick:
+    """A network by a final model's name, or as `Catalogue.named` finds it."""
+    final = catalogue.final_named(text)
+    return Pick(final.candidate, final.name) if final else Pick(catalogue.named(text))
 
 
 def _assumed(profile: DeviceProfile, share: object) -> float | None:

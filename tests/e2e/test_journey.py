@@ -33,14 +33,15 @@ def url(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
     page.close()
 
 
-DESKTOP, PHONE = (1366, 900, "light"), (390, 844, "dark")
+DESKTOP, PHONE = (1366, 900, "light", ""), (390, 844, "dark", "")
+BAD_LINK = "&device=toaster&net=%3Cscript%3E"
 only_desktop = pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 
 
 @pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone-dark"])
 def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator[Page]:
     """The open app; fails on console errors, page errors and requests to other hosts."""
-    width, height, theme = request.param
+    width, height, theme, link = request.param
     tab = browser.new_page(viewport={"width": width, "height": height})
     wrong: list[str] = []
     tab.on("console", lambda m: wrong.append(m.text) if m.type == "error" else None)
@@ -49,7 +50,7 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
         "request",
         lambda r: None if r.url.startswith((url, "data:", "blob:")) else wrong.append(r.url),
     )
-    tab.goto(f"{url}/?__theme={theme}")
+    tab.goto(f"{url}/?__theme={theme}{link}")
     expect(tab.locator("#card h3")).to_be_visible()
     yield tab
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
@@ -105,10 +106,15 @@ def test_the_selection_goes_from_tab_to_tab_and_into_the_link(page: Page, url: s
     _open(page, "Compare")
     expect(page.locator("#picked")).to_contain_text("1 wide, block 40 %")
     expect(page.locator("#link textarea")).to_have_value(re.compile(r"tab=compare"))
-    page.goto(f"{url}/{page.locator('#link textarea').input_value()}")
-    expect(page.locator("#picked")).to_contain_text("1 wide, block 40 %")
-    _open(page, "Explore")
-    expect(page.locator("#card code").first).to_have_text(network)
+    assert page.context.browser
+    other = (
+        page.context.browser.new_page()
+    )  # leaving the page itself may abort an answer on its way
+    other.goto(f"{url}/{page.locator('#link textarea').input_value()}")
+    expect(other.locator("#picked")).to_contain_text("1 wide, block 40 %")
+    _open(other, "Explore")
+    expect(other.locator("#card code").first).to_have_text(network)
+    other.close()
 
 
 def test_another_device_and_budget(page: Page) -> None:
@@ -233,17 +239,15 @@ def test_a_bad_upload_is_one_sentence_and_the_page_lives_on(page: Page, tmp_path
     expect(page.locator("#mode input").last).to_be_checked()
 
 
-def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page, url: str) -> None:
-    expect(page.locator("#link textarea")).to_have_value(re.compile("device="))
-    page.wait_for_timeout(500)  # leaving while an answer comes in would be an error in the console
-    page.goto(f"{url}/?device=toaster&net=%3Cscript%3E")
+@pytest.mark.parametrize("page", [(*PHONE[:3], BAD_LINK)], ids=["phone"], indirect=True)
+def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page) -> None:
     expect(page.get_by_text("There is no device 'toaster'")).to_be_visible(timeout=15_000)
     expect(page.locator("#card h3")).to_be_visible()
     expect(page.locator("#link textarea")).to_have_value(re.compile("device=engine"))
 
 
 def test_no_serious_accessibility_violation(page: Page) -> None:
-    for tab in ("Explore", "Prune", "Compare"):
+    for tab in ("Explore", "Search", "Prune", "Compare"):
         _open(page, tab)
         page.wait_for_timeout(1500)  # transitions and the chart
         found = Axe().run(page).response["violations"]
@@ -292,3 +296,35 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 15) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.02)
+
+
+@only_desktop
+def test_a_live_search_from_start_to_a_chosen_network(page: Page, tmp_path: Path) -> None:
+    _open(page, "Search")
+    expect(page.locator("#plan")).to_contain_text("12 crops of 192×192 pixels")
+    expect(page.locator("#found .note")).to_contain_text("press Start")
+    page.locator("#trials input").fill("30")
+    page.locator("#search-start").click()
+    progress, points = page.locator("#search-progress"), page.locator("#found tbody tr")
+    expect(points.first).to_be_visible()
+    pause = page.locator("#search-pause")
+    pause.click()
+    expect(progress).to_contain_text("Paused")
+    pause.click()
+    expect(progress).to_contain_text("Finished, 30 of 30 trials")
+    points.nth(1).get_by_role("button").press("Enter")
+    found = page.locator("#search-card code").first
+    expect(found).to_be_visible()
+    network = f"net={re.escape(found.inner_text())}"
+    expect(page.locator("#link textarea")).to_have_value(re.compile(f"{network}.*tab=search"))
+    with page.expect_download() as waiting:
+        page.locator("#search-download").click()
+    file = tmp_path / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    with page.expect_file_chooser() as choosing:
+        page.locator("#search-load").click()
+    choosing.value.set_files(file)
+    expect(progress).to_contain_text("Loaded result, 30 of 30 trials")
+    page.get_by_role("button", name="Prune this network").click()
+    expect(page.locator("#link textarea")).to_have_value(re.compile(f"{network}.*tab=prune"))
+    expect(page.locator("#layers .totals strong").first).to_have_text(re.compile(r"\d ms"))

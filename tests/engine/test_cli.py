@@ -13,7 +13,9 @@ from sr_core.cli import main
 from sr_core.engine import build
 from sr_core.engine.build import TARGETS, file_name, own_path, target_here
 from sr_core.errors import EngineError
-from sr_core.store import Catalogue, write_manifest
+from sr_core.install import write_manifest
+from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests.engine.conftest import SHIPPED
 from tests.engine.networks import lacking
 from tests.test_cli import Shell, record
@@ -114,4 +116,4 @@ def test_build_shipped(shell: Shell, root: Path) -> None:
     except AssertionError as error:  # another zig
         lacking(str(error))
     assert lines == [str(root / "engine" / file_name(target)) for target in TARGETS]
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []

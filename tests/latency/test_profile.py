@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from sr_core.store import DEFAULT_ROOT
 
 SHIPPED = sorted((DEFAULT_ROOT / "devices").glob("*.json"))
 COSTS = ("settings", 0, "costs", "conv1x1", "ms_per_gmac")
-DELETED = object()
+DELETED = Enum("Damage", "DELETED").DELETED  # its name is the same in every process
 REQUIRED = [name for name, field in DeviceProfile.model_fields.items() if field.is_required()]
 LONG = "k" * 1_000_000
 

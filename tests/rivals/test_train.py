@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sr_core.install import LICENCE
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import validation_crops
 from sr_core.rivals.publish import runner
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.train import train
 from sr_core.rivals.weights import read_rival
-from sr_core.store import LICENCE, Catalogue
+from sr_core.store import Catalogue
 from sr_core.training.settings import Progress
+from sr_core.verify import verify
 from tests import tiny
 from tests.test_cli import Shell
 
@@ -73,7 +75,7 @@ def test_published_with_what_was_measured(
     catalogue = Catalogue(own_root)
     (rival,) = catalogue.rivals(4)
     assert catalogue.rivals(2) == []
-    assert catalogue.verify() == []
+    assert verify(catalogue) == []
     assert {q.image_set: q.n for q in rival.quality} == {"Set5": 2, "Set14": 1, "BSD100": 1}
     assert rival.descriptor.licence == LICENCE
     assert f"{rival.id}: validation {rival.validation_psnr_db:.3f} dB" in printed
@@ -83,12 +85,12 @@ def test_published_with_what_was_measured(
 
 
 def test_what_is_not_published_or_was_changed_is_found(own_root: Path, run: Path) -> None:
-    from sr_core.store import install_rival, write_manifest
+    from sr_core.install import install_rival, write_manifest
 
     install_rival(own_root, run / NAME, read_rival(run / NAME).descriptor)
-    assert any("not listed" in problem for problem in Catalogue(own_root).verify())
+    assert any("not listed" in problem for problem in verify(Catalogue(own_root)))
     write_manifest(own_root)
-    problems = Catalogue(own_root).verify()
+    problems = verify(Catalogue(own_root))
     assert len(problems) == 1
     assert "has no results or licence: use `publish-rival`." in problems[0]
 

@@ -14,6 +14,7 @@ import pytest
 
 from sr_core.candidate import Candidate
 from sr_core.errors import CatalogueError
+from sr_core.install import install_supernet, write_manifest
 from sr_core.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.records import (
@@ -29,7 +30,8 @@ from sr_core.search.records import (
     write_front,
 )
 from sr_core.search.space import Space
-from sr_core.store import Catalogue, install_supernet, write_manifest
+from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests import tiny
 
 TEXTS = ("x4c16_2w", "x4c16_w_s", "x4c16_rb50b50_wc50c50d")
@@ -218,7 +220,7 @@ def test_damage_is_named_and_found_by_verify(own_root: Path, kind: str) -> None:
         read_front(own_root, 4)
     assert "\n" not in str(refusal.value)
     write_manifest(own_root)
-    problems = Catalogue(own_root).verify()
+    problems = verify(Catalogue(own_root))
     assert len(problems) == 1
     assert "fronts/x4." in problems[0]
 
@@ -232,7 +234,7 @@ def test_the_catalogue_reads_it(own_root: Path) -> None:
     assert same(front, small_front(catalogue.supernet(4).sha256))
     assert catalogue.front(4) is front
     assert catalogue.front(2) is None
-    assert catalogue.verify() == []
+    assert verify(catalogue) == []
 
 
 @pytest.mark.parametrize("name", [PARQUET, JSON])
@@ -241,7 +243,7 @@ def test_a_file_that_is_not_the_manifests_is_not_used(own_root: Path, name: str)
     (own_root / name).write_bytes((own_root / name).read_bytes() + b" ")
     with pytest.raises(CatalogueError, match=f"{name} does not match its checksum"):
         Catalogue(own_root).front(4)
-    assert any(f"{name} does not match" in text for text in Catalogue(own_root).verify())
+    assert any(f"{name} does not match" in text for text in verify(Catalogue(own_root)))
 
 
 def test_a_retrained_supernet_leaves_no_stale_front(own_root: Path, tmp_path: Path) -> None:
@@ -251,7 +253,7 @@ def test_a_retrained_supernet_leaves_no_stale_front(own_root: Path, tmp_path: Pa
     with pytest.raises(CatalogueError, match="is of other weights than supernets/x4"):
         Catalogue(own_root).front(4)
     assert any(
-        "fronts/x4.json is of other weights" in text for text in Catalogue(own_root).verify()
+        "fronts/x4.json is of other weights" in text for text in verify(Catalogue(own_root))
     )
 
 

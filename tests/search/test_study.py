@@ -8,6 +8,7 @@ import pytest
 
 from sr_core.candidate import Candidate
 from sr_core.errors import LatencyError, SearchError
+from sr_core.install import write_manifest
 from sr_core.search import study
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import Event, Start
@@ -18,7 +19,8 @@ from sr_core.search.records import Front
 from sr_core.search.settings import SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.study import search
-from sr_core.store import Catalogue, write_manifest
+from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests import tiny
 from tests.search.profiles import device, install
 
@@ -69,7 +71,7 @@ def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) ->
     stored = Catalogue(root).front(4)
     assert stored is not None
     assert stored.header.runs == [result.run]
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
     (run,) = stored.header.runs
     assert (run.sampler, run.objective, run.seed, run.trials) == (sampler, aim, 3, 22)
     assert run.unit == ("GMACs" if aim == "macs" else "ms")
@@ -151,7 +153,7 @@ def test_interruption_keeps_what_was_evaluated(
     stored = Catalogue(root).front(4)
     assert stored is not None
     assert len(stored.rows) == stored.header.runs[0].trials == 5
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
     monkeypatch.undo()
     assert len(searched(root, settings(photos)).rows) == 12
 
@@ -166,7 +168,7 @@ def test_an_interruption_before_the_first_result_leaves_nothing(
     with pytest.raises(KeyboardInterrupt):
         search(Catalogue(root), settings(photos))
     assert Catalogue(root).front(4) is None
-    assert Catalogue(root).verify() == []
+    assert verify(Catalogue(root)) == []
 
 
 @pytest.mark.usefixtures("evaluated")

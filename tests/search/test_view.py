@@ -17,6 +17,7 @@ from sr_core.search.records import Front, empty_front
 from sr_core.search.report import lacking, measure
 from sr_core.search.view import view
 from sr_core.store import Catalogue
+from sr_core.verify import verify
 from tests import tiny
 from tests.search import test_records
 from tests.search.profiles import device
@@ -76,7 +77,7 @@ def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root:
     assert len(steps) == 2
     assert lacking(done, [device()]) == [1, 4]
     assert np.flatnonzero(done.rows["psnr_y_set5"].notna()).tolist() == [0, 3]
-    assert Catalogue(own_root).verify() == []
+    assert verify(Catalogue(own_root)) == []
     again = Catalogue(own_root).front(4)
     assert again is not None
     assert again.header.image_sets == {images.name: images.sha256 for images in sets}

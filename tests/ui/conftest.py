@@ -8,6 +8,7 @@ import pytest
 
 from sr_core.store import Catalogue
 from tests import app_root
+from tests.ui import made_up_search
 
 
 @pytest.fixture(autouse=True)
@@ -25,3 +26,9 @@ def page_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def catalogue(page_root: Path) -> Catalogue:
     return Catalogue(page_root)
+
+
+@pytest.fixture(scope="session")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """The command of a fake search worker."""
+    return made_up_search.worker(tmp_path_factory.mktemp("events"))

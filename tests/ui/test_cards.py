@@ -108,11 +108,5 @@ def test_the_quick_look_is_a_real_evaluation(catalogue: Catalogue) -> None:
     assert first.psnr_y_db == first.dense_psnr_y_db == second.dense_psnr_y_db
     assert second.psnr_y_db != first.psnr_y_db
     assert look.score(pruned) == replace(second, picture=look.score(pruned).picture)
-    assert second.picture.size == (quick.CROP_HR, quick.CROP_HR)
+    assert second.picture.size == (192, 192)
     assert 26 < first.bicubic_psnr_y_db < 32
-
-
-def test_eight_crops_as_the_text_says() -> None:
-    assert len(quick.crops(4).hr) == 8
-    assert quick.CROPS.startswith("8 crops of 192×192")
-    assert quick.crops(2).lr.shape == (8, 96, 96, 3)

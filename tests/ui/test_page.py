@@ -275,6 +275,17 @@ def test_a_bad_link_gives_a_notice_and_the_start(
     assert "start page" in text
 
 
+def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(
+    page: Page, state: dict[str, Any]
+) -> None:
+    opened = page._on_tab("prune")(REQUEST, *state.values())  # pyright: ignore[reportPrivateUsage]
+    assert opened[page.link].endswith("&tab=prune")
+    assert opened[page.tab] == "prune"
+    # Gradio tells that the first tab is open before the page has followed its address.
+    at_first = page._on_tab("explore")(REQUEST, *state.values())  # pyright: ignore
+    assert at_first == gr.skip()
+
+
 def test_a_link_restores_what_it_was_made_from(page: Page, state: dict[str, Any]) -> None:
     values = state | {
         "device": app_root.PHONE, "size": "1920x1080", "budget_ms": 12.5, "axis": "macs",
@@ -359,7 +370,7 @@ def test_measuring_makes_this_computer_the_device(
     def at_once(*_: object, **__: object) -> list[DeviceProfile]:
         return measured
 
-    monkeypatch.setattr("sr_core.ui.page.measure_all", at_once)
+    monkeypatch.setattr("sr_core.ui.target.measure_all", at_once)
     own = Page(catalogue, first_link(catalogue))
     with gr.Blocks(analytics_enabled=False) as blocks:
         own.build(blocks)

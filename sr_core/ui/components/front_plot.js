@@ -25,6 +25,10 @@ const LOOKS = {
   },
   listed: { name: 'listed model', path: 'M-7,-7H7V7H-7Z', symbol: 'square-open', size: 15 },
   edited: { name: 'edited by you', path: 'M0,-8L8,0L0,8L-8,0Z', symbol: 'diamond-open', size: 16 },
+  tuned: {
+    name: 'fine-tuned', path: 'M-2.3,-7H2.3V-2.3H7V2.3H2.3V7H-2.3V2.3H-7V-2.3H-2.3Z',
+    symbol: 'cross', size: 13,
+  },
   published: {
     name: 'published elsewhere', path: 'M0,-6L6,5H-6Z', symbol: 'triangle-up', size: 12,
   },
@@ -34,6 +38,7 @@ const LOOKS = {
 
 let data = null; // FrontData.to_json()
 let points = []; // one object per network
+let tuned = []; // the same for networks with weights of their own
 let byId = new Map();
 let sort = { key: 'x', ascending: true };
 let frame = 0; // the animation frame that will draw
@@ -69,23 +74,35 @@ const hasBudget = () => props.budget >= 0;
 const best = () => hasBudget() && byId.get(props.best);
 
 function lookOf(p) {
+  if (p.kind === 'tuned') return 'tuned';
   if (hasBudget() && p.x > props.budget) return 'over';
   return p.front ? 'front' : 'dominated';
 }
 
 function className(p) {
+  if (p.kind === 'tuned') {
+    return hasBudget() && p.x > props.budget ? 'fine-tuned, over budget' : 'fine-tuned';
+  }
   const look = lookOf(p);
   const also = [look === 'over' && p.front && 'front', p.kind !== 'search' && p.kind];
   return [LOOKS[look].name, ...also.filter(Boolean)].join(', ');
 }
 
+// What fine-tuning gained, in units of y; empty where that is not known.
+function gain(p) {
+  if (p.kind !== 'tuned' || p.before === null) return '';
+  const size = Math.abs(p.y - p.before).toFixed(data.y.digits);
+  return `${p.y < p.before ? '−' : '+'}${size}`;
+}
+
 function hoverText(p) {
   const { x, y } = data;
+  const more = gain(p) && ` (${gain(p)} against once for all)`;
   const range = interval(p) && ` (90 %: ${interval(p)})`;
   return [
-    `<b>${plain(p.title)}</b>`,
+    `<b>${plain(p.title)}</b>${p.kind === 'tuned' ? ` ${plain(p.id)}` : ''}`,
     `${plain(x.name)} ${brief(p.x)} ${plain(x.unit)}${range}, ${plain(x.origin)}`,
-    `${plain(y.name)} ${p.y.toFixed(data.y.digits)} ${plain(y.unit)}, ${plain(y.origin)}`,
+    `${plain(y.name)} ${p.y.toFixed(data.y.digits)} ${plain(y.unit)}${more}, ${plain(y.origin)}`,
     `${brief(p.macs_g)} G MACs, ${brief(p.params_k)} K parameters, counted`,
   ].join('<br>');
 }
@@ -103,6 +120,7 @@ function summary() {
   const at = star && `${star.y.toFixed(data.y.digits)} ${y.unit} at ${brief(star.x)} ${x.unit}`;
   return `${y.name} (${y.origin}) against ${x.name} (${x.origin}) of ${count(points.length)} `
     + `networks; ${points.filter((p) => p.front).length} on the front. `
+    + (tuned.length ? `${tuned.length} fine-tuned. ` : '')
     + (star ? `Best under the budget of ${limit()}: ${star.title}, ${at}. ` : '')
     + 'The table below has the same points.';
 }
@@ -117,7 +135,8 @@ function load() {
   if (!props.value) return;
   data = JSON.parse(props.value);
   points = rows(data.points);
-  byId = new Map(points.map((p) => [p.id, p]));
+  tuned = rows(data.tuned).map((p) => ({ ...p, kind: 'tuned', front: true }));
+  byId = new Map([...points, ...tuned].map((p) => [p.id, p]));
   root.classList.toggle('no-points', points.length === 0);
   find('.note').textContent = data.note;
   if (points.length) fetchPlotly();
@@ -198,6 +217,14 @@ function seen(list, look, color, rim) {
   return { ...markers(list, look, color, { line: rim }), hoverinfo: 'skip' };
 }
 
+// From each fine-tuned network down to its once-for-all self.
+function gains(color) {
+  const known = tuned.filter((p) => p.before !== null);
+  return line(known.flatMap((p) => [p.x, p.x, null]), known.flatMap((p) => [p.before, p.y, null]), {
+    line: { color: color.tuned, width: 2 },
+  });
+}
+
 function line(x, y, more) {
   return { mode: 'lines', x, y, hoverinfo: 'skip', ...more };
 }
@@ -227,12 +254,19 @@ function traces(color) {
     seen(listed, 'listed', color, { width: 1.5 }),
     seen(edited, 'edited', color, { width: 1.5 }),
     seen(published, 'published', color, { width: 1, color: color.text }),
+    gains(color),
+    seen(tuned, 'tuned', color, { width: 1, color: color.text }),
     seen(best() ? [best()] : [], 'best', color, { width: 1.5, color: color.text }),
     { ...markers(published, 'published', color, target), hovertext: published.map(publishedText) },
     networks(front, 'front', color, target),
+    networks(tuned, 'tuned', color, target),
   ];
   return all.map((trace) => ({ type: 'scatter', showlegend: false, ...trace }));
 }
+
+// The selected network, and what fine-tuning made of it.
+const isSelected = (p) => p.id === props.selected || p.of === props.selected;
+const selection = () => [...byId.values()].filter(isSelected);
 
 // A shape in pixels around a point. Rings are shapes because moving them redraws nothing else.
 function ring(p, color, width, more) {
@@ -266,8 +300,7 @@ function shapes(color) {
     const path = 'M-7,-12H7L14,0L7,12H-7L-14,0Z';
     all.push(ring(p, color.picked, 3, { type: 'path', path }));
   }
-  const p = byId.get(props.selected);
-  if (p) {
+  for (const p of selection()) {
     const thin = { color: color.selected, width: 2 };
     const circle = { type: 'circle', x0: -10, x1: 10, y0: -10, y1: 10 };
     all.push({ type: 'line', x0: p.low, x1: p.high, y0: p.y, y1: p.y, line: thin });
@@ -317,10 +350,11 @@ function bestLabel(color, width, share) {
 function ranges() {
   const { published, baseline, x } = data;
   const front = points.filter((p) => p.front);
-  const xs = [...points, ...published.x.map((at) => ({ x: at }))].map((p) => p.x);
+  const xs = [...points, ...tuned, ...published.x.map((at) => ({ x: at }))].map((p) => p.x);
   xs.push(...front.map((p) => p.low), ...front.map((p) => p.high));
   if (props.budget > 0) xs.push(props.budget);
-  const ys = [...points.map((p) => p.y), ...published.y, ...(baseline ? [baseline.y] : [])];
+  const ys = [...points, ...tuned].map((p) => p.y).concat(published.y, baseline ? baseline.y : []);
+  ys.push(...tuned.map((p) => p.before ?? p.y));
   const [left, right, low, high] = [
     Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys),
   ];
@@ -384,6 +418,7 @@ function drawLegend() {
     band: !points.some((p) => p.front && interval(p)), over: !hasBudget(), best: !best(),
     listed: !points.some((p) => p.kind === 'listed'),
     edited: !points.some((p) => p.kind === 'edited'), published: !data.published.name.length,
+    tuned: !tuned.length,
   };
   const items = Object.keys(LOOKS).filter((look) => !hidden[look]).map((look) => {
     const item = make('li');
@@ -398,11 +433,12 @@ function drawLegend() {
 function columns() {
   const { x, y } = data;
   const range = points.some(interval) ? ' (90 % interval)' : '';
+  const quality = (p) => p.y.toFixed(data.y.digits) + (gain(p) && ` (${gain(p)})`);
   const withRange = (p) => brief(p.x) + (interval(p) && ` (${interval(p)})`);
   return [
     { key: 'title', name: 'Network' },
     { key: 'x', name: `${x.name}, ${x.unit}${range}`, origin: x.origin, text: withRange },
-    { key: 'y', name: `${y.name}, ${y.unit}`, origin: y.origin, text: (p) => p.y.toFixed(data.y.digits) },
+    { key: 'y', name: `${y.name}, ${y.unit}`, origin: y.origin, text: quality },
     { key: 'macs_g', name: 'MACs, G', origin: 'counted', text: (p) => brief(p.macs_g) },
     { key: 'params_k', name: 'Parameters, K', origin: 'counted', text: (p) => brief(p.params_k) },
     { key: 'class', name: 'Class' },
@@ -420,7 +456,7 @@ function matching() {
     typeof a === 'number' ? a - b : a.localeCompare(b, 'en', { numeric: true })
   );
   const sign = sort.ascending ? 1 : -1;
-  return points.filter(fits).sort((a, b) => sign * compare(field(a), field(b)));
+  return [...tuned, ...points].filter(fits).sort((a, b) => sign * compare(field(a), field(b)));
 }
 
 function headerRow() {
@@ -439,7 +475,7 @@ function headerRow() {
 }
 
 function bodyRow(p, numbers) {
-  const chosen = p.id === props.selected;
+  const chosen = isSelected(p);
   const row = make('tr', { 'data-id': p.id, class: chosen ? 'chosen' : '' });
   const name = make('th', { scope: 'row' });
   const attributes = { type: 'button', 'data-key': p.id, 'aria-pressed': chosen };
@@ -454,13 +490,12 @@ function drawTable() {
   const focused = box.contains(document.activeElement) && document.activeElement.dataset.key;
   const matches = matching();
   const drawn = matches.slice(0, ROWS);
-  const chosen = byId.get(props.selected);
-  const onTop = chosen && !drawn.includes(chosen) ? [chosen] : [];
+  const onTop = selection().filter((p) => !drawn.includes(p));
   const numbers = columns().filter(({ text }) => text);
   find('thead').replaceChildren(headerRow());
   body.replaceChildren(...[...onTop, ...drawn].map((p) => bodyRow(p, numbers)));
   const more = matches.length - drawn.length;
-  find('.count').textContent = `${count(matches.length)} of ${count(points.length)} networks`
+  find('.count').textContent = `${count(matches.length)} of ${count(byId.size)} networks`
     + (more ? `; ${ROWS} shown, ${count(more)} more: narrow the search` : '')
     + (onTop.length ? '; the selected one on top' : '');
   const again = [...box.querySelectorAll('button')].find((b) => b.dataset.key === focused);

@@ -65,6 +65,26 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """A network with weights of its own: drawn above its once-for-all self, and selectable."""
+
+    id: str
+    title: str
+    of: str
+    """Id of the same network with the shared weights, which need not be among the points."""
+    x: float
+    low: float
+    high: float
+    y: float
+    before: float | None
+    """`y` with the shared weights, if it is known."""
+    macs_g: float
+    params_k: float
+
+    __post_init__ = Point.__post_init__
+
+
+@dataclass(frozen=True)
 class Published:
     """A figure from elsewhere: drawn, not selectable."""
 
@@ -114,14 +134,16 @@ class FrontData:
     """One line below the plot; without points the sentence shown in its place."""
     published: tuple[Published, ...] = ()
     baseline: Baseline | None = None
+    tuned: tuple[Tuned, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Points column by column; `ValueError` where an id is empty or occurs twice."""
-        ids = {point.id for point in self.points} - {NONE}
-        if len(ids) != len(self.points):
+        ids = {point.id for point in (*self.points, *self.tuned)} - {NONE}
+        if len(ids) != len(self.points) + len(self.tuned):
             raise ValueError("Points of a front: expected different ids, none empty.")
         return {
             "points": _columns(Point, self.points),
+            "tuned": _columns(Tuned, self.tuned),
             "published": _columns(Published, self.published),
             "baseline": asdict(self.baseline) if self.baseline else None,
             "x": self.x.to_json(),

@@ -1,0 +1,104 @@
+"""The one writer of precomputed/: weights, results and the manifest that seals them.
+
+Every file is replaced whole or not at all; callers end with `write_manifest`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from sr_core.ablation_results import Ablation
+from sr_core.ablation_results import to_json as ablations_json
+from sr_core.engine_results import EngineBench
+from sr_core.engine_results import to_json as engine_bench_json
+from sr_core.errors import CatalogueError
+from sr_core.files import sha256, write_atomic
+from sr_core.rival_results import RivalBench
+from sr_core.rival_results import to_json as rival_bench_json
+from sr_core.rivals.weights import Descriptor as RivalDescriptor
+from sr_core.rivals.weights import to_json as rival_json
+from sr_core.schema import Quality
+from sr_core.search_results import SamplerBench, WorkerBench
+from sr_core.search_results import to_json as search_bench_json
+from sr_core.supernet.weights import read_descriptor, read_supernet
+
+LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
+"""Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
+MANIFEST = "manifest.json"
+QUALITY = "results/quality.json"
+ENGINE_BENCH = "results/engine.json"
+RIVAL_BENCH = "results/rivals.json"
+ABLATIONS = "results/ablations.json"
+SAMPLER_BENCH = "results/samplers.json"
+WORKER_BENCH = "results/workers.json"
+
+
+def write_quality(root: Path, rows: Iterable[Quality]) -> None:
+    """Replace the stored results."""
+    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    write_file(root / QUALITY, text)
+
+
+def write_search_bench(root: Path, bench: SamplerBench | WorkerBench) -> None:
+    """Replace results/samplers.json or workers.json; the caller re-seals the manifest."""
+    name = SAMPLER_BENCH if isinstance(bench, SamplerBench) else WORKER_BENCH
+    write_file(root / name, search_bench_json(bench))
+
+
+def write_engine_bench(root: Path, bench: EngineBench) -> None:
+    """Replace the stored times of the engine."""
+    write_file(root / ENGINE_BENCH, engine_bench_json(bench))
+
+
+def write_rival_bench(root: Path, bench: RivalBench) -> None:
+    """Replace the stored times of the rivals."""
+    write_file(root / RIVAL_BENCH, rival_bench_json(bench))
+
+
+def write_ablations(root: Path, ablations: Iterable[Ablation]) -> None:
+    """Replace the stored ablations."""
+    write_file(root / ABLATIONS, ablations_json(ablations))
+
+
+def install_rival(root: Path, weights: Path, descriptor: RivalDescriptor) -> None:
+    """Copy a trained rival into `root`, with what was measured on it."""
+    target = root / "rivals" / weights.name
+    write_file(target, weights.read_bytes())
+    write_file(target.with_suffix(".json"), rival_json(descriptor))
+
+
+def write_manifest(root: Path) -> None:
+    """Record the checksums of all files below `root` as they are now."""
+    listed = {name: sha256(root / name) for name in files_below(root)}
+    write_file(root / MANIFEST, json.dumps(listed, indent=1) + "\n")
+
+
+def install_supernet(root: Path, weights: Path) -> int:
+    """Copy a trained supernet into `root`, adding the licence note; returns its scale."""
+    scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
+    target = root / "supernets" / f"x{scale}.safetensors"
+    write_file(target, weights.read_bytes())
+    described = read_descriptor(weights) | {"licence": LICENCE}
+    write_file(target.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    for name in ("log.csv", "curve.png"):  # the run's history, where the run folder has it
+        record = weights.with_name(name)
+        if record.is_file():
+            write_file(target.with_suffix(record.suffix), record.read_bytes())
+    return scale
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """Replace one file; `CatalogueError` if it cannot be written."""
+    try:
+        write_atomic(path, data)
+    except OSError as error:
+        raise CatalogueError(f"Cannot write {path} ({error}): free some space first.") from error
+
+
+def files_below(root: Path) -> list[str]:
+    """Relative paths of all files that the manifest lists."""
+    found = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(n for n in (p.relative_to(root).as_posix() for p in found) if n != MANIFEST)

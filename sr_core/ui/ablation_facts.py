@@ -1,0 +1,159 @@
+"""What `bench ablation` found, as HTML: sparse against channel pruning, stage 3 against one ratio.
+
+Which family is the rival of the others is read from its networks, and who wins from all runs:
+a family wins where its worst run is better than the rival's best.
+"""
+
+from __future__ import annotations
+
+from sr_core.ablation_results import Ablation, Question, TimedIn
+from sr_core.candidate import PATTERN_MIN_RATIO, LayerPruning
+from sr_core.notation import from_text
+from sr_core.quality.table import ablation_table
+from sr_core.ui import charts, report
+
+_HEADINGS: dict[Question, str] = {
+    "schemes": "Does fine-grained pruning beat channel pruning at equal latency?",
+    "ratios": "Do the ratios of stage 3 beat one ratio everywhere at equal latency?",
+}
+_LEADS: dict[Question, dict[report.Verdict, str]] = {
+    "schemes": {
+        "better": "Yes: fine-grained pruning pays.", "worse": "No: channel pruning is better.",
+        "level": "No clear difference.",
+    },
+    "ratios": {
+        "better": "Yes: ratios per layer pay.", "worse": "No: one ratio everywhere is better.",
+        "level": "No clear difference.",
+    },
+}  # fmt: skip
+_VERBS: dict[report.Verdict, str] = {
+    "better": "beats", "worse": "loses to", "level": "is level with",
+}  # fmt: skip
+_EQUAL_LATENCY = 0.05
+"""Largest difference of two times that still counts as equal, as a share."""
+
+
+def ablation_section(ablation: Ablation) -> str:
+    """One question at one scale."""
+    heading = f"{_HEADINGS[ablation.question]} ×{ablation.scale}"
+    body = _chart(ablation) + report.markdown_table(heading, ablation_table(ablation))
+    runs = [f"# {run.label}, seed {run.seed}\n{run.reproduction}" for run in ablation.trained]
+    return report.section(
+        heading, result(ablation), body, _conditions(ablation),
+        more=report.commands("Reproduce the runs", runs),
+    )  # fmt: skip
+
+
+def result(ablation: Ablation) -> str:
+    """What the numbers say, whoever wins."""
+    is_rival = _is_channel if ablation.question == "schemes" else _is_uniform
+    rivals = [label for label in ablation.labels if is_rival(ablation.of(label)[0].network)]
+    ours = [label for label in ablation.labels if label not in rivals]
+    if not rivals or not ours:
+        return "There is nothing to compare yet: all families are of one kind."
+    rival = max(rivals, key=lambda label: report.mean(_scores(ablation, label)))
+    verdicts: list[report.Verdict] = [_against(ablation, label, rival) for label in ours]
+    lead: report.Verdict = "level"
+    if "better" in verdicts:
+        lead = "better"
+    elif set(verdicts) == {"worse"}:
+        lead = "worse"
+    pairs = [_sentence(ablation, label, rival) for label in ours]
+    return " ".join([_LEADS[ablation.question][lead], *pairs, _spread(ablation, rival, ours)])
+
+
+def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
+    """Better only where it is not slower, worse only where it is not faster."""
+    found = report.verdict(_scores(ablation, label), _scores(ablation, rival))
+    slower = _slower(ablation, label, rival)
+    unfair = slower if found == "better" else -slower
+    return "level" if unfair > _EQUAL_LATENCY else found
+
+
+def _sentence(ablation: Ablation, label: str, rival: str) -> str:
+    ours, theirs = _scores(ablation, label), _scores(ablation, rival)
+    slower = _slower(ablation, label, rival)
+    late = ""
+    if abs(slower) > _EQUAL_LATENCY:
+        late = f", but not at equal latency: it is {abs(slower):.0%} "
+        late += "slower" if slower > 0 else "faster"
+    return (
+        f"{label.capitalize()} {_VERBS[report.verdict(ours, theirs)]} {rival}: "
+        f"{report.mean(ours):.2f} dB in {_ms(ablation, label, 'sparse'):.1f} ms against "
+        f"{report.mean(theirs):.2f} dB in {_ms(ablation, rival, 'sparse'):.1f} ms, in our engine, "
+        f"after fine-tuning{late}; in ONNX Runtime with aligned widths they take "
+        f"{_ms(ablation, label, 'onnx, aligned'):.1f} and "
+        f"{_ms(ablation, rival, 'onnx, aligned'):.1f} ms."
+    )
+
+
+def _spread(ablation: Ablation, rival: str, ours: list[str]) -> str:
+    runs = min(len(ablation.of(label)) for label in (rival, *ours))
+    if runs == 1:
+        return "With one run of a family its spread is not known."
+    return f"Means of {runs} runs or more each; level: the ranges of the runs overlap."
+
+
+def _scores(ablation: Ablation, label: str) -> list[float]:
+    return [run.fine_tuned_db for run in ablation.of(label)]
+
+
+def _ms(ablation: Ablation, label: str, runtime: TimedIn) -> float:
+    """Mean over the networks of a family; every network is timed in every runtime."""
+    networks = dict.fromkeys(run.network for run in ablation.of(label))
+    return report.mean([ablation.median_ms(network, runtime) or 0.0 for network in networks])
+
+
+def _slower(ablation: Ablation, label: str, rival: str) -> float:
+    """How much longer a family takes than its rival in our engine, as a share."""
+    return _ms(ablation, label, "sparse") / _ms(ablation, rival, "sparse") - 1
+
+
+def _pruned(network: str) -> list[LayerPruning]:
+    return [pruning for _, pruning in from_text(network).layers() if pruning.scheme != "dense"]
+
+
+def _is_channel(network: str) -> bool:
+    return all(pruning.scheme == "channel" for pruning in _pruned(network))
+
+
+def _is_uniform(network: str) -> bool:
+    """One ratio, but for pattern layers, which cannot lose less than 5/9."""
+    return len({p.ratio for p in _pruned(network) if p != _LEAST_PATTERN}) <= 1
+
+
+_LEAST_PATTERN = LayerPruning("pattern", PATTERN_MIN_RATIO)
+
+
+def _chart(ablation: Ablation) -> str:
+    rows = [
+        (
+            label,
+            [
+                charts.Mark(db, look, f"{db:.2f} dB, seed {run.seed}")
+                for run in ablation.of(label)
+                for look, db in (("before", run.once_for_all_db), ("after", run.fine_tuned_db))
+            ],
+        )
+        for label in ablation.labels
+    ]
+    legend: dict[charts.Look, str] = {"before": "once for all", "after": "fine-tuned, each run"}
+    about = "; ".join(
+        f"{label} {report.span(_scores(ablation, label), 2)} dB fine-tuned"
+        for label in ablation.labels
+    )
+    return charts.dots(rows, legend, "PSNR-Y, dB on the validation crops:", about)
+
+
+def _conditions(ablation: Ablation) -> str:
+    fewest = min(time.n for timed in ablation.timed for time in timed.times)
+    steps = [run.steps for run in ablation.trained]
+    return (
+        f"{ablation.processor}, {ablation.cores} cores, {ablation.threads} thread(s); "
+        f"{ablation.runtimes['sparse']} and {ablation.runtimes['onnx']}, fp32; "
+        f"{ablation.output[0]}×{ablation.output[1]} output, batch 1; medians of at least {fewest} "
+        f"frames, networks in turns, drift {ablation.drift:+.0%}; {ablation.date}. Fine-tuned for "
+        f"{report.span(steps, 0)} steps. The families are compared on the validation crops "
+        f"(SHA-256 {ablation.validation_crops_sha256[:8]}); the benchmark sets are for reporting. "
+        f"Measured by: python -m sr_core bench ablation {ablation.question} LABEL=RUN ..."
+    )

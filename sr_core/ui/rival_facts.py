@@ -1,0 +1,77 @@
+"""What `bench rivals` found, as HTML: speed at equal PSNR against re-trained rivals. No Gradio."""
+
+from __future__ import annotations
+
+from sr_core.quality.table import rivals_table
+from sr_core.rival_results import RivalBench, RivalRow
+from sr_core.ui import charts, report
+
+
+def rival_section(bench: RivalBench) -> str:
+    """Every rival in both runtimes, and the network of ours that reaches its PSNR."""
+    heading = "How fast are ours beside re-trained FSRCNN, ECBSR and SESR of equal PSNR?"
+    table = report.markdown_table(heading, rivals_table(bench))
+    return report.section(heading, result(bench), _chart(bench) + table, _conditions(bench))
+
+
+def result(bench: RivalBench) -> str:
+    """Per scale, with the most threads; whoever is faster."""
+    texts = [_of_scale(bench, scale) for scale in sorted({r.scale for r in bench.rows})[::-1]]
+    if bench.unmatched:
+        texts.append(f"None of ours reaches the PSNR of {', '.join(bench.unmatched)}.")
+    return " ".join(texts)
+
+
+def _of_scale(bench: RivalBench, scale: int) -> str:
+    rows = [row for row in _most_threads(bench) if row.scale == scale]
+    ours = [row.speed_up for row in rows if _is_ours(row)]
+    engine = [row.speed_up for row in rows if not _is_ours(row) and row.runtime == "sparse"]
+    alone = f"the rivals themselves run {report.span(engine, 1)} times as fast in our engine"
+    if not ours:
+        return f"×{scale}: {alone}."
+    faster = sum(speed_up > 1 for speed_up in ours)
+    return (
+        f"×{scale}, {rows[0].threads} thread(s): ours are {report.span(ours, 1)} times as fast as "
+        f"the rivals in ONNX Runtime at no less PSNR, and {faster} of {len(ours)} are faster; "
+        f"{alone}."
+    )
+
+
+def _is_ours(row: RivalRow) -> bool:
+    return row.network != row.rival
+
+
+def _most_threads(bench: RivalBench) -> list[RivalRow]:
+    most = max(row.threads for row in bench.rows)
+    return [row for row in bench.rows if row.threads == most]
+
+
+def _chart(bench: RivalBench) -> str:
+    by_rival: dict[str, list[charts.Mark]] = {}
+    for row in _most_threads(bench):
+        look: charts.Look = "after" if _is_ours(row) else "other"
+        if row.runtime == "onnx":
+            look = "before"
+        mark = charts.Mark(row.speed_up, look, f"{row.network}: {row.speed_up:.2f}×")
+        by_rival.setdefault(row.rival, []).append(mark)
+    legend: dict[charts.Look, str] = {
+        "before": "the rival in ONNX Runtime", "other": "the rival in our engine",
+        "after": "ours of its PSNR, in our engine",
+    }  # fmt: skip
+    about = "; ".join(
+        f"{rival}: {', '.join(f'{mark.value:.1f}' for mark in marks)}"
+        for rival, marks in by_rival.items()
+    )
+    return charts.dots(list(by_rival.items()), legend, "Times as fast:", about)
+
+
+def _conditions(bench: RivalBench) -> str:
+    fewest = min(row.n for row in bench.rows)
+    drift = max((abs(value) for value in bench.drift.values()), default=0.0)
+    return (
+        f"{bench.processor}, {bench.cores} cores; {bench.runtimes['sparse']} and "
+        f"{bench.runtimes['onnx']}, fp32; {bench.output[0]}×{bench.output[1]} output, batch 1; "
+        f"medians of at least {fewest} frames, networks in turns, drift {drift:.0%} at most; "
+        f"{bench.date}. PSNR-Y is of the validation crops; ours were chosen by estimates for "
+        f"{bench.device}. Measured by: python -m sr_core bench rivals."
+    )
