@@ -38,19 +38,20 @@ def ablation_section(ablation: Ablation) -> str:
     heading = f"{_HEADINGS[ablation.question]} ×{ablation.scale}"
     body = _chart(ablation) + report.markdown_table(heading, ablation_table(ablation))
     runs = [f"# {run.label}, seed {run.seed}\n{run.reproduction}" for run in ablation.trained]
+    lead, text = result(ablation)
     return report.section(
-        heading, result(ablation), body, _conditions(ablation),
+        heading, text, body, _conditions(ablation), lead=lead,
         more=report.commands("Reproduce the runs", runs),
     )  # fmt: skip
 
 
-def result(ablation: Ablation) -> str:
-    """What the numbers say, whoever wins."""
+def result(ablation: Ablation) -> tuple[str, str]:
+    """What the numbers say, whoever wins: in a few words, and in sentences."""
     is_rival = _is_channel if ablation.question == "schemes" else _is_uniform
     rivals = [label for label in ablation.labels if is_rival(ablation.of(label)[0].network)]
     ours = [label for label in ablation.labels if label not in rivals]
     if not rivals or not ours:
-        return "There is nothing to compare yet: all families are of one kind."
+        return "", "There is nothing to compare yet: all families are of one kind."
     rival = max(rivals, key=lambda label: report.mean(_scores(ablation, label)))
     verdicts: list[report.Verdict] = [_against(ablation, label, rival) for label in ours]
     lead: report.Verdict = "level"
@@ -59,7 +60,8 @@ def result(ablation: Ablation) -> str:
     elif set(verdicts) == {"worse"}:
         lead = "worse"
     pairs = [_sentence(ablation, label, rival) for label in ours]
-    return " ".join([_LEADS[ablation.question][lead], *pairs, _spread(ablation, rival, ours)])
+    text = " ".join([*pairs, _spread(ablation, rival, ours)])
+    return _LEADS[ablation.question][lead], text
 
 
 def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
@@ -80,18 +82,20 @@ def _sentence(ablation: Ablation, label: str, rival: str) -> str:
     return (
         f"{label.capitalize()} {_VERBS[report.verdict(ours, theirs)]} {rival}: "
         f"{report.mean(ours):.2f} dB in {_ms(ablation, label, 'sparse'):.1f} ms against "
-        f"{report.mean(theirs):.2f} dB in {_ms(ablation, rival, 'sparse'):.1f} ms, in our engine, "
-        f"after fine-tuning{late}; in ONNX Runtime with aligned widths they take "
-        f"{_ms(ablation, label, 'onnx, aligned'):.1f} and "
-        f"{_ms(ablation, rival, 'onnx, aligned'):.1f} ms."
+        f"{report.mean(theirs):.2f} dB in {_ms(ablation, rival, 'sparse'):.1f} ms{late} (ONNX "
+        f"Runtime, widths aligned: {_ms(ablation, label, 'onnx, aligned'):.1f} and "
+        f"{_ms(ablation, rival, 'onnx, aligned'):.1f} ms)."
     )
 
 
 def _spread(ablation: Ablation, rival: str, ours: list[str]) -> str:
     runs = min(len(ablation.of(label)) for label in (rival, *ours))
     if runs == 1:
-        return "With one run of a family its spread is not known."
-    return f"Means of {runs} runs or more each; level: the ranges of the runs overlap."
+        return "Fine-tuned, times in our engine; one run of a family: its spread is not known."
+    return (
+        f"Fine-tuned, times in our engine, means of {runs} runs each at least; level: the ranges "
+        "of the runs overlap."
+    )
 
 
 def _scores(ablation: Ablation, label: str) -> list[float]:
@@ -126,17 +130,14 @@ _LEAST_PATTERN = LayerPruning("pattern", PATTERN_MIN_RATIO)
 
 
 def _chart(ablation: Ablation) -> str:
-    rows = [
-        (
-            label,
-            [
-                charts.Mark(db, look, f"{db:.2f} dB, seed {run.seed}")
-                for run in ablation.of(label)
-                for look, db in (("before", run.once_for_all_db), ("after", run.fine_tuned_db))
-            ],
-        )
-        for label in ablation.labels
-    ]
+    rows: list[tuple[str, list[charts.Mark]]] = []
+    for label in ablation.labels:
+        marks: list[charts.Mark] = []
+        for run in ablation.of(label):
+            before_db, after_db = run.once_for_all_db, run.fine_tuned_db
+            marks.append(charts.Mark(before_db, "before", f"{before_db:.2f} dB"))
+            marks.append(charts.Mark(after_db, "after", f"{after_db:.2f} dB, seed {run.seed}"))
+        rows.append((label, marks))
     legend: dict[charts.Look, str] = {"before": "once for all", "after": "fine-tuned, each run"}
     about = "; ".join(
         f"{label} {report.span(_scores(ablation, label), 2)} dB fine-tuned"

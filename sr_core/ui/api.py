@@ -85,7 +85,8 @@ def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
             return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
 
     def upscale(image: Image.Image | None, network: str) -> Image.Image:
-        """Enlarge an image with a network; one called by a fine-tuned model's name has its weights."""
+        """Enlarge an image with a network, by its text or name; a fine-tuned model's name also
+        stands for its weights."""
         with friendly():
             if image is None:
                 raise InvalidImage("There is no image: send one.")

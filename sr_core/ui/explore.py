@@ -108,8 +108,7 @@ class Explore:
 
     def _verdict(self, view: View) -> dict[str, Any]:
         """Value and visibility of the line about the budget."""
-        fine = finals.tuned(self._pricing, view)
-        text = finals.verdict(view, self._pricing.shown(view), fine)
+        text = finals.verdict(self._pricing, view)
         return {"value": text, "visible": bool(text)}
 
     def _marks(self, link: Link) -> dict[str, Any]:

@@ -17,13 +17,13 @@ from sr_core.schema import Quality
 from sr_core.search.price import count, price
 from sr_core.store import Catalogue
 from sr_core.ui.components.front_plot import Tuned
-from sr_core.ui.pricing import Pricing, Shown
+from sr_core.ui.pricing import Pricing
 from sr_core.ui.titles import image_set, title
 from sr_core.ui.view import View
 
-HELP = """ Orange crosses were **fine-tuned**: trained further on their own, each with a line up \
-from its once-for-all self, which has the same cost. The front, its knee and the best under a \
-budget stay those of the once-for-all networks."""
+HELP = """ The orange crosses are the exception: **fine-tuned**, trained further on their own, \
+each with a line up from its once-for-all self, which has the same cost. The front, its knee and \
+the best under a budget stay those of the once-for-all networks."""
 CROPS = "Validation crops"
 
 
@@ -86,11 +86,12 @@ def tuned(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
     )  # fmt: skip
 
 
-def verdict(view: View, shown: Shown, fine: Sequence[Tuned]) -> str:
+def verdict(pricing: Pricing, view: View) -> str:
     """The best under the budget, once for all and fine-tuned, as HTML; empty without a budget or
     fine-tuned ones."""
-    if view.axis != "latency" or view.budget_ms is None or not fine:
+    if view.axis != "latency" or view.budget_ms is None or not (fine := tuned(pricing, view)):
         return ""
+    shown = pricing.shown(view)
     best = shown.best(view.budget_ms)
     once = "–"
     if best is not None:
@@ -103,7 +104,8 @@ def verdict(view: View, shown: Shown, fine: Sequence[Tuned]) -> str:
         own = f"<b>{one.y:.2f} dB</b> at {one.x:.1f} ms, <code>{html.escape(one.id)}</code>"
     return (
         f"<p>Best under {view.budget_ms:g} ms: once for all {once}; fine-tuned {own}. "
-        "<em class='mark measured'>dB measured</em> <em class='mark estimated'>ms estimated</em></p>"
+        "<em class='mark measured'>dB measured</em> "
+        "<em class='mark estimated'>ms estimated</em></p>"
     )
 
 
@@ -137,10 +139,12 @@ def _card(catalogue: Catalogue, final: Final) -> str:
     command = html.escape(final.descriptor.reproduction.replace(" && ", "\n"))
     return (
         f"<h4>Fine-tuned: <code>{name}</code></h4>"
-        "<table class='scores'><thead><tr><th scope=col>PSNR-Y <em class='mark measured'>measured"
-        f"</em></th><th scope=col>once for all</th><th scope=col>fine-tuned {name}</th>"
-        f"<th scope=col>gain</th></tr></thead><tbody>{body}</tbody></table>{_other(catalogue, final)}"
-        f"<details><summary>Reproduce {name}</summary><pre>{command}</pre></details>"
+        "<table class='scores'><thead><tr><th scope=col>PSNR-Y, dB "
+        "<em class='mark measured'>measured</em></th>"
+        f"<th scope=col>once for all</th><th scope=col>fine-tuned {name}</th>"
+        f"<th scope=col>gain</th></tr></thead><tbody>{body}</tbody></table>"
+        f"{_other(catalogue, final)}<details><summary>Reproduce {name}</summary>"
+        f"<pre>{command}</pre></details>"
     )
 
 
@@ -174,8 +178,8 @@ def _images(score: Score) -> str:
 
 
 def _db(value_db: float | None) -> str:
-    return "not measured" if value_db is None else f"{value_db:.2f} dB"
+    return "–" if value_db is None else f"{value_db:.2f}"
 
 
 def _gain(gain_db: float | None) -> str:
-    return "–" if gain_db is None else f"{gain_db:+.2f} dB"
+    return "–" if gain_db is None else f"{gain_db:+.2f}"

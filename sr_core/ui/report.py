@@ -14,10 +14,14 @@ Verdict = Literal["better", "worse", "level"]
 Rows = Sequence[Sequence[str]]
 
 
-def section(heading: str, result: str, body: str, conditions: str, *, more: str = "") -> str:
-    """HTML. `result`: what the numbers say; `body`, `more`: HTML, before and after conditions."""
+def section(
+    heading: str, result: str, body: str, conditions: str, *, lead: str = "", more: str = ""
+) -> str:
+    """HTML. `lead`, `result`: what the numbers say; `body`, `more`: HTML, before and after the
+    conditions."""
     return (
-        f"<section><h3>{html.escape(heading)}</h3><p class='result'>{html.escape(result)}</p>"
+        f"<section><h3>{html.escape(heading)}</h3>"
+        f"<p class='result'><strong>{lead}</strong> {html.escape(result)}</p>"
         f"{body}<p class='origin'><em class='mark measured'>measured</em> "
         f"{html.escape(conditions)}</p>{more}</section>"
     )

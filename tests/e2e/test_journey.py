@@ -18,6 +18,7 @@ from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
 from tests import app_root, tiny
+from tests.ui import made_up_findings
 
 pytestmark = pytest.mark.browser
 
@@ -28,6 +29,7 @@ CELL_1_EXPAND = "Cell 1 1×1 expand"
 @pytest.fixture(scope="session")
 def url(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = app_root.write(tmp_path_factory.mktemp("e2e") / "precomputed", tiny_root)
+    made_up_findings.add(root)
     page = build_page(Catalogue(root))
     yield launch(page, host="127.0.0.1", port=None).rstrip("/")
     page.close()
@@ -247,7 +249,7 @@ def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page) -> None:
 
 
 def test_no_serious_accessibility_violation(page: Page) -> None:
-    for tab in ("Explore", "Search", "Prune", "Compare"):
+    for tab in ("Explore", "Search", "Prune", "Compare", "Findings"):
         _open(page, tab)
         page.wait_for_timeout(1500)  # transitions and the chart
         found = Axe().run(page).response["violations"]
@@ -328,3 +330,18 @@ def test_a_live_search_from_start_to_a_chosen_network(page: Page, tmp_path: Path
     page.get_by_role("button", name="Prune this network").click()
     expect(page.locator("#link textarea")).to_have_value(re.compile(f"{network}.*tab=prune"))
     expect(page.locator("#layers .totals strong").first).to_have_text(re.compile(r"\d ms"))
+
+
+@pytest.mark.parametrize("page", [PHONE], ids=["phone-dark"], indirect=True)
+def test_fine_tuned_models_and_findings_are_there(page: Page) -> None:
+    row = page.locator("#front tbody tr", has_text=made_up_findings.GOOD)
+    row.get_by_role("button").press("Enter")
+    expect(page.locator("#card h4")).to_have_text(f"Fine-tuned: {made_up_findings.GOOD}")
+    expect(page.locator("#front tr.chosen")).to_have_count(2)  # and its once-for-all self
+    page.locator("#pick-tuned").click()
+    link = page.locator("#link textarea")
+    expect(link).to_have_value(re.compile(f"compare={made_up_findings.GOOD}$"))
+    _open(page, "Findings")
+    expect(page.locator("#findings section")).to_have_count(6)
+    expect(page.locator("#findings")).to_contain_text("Yes: fine-grained pruning pays.")
+    expect(link).to_have_value(re.compile("tab=findings$"))

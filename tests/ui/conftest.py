@@ -8,7 +8,7 @@ import pytest
 
 from sr_core.store import Catalogue
 from tests import app_root
-from tests.ui import made_up_search
+from tests.ui import made_up_findings, made_up_search
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,13 @@ def _engine_passed_its_test(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright
 def page_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with devices and a front; only to be read."""
     return app_root.write(tmp_path_factory.mktemp("page") / "precomputed", tiny_root)
+
+
+@pytest.fixture(scope="session")
+def findings_root(tiny_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with final models and stored comparisons."""
+    root = app_root.write(tmp_path_factory.mktemp("findings") / "precomputed", tiny_root)
+    return made_up_findings.add(root)
 
 
 @pytest.fixture

@@ -11,16 +11,17 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from sr_core.runtime.upscale import Upscaler
 from sr_core.store import Catalogue
-from sr_core.ui import jobs
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
 from tests import app_root, tiny
+from tests.ui.made_up_findings import GOOD, OUTSIDE
 
 
 @pytest.fixture(scope="module")
-def client(page_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    page = build_page(Catalogue(page_root))
+def client(findings_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    page = build_page(Catalogue(findings_root))
     url = launch(page, host="127.0.0.1", port=None)
     yield Client(url, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
     page.close()
@@ -33,9 +34,16 @@ def test_four_endpoints_and_nothing_else(client: Client) -> None:
     assert not described["unnamed_endpoints"]
 
 
+@pytest.fixture
+def catalogue(findings_root: Path) -> Catalogue:
+    return Catalogue(findings_root)
+
+
 def test_models(client: Client, catalogue: Catalogue) -> None:
     rows = client.predict(api_name="/models")
-    assert [row["name"] for row in rows] == [model.name for model in catalogue.models()]
+    named = [one.name for one in (*catalogue.models(), *catalogue.finals())]
+    assert [row["name"] for row in rows] == named
+    assert [row["name"] for row in rows if row["kind"] == "final"] == [GOOD, OUTSIDE]
     assert all(catalogue.named(row["network"]) == catalogue.named(row["name"]) for row in rows)
 
 
@@ -57,12 +65,13 @@ def test_estimate(client: Client) -> None:
     assert answer["params_kept"] < answer["params_dense"]
 
 
+@pytest.mark.parametrize("name", ["x4-wide", GOOD])
 def test_upscale_gives_the_exact_picture(
-    client: Client, catalogue: Catalogue, tmp_path: Path
+    client: Client, catalogue: Catalogue, tmp_path: Path, name: str
 ) -> None:
     photo = tiny.save_drawn(tmp_path / "photo.png", 24, 16)
-    answer = client.predict(handle_file(photo), "x4-wide", api_name="/upscale")
-    upscaler = jobs.Upscalers(catalogue).get(catalogue.named("x4-wide"))
+    answer = client.predict(handle_file(photo), name, api_name="/upscale")
+    upscaler = Upscaler(catalogue.network_of(name), catalogue.engine)
     with Image.open(photo) as image:
         expected = upscaler.upscale(image)
     with Image.open(answer) as got:

@@ -17,6 +17,7 @@ from sr_core.ui.view import (
     MAX_LINK,
     SIZES,
     Link,
+    Pick,
     View,
     make_view,
     parse_query,
@@ -56,7 +57,7 @@ def test_a_link_gives_back_what_it_was_made_from(
         4, app_root.PHONE if phone else app_root.COMPUTER, size, 1,
         share / 20 if phone and share != 12 else None, budget_ms, "macs", "ssim_y",
     )  # fmt: skip
-    link = Link(view, current, tuple(picked), "prune")
+    link = Link(view, current, tuple(map(Pick, picked)), "prune")
     text = query(link)
     assert text.isascii()
     assert parse_query(catalogue, start, dict(parse_qsl(text))) == link
