@@ -74,6 +74,8 @@ class Ablation(_Record):
     threads: Count
     runtimes: dict[Runtime, Text]
     library_sha256: Sha256
+    supernet_sha256: Sha256
+    """That all runs started from."""
     validation_crops_sha256: Sha256
     image_sets: dict[str, Sha256]
     output: tuple[Count, Count]

@@ -24,7 +24,7 @@ from sr_core.bench_engine_nets import ALIGNMENT
 from sr_core.engine.library import Library
 from sr_core.errors import EngineError, MeasurementError
 from sr_core.files import sha256
-from sr_core.final import Final, read_final
+from sr_core.final import Final, read_tuned
 from sr_core.latency.timing import Run, ready
 from sr_core.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.machine import processor
@@ -67,8 +67,8 @@ def bench_ablation(
     library = catalogue.engine
     if library is None:
         raise EngineError(catalogue.engine_problem)
-    runs = [(label, read_final(folder / FINAL)) for label, folder in job.runs]
-    scale, crops = _common(runs)
+    runs = [(label, read_tuned(folder / FINAL)) for label, folder in job.runs]
+    scale, crops, supernet = _common(runs)
     sets = benchmark_sets(job.benchmark, scale)
     threads = min(job.threads, os.cpu_count() or 1)
     networks = {final.descriptor.network: final.network for _, final in runs}
@@ -81,6 +81,7 @@ def bench_ablation(
         threads=threads,
         runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
         library_sha256=sha256(library.path),
+        supernet_sha256=supernet,
         validation_crops_sha256=crops,
         image_sets={images.name: images.sha256 for images in sets},
         output=job.output,
@@ -91,15 +92,32 @@ def bench_ablation(
     )
 
 
-def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str]:
-    """Scale and checksum of the validation crops that all runs share."""
-    found = {(f.candidate.scale, f.descriptor.validation_crops_sha256) for _, f in runs}
-    if len(found) != 1:
+def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
+    """Scale, and checksums of the validation crops and the supernet, that all runs share."""
+    seeds: dict[str, set[int]] = {}
+    for label, final in runs:
+        seeds.setdefault(label, set()).add(_seed(final))
+    families = [[final for label, final in runs if label == one] for one in seeds]
+    shared: dict[str, set[object]] = {
+        "scale": {final.candidate.scale for _, final in runs},
+        "validation crops": {final.descriptor.validation_crops_sha256 for _, final in runs},
+        "supernet": {final.descriptor.supernet_sha256 for _, final in runs},
+        "training images": {final.descriptor.data_sha256 for _, final in runs},
+        "number of steps": {sum(_steps(final)) for _, final in runs},
+        "number of runs per family": {len(family) for family in families},
+        "number of seeds per family": {len(found) for found in seeds.values()},
+    }
+    if odd := [what for what, found in shared.items() if len(found) != 1]:
         raise MeasurementError(
-            "The runs are of several scales or validation sets (or there are none): give runs of "
-            "one scale that were made with the same --val."
+            f"The runs cannot be compared, they differ in their {', '.join(odd)} (or there are "
+            "none): give runs that differ in the network and the seed only."
         )
-    return found.pop()
+    first = runs[0][1].descriptor
+    return first.scale, first.validation_crops_sha256, first.supernet_sha256
+
+
+def _seed(final: Final) -> int:
+    return int(final.descriptor.training[-1]["settings"]["seed"])
 
 
 def _time(
@@ -186,8 +204,8 @@ def _scored(
         label=label,
         network=described.network,
         weights_sha256=described.weights_sha256,
-        seed=int(described.training[-1]["settings"]["seed"]),
-        steps=sum(steps for steps in _steps(final)),
+        seed=_seed(final),
+        steps=sum(_steps(final)),
         reproduction=described.reproduction,
         once_for_all_db=validation_db["once_for_all"],
         fine_tuned_db=validation_db["fine_tuned"],

@@ -29,6 +29,7 @@ from sr_core.plain import Network, plain
 from sr_core.rival_results import RivalBench, RivalRow
 from sr_core.rivals.weights import Rival
 from sr_core.runtime.choice import runtime_name
+from sr_core.schema import Quality
 from sr_core.search.price import price
 from sr_core.store import Catalogue
 
@@ -59,6 +60,8 @@ class Ours:
     """As `Catalogue.network_of` takes it."""
     candidate: Candidate
     psnr_db: float
+    bsd100_db: float | None
+    """None: not measured."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class _Contestant:
     network: Network
     runtime: Runtime
     psnr_db: float
+    bsd100_db: float | None
     params: int
     macs: int
 
@@ -149,14 +153,20 @@ def candidates(catalogue: Catalogue, scale: int, crops_sha256: str) -> list[Ours
     found: list[Ours] = []
     front = catalogue.front(scale)
     if front and front.header.crops.sha256 == crops_sha256:
-        texts, psnr_db = front.rows["network"], front.rows["psnr_y_db"]
-        listed = zip(texts, front.candidates, psnr_db, strict=True)
-        found += [Ours(text, candidate, float(db)) for text, candidate, db in listed]
+        columns = (front.rows[name] for name in ("network", "psnr_y_db", "psnr_y_bsd100"))
+        found += [
+            Ours(text, candidate, float(db), None if np.isnan(bsd100) else float(bsd100))
+            for candidate, text, db, bsd100 in zip(front.candidates, *columns, strict=True)
+        ]
     for final in catalogue.finals(scale):
         if final.descriptor.validation_crops_sha256 == crops_sha256:
             psnr = final.descriptor.validation_psnr_y_db["fine_tuned"]
-            found.append(Ours(final.name, final.candidate, psnr))
+            found.append(Ours(final.name, final.candidate, psnr, _bsd100(final.quality)))
     return found
+
+
+def _bsd100(quality: Sequence[Quality]) -> float | None:
+    return next((q.psnr_y for q in quality if q.image_set == "BSD100"), None)
 
 
 def _profile(catalogue: Catalogue) -> DeviceProfile:
@@ -187,7 +197,10 @@ def _theirs(rivals: Sequence[Rival]) -> Iterator[_Contestant]:
     for rival in rivals:
         shape, psnr_db = rival.layout, rival.validation_psnr_db
         for runtime in RUNTIMES:
-            yield _Contestant(rival.id, rival.network, runtime, psnr_db, shape.params, shape.macs)
+            yield _Contestant(
+                rival.id, rival.network, runtime, psnr_db, _bsd100(rival.quality), shape.params,
+                shape.macs,
+            )  # fmt: skip
 
 
 def _ours(catalogue: Catalogue, matches: dict[str, Ours]) -> Iterator[_Contestant]:
@@ -195,8 +208,9 @@ def _ours(catalogue: Catalogue, matches: dict[str, Ours]) -> Iterator[_Contestan
         cost = totals(describe(one.candidate, *lr_size(one.candidate.scale)))
         network = catalogue.network_of(one.name)
         yield _Contestant(
-            one.name, network, "sparse", one.psnr_db, cost.params_kept, cost.macs_kept
-        )
+            one.name, network, "sparse", one.psnr_db, one.bsd100_db, cost.params_kept,
+            cost.macs_kept,
+        )  # fmt: skip
 
 
 def _sit(one: _Scale, library: Library, threads: int, job: Job) -> list[list[float]]:
@@ -229,6 +243,7 @@ def _rows(one: _Scale, threads: int, times_ms: Sequence[Sequence[float]]) -> Ite
                 rival=rival.id, network=contestant.name,
                 model_id=plain(contestant.network).id, scale=one.scale, threads=threads,
                 runtime=contestant.runtime, psnr_y_db=contestant.psnr_db,
+                bsd100_psnr_y_db=contestant.bsd100_db,
                 params=contestant.params, macs_g=contestant.macs / 1e9,
                 median_ms=median(times), p10_ms=p10_ms, p90_ms=p90_ms, n=len(times),
                 speed_up=reference_ms / median(times),

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO
 
 from optuna.trial import TrialState
 
 from sr_core.bench_samplers import described
-from sr_core.errors import MeasurementError
+from sr_core.errors import MeasurementError, SearchError
+from sr_core.search.events import Failure, parse_event
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepared
 from sr_core.search.storage import SharedStudy
@@ -55,21 +58,40 @@ def _work(root: Path, val: Path | None, url: str, workers: int) -> None:
     """Run this many workers to the end."""
     command = [
         sys.executable, "-m", "sr_core", "--root", str(root), "search", "--worker", "--threads",
-        "1", "--storage", url, "--study", _NAME, *(["--val", str(val)] if val else []),
+        "1", "--storage", url, "--study", _NAME, "--events", *(["--val", str(val)] if val else []),
     ]  # fmt: skip
+    with ExitStack() as stack:
+        running = [stack.enter_context(_running(command)) for _ in range(workers)]
+        for process, told in running:
+            if process.wait():
+                told.seek(0)
+                raise MeasurementError(f"A worker failed: {_reason(told.read())}")
+
+
+@contextmanager
+def _running(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """A process and what it prints; it ends with us, whose pipe it reads, or with the context."""
     package = Path(__file__).parent.parent
-    running = [
-        subprocess.Popen(command, cwd=package, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        for _ in range(workers)
-    ]
+    with (
+        TemporaryFile() as told,
+        subprocess.Popen(
+            command, cwd=package, stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            yield process, told
+        finally:
+            process.kill()  # the end of the context waits for it
+
+
+def _reason(told: bytes) -> str:
+    """The sentence of a worker that failed."""
+    last = told.decode(errors="replace").strip().rpartition("\n")[2]
     try:
-        for process in running:
-            _, told = process.communicate()
-            if process.returncode:
-                raise MeasurementError(f"A worker failed: {told.decode().strip()}")
-    finally:
-        for process in running:
-            process.kill()
+        event = parse_event(last)
+    except SearchError:
+        return last
+    return event.message if isinstance(event, Failure) else last
 
 
 def _rate(url: str) -> float:

@@ -67,10 +67,15 @@ def run_finetune(args: argparse.Namespace) -> int:
     with torch_needed():
         from sr_core.pruning.finetune import Start, finetune
 
+    if settings.model.lower().endswith(".safetensors") and settings.init_from:
+        raise TrainingError(
+            "--model and --init-from are both files of weights: give the one to start from as "
+            "--model, and no --init-from."
+        )
     catalogue = Catalogue(args.root)
     candidate = catalogue.find(settings.model)
     supernet = catalogue.supernet(candidate.scale)
-    if settings.model.endswith(".safetensors") and not settings.resume:
+    if settings.model.lower().endswith(".safetensors") and not settings.resume:
         settings = replace(settings, init_from=Path(settings.model))
     final = _final(catalogue, settings, candidate)
     start = Start.of_final(final) if final else Start(catalogue.network(candidate), supernet.sha256)

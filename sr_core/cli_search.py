@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -171,10 +172,14 @@ def _with_events(args: argparse.Namespace) -> int:
 
 
 def _wait_for_stop(stop: threading.Event) -> None:
-    for text in sys.stdin:
-        if text.strip() == "stop":
-            break
-    stop.set()
+    """Until `stop` is said; what is not text, or ends, stops the search too."""
+    try:
+        with suppress(UnicodeDecodeError):
+            for text in sys.stdin:
+                if text.strip() == "stop":
+                    break
+    finally:
+        stop.set()
 
 
 def _benchmark(args: argparse.Namespace) -> int:

@@ -239,6 +239,18 @@ def read_final(path: Path) -> Final:
         ) from None
 
 
+def read_tuned(path: Path) -> Final:
+    """As `read_final`; `CatalogueError` also if it is no fine-tuned model, such as what the first
+    phase of `prune` leaves."""
+    final = read_final(path)
+    if not {"once_for_all", "fine_tuned"} <= final.descriptor.validation_psnr_y_db.keys():
+        raise CatalogueError(
+            f"{path} was not fine-tuned: expected the final.safetensors of a run folder itself, "
+            "not of its folder regularised/."
+        )
+    return final
+
+
 def read_descriptor(path: Path) -> Descriptor:
     """The descriptor beside a final model's `path`."""
     path = path.with_suffix(".json")

@@ -1,12 +1,15 @@
 """The one writer of precomputed/: weights, results and the manifest that seals them.
 
-Every file is replaced whole or not at all; callers end with `write_manifest`.
+Every file is replaced whole or not at all. Callers end with `write_manifest`, or write inside
+`changing` where what they write depends on what is there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -34,6 +37,10 @@ RIVAL_BENCH = "results/rivals.json"
 ABLATIONS = "results/ablations.json"
 SAMPLER_BENCH = "results/samplers.json"
 WORKER_BENCH = "results/workers.json"
+_LOCK = ".lock"
+
+if sys.platform != "win32":  # there, two writers at a time are not kept apart
+    import fcntl
 
 
 def write_quality(root: Path, rows: Iterable[Quality]) -> None:
@@ -70,8 +77,37 @@ def install_rival(root: Path, weights: Path, descriptor: RivalDescriptor) -> Non
     write_file(target.with_suffix(".json"), rival_json(descriptor))
 
 
+@contextmanager
+def changing(root: Path) -> Generator[None]:
+    """Keep other processes from changing `root`: re-read, change and write inside, not nested.
+
+    On the way out the manifest is sealed, unless something was raised.
+    """
+    with _locked(root):
+        yield
+        _seal(root)
+
+
+@contextmanager
+def _locked(root: Path) -> Generator[None]:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / _LOCK).open("a")
+    except OSError as error:
+        raise CatalogueError(f"Cannot write {root} ({error}): check its permissions.") from error
+    with file:  # closing it lets go
+        if sys.platform != "win32":
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_manifest(root: Path) -> None:
-    """Record the checksums of all files below `root` as they are now."""
+    """Record the checksums of all files below `root` as they are now; waits for who changes it."""
+    with changing(root):
+        pass
+
+
+def _seal(root: Path) -> None:
     listed = {name: sha256(root / name) for name in files_below(root)}
     write_file(root / MANIFEST, json.dumps(listed, indent=1) + "\n")
 

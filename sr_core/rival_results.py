@@ -28,7 +28,9 @@ class RivalRow(_Record):
     threads: Count
     runtime: Runtime
     psnr_y_db: Positive
-    """On the validation crops, in fp32."""
+    """On the validation crops, in fp32; by it our network was chosen."""
+    bsd100_psnr_y_db: Positive | None
+    """On BSD100, for reporting only; None: not measured."""
     params: Count
     """Kept weights and biases."""
     macs_g: Positive

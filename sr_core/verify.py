@@ -11,7 +11,15 @@ from sr_core.install import files_below
 from sr_core.latency.profile import read_profile
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.schema import descriptor_problems
-from sr_core.store import QUALITY, RIVAL_BENCH, Catalogue, bicubic_id
+from sr_core.store import (
+    ABLATIONS,
+    QUALITY,
+    RIVAL_BENCH,
+    SAMPLER_BENCH,
+    WORKER_BENCH,
+    Catalogue,
+    bicubic_id,
+)
 
 
 def verify(catalogue: Catalogue) -> list[str]:
@@ -34,6 +42,8 @@ def verify(catalogue: Catalogue) -> list[str]:
         _check_supernets, _check_quality, _check_fronts, _check_devices,
         _check_finals,
         _check_rivals, _check_rival_bench,
+        _check_published, _check_engine_bench,
+        _check_samplers, _check_workers, _check_ablations,
     )  # fmt: skip
     for check in checks:
         try:
@@ -100,6 +110,42 @@ def _check_rival_bench(catalogue: Catalogue) -> list[str]:
         f"{RIVAL_BENCH} is of {name} with other weights: run `bench rivals --store`."
         for name in sorted({row.network for row in rows if row.model_id not in ids})
     ]
+
+
+def _check_published(catalogue: Catalogue) -> list[str]:
+    _ = catalogue.published  # raises what is wrong
+    return []
+
+
+def _check_engine_bench(catalogue: Catalogue) -> list[str]:
+    _ = catalogue.engine_bench  # raises what is wrong
+    return []
+
+
+def _check_samplers(catalogue: Catalogue) -> list[str]:
+    bench = catalogue.sampler_bench
+    return _of_earlier(catalogue, SAMPLER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+
+
+def _check_workers(catalogue: Catalogue) -> list[str]:
+    bench = catalogue.worker_bench
+    return _of_earlier(catalogue, WORKER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+
+
+def _check_ablations(catalogue: Catalogue) -> list[str]:
+    return [
+        problem
+        for one in catalogue.ablations
+        for problem in _of_earlier(catalogue, ABLATIONS, one.scale, one.supernet_sha256)
+    ]
+
+
+def _of_earlier(catalogue: Catalogue, name: str, scale: int, supernet_sha256: str) -> list[str]:
+    """Results must be of the shipped supernet."""
+    if catalogue.supernet(scale).sha256 == supernet_sha256:
+        return []
+    command = {ABLATIONS: "ablation", SAMPLER_BENCH: "samplers", WORKER_BENCH: "workers"}[name]
+    return [f"{name} is of earlier x{scale} weights: run `bench {command} --store` again."]
 
 
 def _check_fronts(catalogue: Catalogue) -> list[str]:

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 
 from sr_core import bench_ablation, bench_engine
-from sr_core.bench_ablation import Job, aligned
-from sr_core.errors import CatalogueError
-from sr_core.final import write_final
-from sr_core.install import write_manifest
+from sr_core.ablation_results import Ablation
+from sr_core.bench_ablation import (
+    Job,
+    _common,  # pyright: ignore[reportPrivateUsage]
+    aligned,
+)
+from sr_core.errors import CatalogueError, MeasurementError
+from sr_core.final import read_final, write_final
+from sr_core.install import write_ablations, write_manifest
 from sr_core.notation import from_text, to_text
 from sr_core.quality.table import ablation_table
 from sr_core.runtime.upscale import Upscaler
@@ -23,6 +28,7 @@ from tests import app_root, tiny
 from tests.test_cli import Shell
 from tests.test_final import DESCRIBED
 
+SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
 BLOCK, CHANNEL = from_text("x4c16_wb50b50b50_s"), from_text("x4c16_wc50c50d_s")
 
 
@@ -90,6 +96,7 @@ def test_families_are_compared_stored_and_replaced(
     assert table in text
     assert f"{(first + second) / 2:.2f} ({min(first, second):.2f} to" in table
     assert "`x4c16_wb50b50b50_s`" in table
+    assert stored.supernet_sha256 == DESCRIBED["supernet_sha256"]
     shell("bench", "ablation", "ratios", runs[0], "--benchmark", benchmark, "--store")
     shell("bench", "ablation", "schemes", runs[1], "--benchmark", benchmark, "--store")
     questions = [(a.question, len(a.trained)) for a in Catalogue(root).ablations]
@@ -100,12 +107,82 @@ def test_what_cannot_be_compared_is_refused(shell: Shell, tmp_path: Path) -> Non
     four = run(tmp_path / "four", to_text(BLOCK), 1)
     two = run(tmp_path / "two", "x2c16_wb50b50b50_s", 1)
     command, options = ("bench", "ablation", "schemes"), ("--benchmark", tmp_path)
-    assert "one scale" in shell.error(
-        "bench", "ablation", "schemes", f"a={four}", f"b={two}", *options
+    assert "they differ in their scale (or" in shell.error(
+        *command, f"a={four}", f"b={two}", *options
     )
     assert "LABEL=RUN" in shell.error(*command, "a", *options)
     missing = shell.error(*command, f"a={tmp_path / 'none'}", *options)
     assert "final.json is missing" in missing
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"supernet_sha256": "3" * 64}, "supernet"),
+        ({"data_sha256": "3" * 64}, "training images"),
+        ({"training": [SHORTER]}, "number of steps"),
+    ],
+)
+def test_runs_of_other_origin_are_not_compared(
+    tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    folders = [
+        run(tmp_path / "a", to_text(BLOCK), 1),
+        run(tmp_path / "b", to_text(CHANNEL), 1, **changes),
+    ]
+    runs = [(folder, read_final(Path(folder) / "final.safetensors")) for folder in folders]
+    with pytest.raises(MeasurementError, match=rf"differ in their {message} \(or"):
+        _common(runs)
+
+
+def test_families_have_as_many_runs_and_seeds(tmp_path: Path) -> None:
+    one, two = (
+        read_final(Path(run(tmp_path / f"{seed}", to_text(BLOCK), seed)) / "final.safetensors")
+        for seed in (1, 2)
+    )
+    assert _common([("a", one), ("a", two), ("b", two), ("b", one)])[0] == 4
+    with pytest.raises(MeasurementError, match="number of runs per family, number of seeds"):
+        _common([("a", one), ("b", one), ("b", two)])
+    with pytest.raises(MeasurementError, match=r"differ in their number of seeds per family \(or"):
+        _common([("a", one), ("a", two), ("b", one), ("b", one)])
+
+
+def test_the_first_phase_of_stage_3_is_no_final_model(shell: Shell, tmp_path: Path) -> None:
+    scores = {"whole": 28.0, "pruned": 27.0}
+    folder = run(tmp_path / "regularised", to_text(BLOCK), 1, validation_psnr_y_db=scores)
+    options = ("--benchmark", tmp_path / "none")
+    assert "was not fine-tuned" in shell.error(
+        "bench", "ablation", "schemes", f"a={folder}", *options
+    )
+    weights = Path(folder) / "final.safetensors"
+    assert "was not fine-tuned" in shell.error("publish-final", weights, "--name", "a", *options)
+
+
+def test_damaged_results_are_found_before_measuring(
+    shell: Shell, root: Path, tmp_path: Path
+) -> None:
+    (root / "results/ablations.json").write_text("[{}]")
+    write_manifest(root)
+    words = ("bench", "ablation", "schemes", f"a={tmp_path / 'none'}", "--benchmark", tmp_path)
+    assert "ablations.json is damaged" in shell.error(*words, "--store")
+
+
+def test_what_others_stored_in_the_meantime_stays(
+    shell: Shell, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tiny.save_benchmark(tmp_path / "benchmark", 4)
+    words = [f"a={run(tmp_path / 'a', to_text(BLOCK), 1)}", "--benchmark", images, "--store"]
+    measure = bench_ablation.bench_ablation
+
+    def slow(*args: Any, **options: Any) -> Ablation:
+        found = measure(*args, **options)
+        write_ablations(root, [found.model_copy(update={"question": "ratios"})])
+        write_manifest(root)
+        return found
+
+    monkeypatch.setattr(bench_ablation, "bench_ablation", slow)
+    shell("bench", "ablation", "schemes", *words)
+    assert [a.question for a in Catalogue(root).ablations] == ["ratios", "schemes"]
 
 
 def test_a_damaged_file_is_named(own_root: Path) -> None:

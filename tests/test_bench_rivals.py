@@ -14,6 +14,7 @@ from sr_core.final import write_final
 from sr_core.install import write_manifest
 from sr_core.quality.table import rivals_table
 from sr_core.rival_results import read_rival_bench
+from sr_core.search.records import Front, write_front
 from sr_core.store import Catalogue
 from sr_core.verify import verify
 from tests import app_root
@@ -37,6 +38,10 @@ def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     install(made, "ecbsr-m4c16", 4, 29.3, tmp_path, CROPS)
     install(made, "sesr-m5", 4, 29.8, tmp_path, CROPS)
     install(made, "sesr-m11", 4, 90.0, tmp_path, CROPS)
+    path = made / "rivals/ecbsr-m4c16-x4.json"
+    described = json.loads(path.read_text())
+    described["quality"].append(described["quality"][0] | {"image_set": "BSD100", "psnr_y": 27.25})
+    path.write_text(json.dumps(described))
     network = Catalogue(made).network(app_root.networks()[1])
     scores = {"once_for_all": 29.0, "fine_tuned": 29.9}
     described = DESCRIBED | {"name": FINAL, "validation_psnr_y_db": scores}
@@ -66,6 +71,19 @@ def test_each_rival_meets_the_fastest_of_its_quality(root: Path) -> None:
     assert match(rivals, ours, total_ms) == [good[1], len(ours) - 1, -1]
 
 
+def test_bsd100_is_reported_where_it_was_measured(root: Path) -> None:
+    front = Catalogue(root).front(4)
+    assert front is not None
+    write_front(root, Front(
+        front.header.model_copy(update={"image_sets": {"Set5": "3" * 64, "BSD100": "4" * 64}}),
+        front.with_results(2, {"BSD100": (26.5, 0.7)}).rows,
+    ))  # fmt: skip
+    write_manifest(root)
+    ours = candidates(Catalogue(root), 4, CROPS)
+    assert [one.bsd100_db for one in ours[:4]] == [None, None, 26.5, None]
+    assert ours[-1].bsd100_db is None  # a final model without results
+
+
 def test_networks_of_other_crops_are_no_match(root: Path) -> None:
     assert candidates(Catalogue(root), 4, "9" * 64) == []
 
@@ -85,6 +103,8 @@ def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> No
         (middle.id, True, "onnx"), (middle.id, True, "sparse"), (middle.id, False, "sparse"),
         (high.id, True, "onnx"), (high.id, True, "sparse"),
     ]  # fmt: skip
+    assert {r.bsd100_psnr_y_db for r in bench.rows if r.network == low.id} == {27.25}
+    assert {r.bsd100_psnr_y_db for r in bench.rows if r.network == middle.id} == {None}
     for row in bench.rows:
         reference = next(
             r for r in bench.rows
@@ -96,6 +116,9 @@ def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> No
     assert sum(row.network == FINAL for row in bench.rows) == len(threads)
     table = rivals_table(bench)
     assert len(table.splitlines()) == 2 + 8
+    assert "on which ours were chosen" in table
+    assert "| 29.30 | 27.25 |" in table
+    assert "| 29.80 | not measured |" in table
     assert table in shell("table")
     text = shell("bench", "rivals", "--scale", 4)
     assert f"Rivals that none of ours reaches: {high.id}." in text

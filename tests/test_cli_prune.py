@@ -255,6 +255,14 @@ def test_fine_tuning_goes_on_from_files_and_names(
     one, two = (read_final(tmp_path / f"{name}/final.safetensors") for name in "bd")
     assert one.id == two.id
     assert f"--model {TEXT}" in one.descriptor.reproduction == two.descriptor.reproduction
+    loud = shutil.copytree(tuned, tmp_path / "loud")
+    (loud / "final.safetensors").rename(loud / "final.SAFETENSORS")
+    words = ["finetune", "--model", loud / "final.SAFETENSORS", *training(photos, tmp_path / "e")]
+    assert "are both files of weights" in shell.error(
+        *words, "--init-from", tuned / "final.safetensors"
+    )
+    shell(*words)
+    assert read_final(tmp_path / "e/final.safetensors").id == one.id
     other = from_text("x4c16_2w")
     words = ["finetune", "--model", to_text(other), *training(photos, tmp_path / "c")]
     message = shell.error(*words, "--init-from", tuned / "final.safetensors")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -273,6 +276,27 @@ def test_two_workers_are_compared_with_one(
     )
 
 
+def test_a_worker_of_the_comparison_is_tied_to_us_and_tells_why_it_failed() -> None:
+    code = "import sys; print('up', flush=True); sys.stdin.read(); sys.exit(3)"
+    with bench_workers._running([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait() == 3
+    with bench_workers._running([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
+        pass
+    assert process.returncode == -signal.SIGKILL
+    told = f"a warning\n{Failure(message='It is cold.').model_dump_json()}\n".encode()
+    assert bench_workers._reason(told) == "It is cold."  # pyright: ignore
+    assert bench_workers._reason(b"Traceback\nValueError: x\n") == "ValueError: x"  # pyright: ignore
+
+
+def test_what_is_not_text_stops_a_search_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = threading.Event()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
+    cli_search._wait_for_stop(stop)  # pyright: ignore
+    assert stop.is_set()
+
+
 def test_the_command_line_lists_what_there_is() -> None:
     assert (cli_search.SAMPLERS, cli_search.SCHEMES) == (settings.SAMPLERS, settings.SCHEMES)
 
@@ -288,6 +312,12 @@ def test_the_command_line_lists_what_there_is() -> None:
         (["search", "--scale", "4", "--val", ".", "--objective", "fridge"], "no device 'fridge'"),
         (["search", "--scale", "4", "--val", ".", "--budget-ms", "5"], "needs a device"),
         (["search", "--scale", "4", "--val", ".", "--trials", "0"], "--trials 0: expected"),
+        (["search", "--scale", "4", "--val", ".", "--seed", "-1"], "--seed -1: expected 0 to 42"),
+        (["search", "--scale", "4", "--val", ".", "--seed", "5000000000"], "--seed 5000000000: ex"),
+        (
+            ["search", "--scale", "4", "--objective", "phone", "--budget-ms", "inf", "--out", "x"],
+            "The budget must be above 0 ms and finite, got inf",
+        ),
         (["search", "--scale", "4", "--benchmark", "."], "There is no x4 front"),
         (["search", "--scale", "4"], "give --out FILE.json for its result, or a --storage"),
     ],

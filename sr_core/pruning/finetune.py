@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr_core.candidate import uniform
 from sr_core.errors import TrainingError
-from sr_core.final import Final, read_descriptor, write_final
+from sr_core.final import Descriptor, Final, read_descriptor, write_final
 from sr_core.pruning.network import Network
 from sr_core.pruning.settings import TuneArgs
 from sr_core.quality.benchmark import score_crops
@@ -74,21 +74,39 @@ def finetune(
     loop.refuse_to_overwrite(args)
     path = args.out / FINAL
     if args.resume and path.with_suffix(".json").exists():
-        start = _resumed(start, path)
+        start = _resumed(start, path, supernet.sha256, distill=args.distill > 0)
     loop.run(args, _Tuned(args, start, supernet, path), start.history, report, warn, by=by)
     return path
 
 
-def _resumed(start: Start, path: Path) -> Start:
-    """The start that the run in a folder had; `TrainingError` if it was another network."""
+def _resumed(start: Start, path: Path, supernet_sha256: str, *, distill: bool) -> Start:
+    """The start that the run in a folder had; `TrainingError` if it was another network, or if it
+    needs another supernet than the shipped one."""
     described = read_descriptor(path)
     if described.candidate != start.network.candidate.to_json():
         raise TrainingError(
             f"{path.parent} holds a run of {described.network}: resume it with that network, or "
             "use another --out."
         )
+    if distill or _from_supernet(described):
+        refuse_other_supernet(described, supernet_sha256, path.parent)
     before_db = described.validation_psnr_y_db.get("once_for_all")
     return Start(start.network, described.supernet_sha256, start.history, before_db)
+
+
+def _from_supernet(described: Descriptor) -> bool:
+    """Whether all records are of one run, and its resumptions: there was no other before it."""
+    return all(record.get("continues") == "checkpoint" for record in described.training[1:])
+
+
+def refuse_other_supernet(described: Descriptor, supernet_sha256: str, folder: Path) -> None:
+    """`TrainingError` if a run that is to go on began with another supernet than the shipped."""
+    if described.supernet_sha256 != supernet_sha256:
+        raise TrainingError(
+            f"{folder} holds a run that began with another supernet than the shipped one (SHA-256 "
+            f"{described.supernet_sha256[:8]}, now {supernet_sha256[:8]}): restore that, or start "
+            "a run in another --out."
+        )
 
 
 class _Tuned:

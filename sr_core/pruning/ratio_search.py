@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from sr_core.candidate import BLOCKS, GROUP, Candidate, Scheme
-from sr_core.final import Arrays, read_final, tensors_of, write_final
+from sr_core.final import Arrays, read_descriptor, read_final, tensors_of, write_final
 from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
-from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune
+from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune, refuse_other_supernet
 from sr_core.pruning.network import Network
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
@@ -100,6 +100,9 @@ def _searched(
 ) -> Start:
     """The first phase, and the pruned network that it leads to."""
     first = replace(args, out=args.out / REGULARISED)
+    described = (first.out / FINAL).with_suffix(".json")
+    if args.resume and described.exists():
+        refuse_other_supernet(read_descriptor(described), supernet.sha256, args.out)
     task = _Regularised(first, budget, whole, supernet)
     loop.run(first, task, [], report, warn, by=by)
     result = read_final(first.out / FINAL)

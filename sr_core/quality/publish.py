@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sr_core.errors import CatalogueError, DatasetError
-from sr_core.final import checked_name, read_final, write_final
-from sr_core.install import LICENCE, install_supernet, write_manifest, write_quality
+from sr_core.final import checked_name, read_tuned, write_final
+from sr_core.install import LICENCE, changing, install_supernet, write_quality
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
 from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
@@ -66,10 +66,10 @@ def publish(
     """
     scale = read_spec(weights).scale
     sets = _sets(benchmark, val, scale)
-    install_supernet(root, weights)
-    write_manifest(root)
+    with changing(root):
+        install_supernet(root, weights)
     catalogue = Catalogue(root)
-    rows = [q for q in catalogue.quality if _scale_of(catalogue, q.model_id) not in (scale, None)]
+    rows: list[Quality] = []
 
     def measure(name: str, identity: str, upscale: Upscale) -> None:
         rows.extend(_measured(name, identity, sets, upscale, scale, report))
@@ -78,8 +78,10 @@ def publish(
     for model in catalogue.models(scale):
         upscaler = Upscaler(catalogue.network(model.candidate), catalogue.engine)
         measure(model.name, model.id, network_upscale(upscaler.upscale))
-    write_quality(root, rows)
-    write_manifest(root)
+    with changing(root):
+        now = Catalogue(root)
+        others = [q for q in now.quality if _scale_of(now, q.model_id) not in (scale, None)]
+        write_quality(root, [*others, *rows])
 
 
 def publish_final(
@@ -96,7 +98,7 @@ def publish_final(
     Its once-for-all self is measured only while the supernet that it started from is the shipped
     one. Arguments as for `publish`; `weights` is a final.safetensors with its descriptor.
     """
-    catalogue, final = Catalogue(root), read_final(weights)
+    catalogue, final = Catalogue(root), read_tuned(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
         raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
     scale = final.candidate.scale
@@ -116,8 +118,8 @@ def publish_final(
     if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
         described["once_for_all_quality"] = measure("once for all", before)
-    write_final(root / f"models/{name}.safetensors", final.network, described)
-    write_manifest(root)
+    with changing(root):
+        write_final(root / f"models/{name}.safetensors", final.network, described)
 
 
 def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:

@@ -166,7 +166,7 @@ class BayesSampler(BaseSampler):
         return _process(self._kernel, None).fit(rows, standard), mean, std
 
     def _rows(self, candidates: Sequence[Candidate], costs: Sequence[float] | Vector) -> Matrix:
-        """Encodings, with the logarithm of cost as a standardised number."""
+        """Encodings, and 2 ln(cost / reference cost)."""
         low = np.log(np.maximum(np.asarray(costs, dtype=np.float64), 1e-9) / self._reference[0])
         return np.column_stack((self._encoder.encode(candidates), 2 * low))
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import unquote, unquote_plus
 
 import optuna
 import sqlalchemy
@@ -20,6 +21,10 @@ HEARTBEAT_S = 10
 """A worker says that it is alive this often."""
 GRACE_S = 60
 """A worker that has been silent for this long counts as dead."""
+MAX_RETRIES = 2
+"""Of one trial: a network that kills its workers is given up."""
+_HARMLESS = ("host", "hostaddr", "port", "sslmode", "timeout", "connect_timeout")
+"""Parameters of a URL whose values may be repeated in messages; all others count as secrets."""
 _WAITING = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 15}}
 """Kind of database -> seconds until its driver gives up: a file in use, a silent computer."""
 
@@ -29,18 +34,23 @@ def open_database(url: str) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # lost trials are reported by us
     try:
         with refused(url):
-            parsed = sqlalchemy.make_url(url)
+            parsed = _parsed(url)
             sqlite = parsed.get_backend_name() == "sqlite"
             if sqlite and parsed.database in (None, "", ":memory:"):
                 raise SearchError(
-                    f"--storage {url}: a database in memory cannot be shared; expected a file, "
-                    "sqlite:///STUDIES.db."
+                    f"--storage {safe_url(url)}: a database in memory cannot be shared; expected "
+                    "a file, sqlite:///STUDIES.db."
                 )
             return _connected(url, _WAITING.get(parsed.get_backend_name(), {}))
     except ImportError as error:
         raise SearchError(
             f"The database driver of {safe_url(url)} is not installed ({error}): for PostgreSQL, "
             '`pip install "psycopg[binary]"` and write postgresql+psycopg://...'
+        ) from None
+    except (ValueError, TypeError):  # of a parameter; the message may repeat its value
+        raise SearchError(
+            f"--storage {safe_url(url)} is no database URL that its driver takes: check what "
+            "follows the `?`."
         ) from None
     except RuntimeError as error:
         raise SearchError(
@@ -59,7 +69,7 @@ def _connected(url: str, connection: dict[str, int]) -> RDBStorage:
                     engine_kwargs={"connect_args": connection},
                     heartbeat_interval=HEARTBEAT_S,
                     grace_period=GRACE_S,
-                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(),
+                    heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(MAX_RETRIES),
                 )
             except SQLAlchemyError as error:
                 if last or "already exists" not in str(error):
@@ -102,33 +112,47 @@ def refused(url: str) -> Generator[None]:
 
 
 def _sentence(url: str, error: BaseException) -> str:
-    told = str(getattr(error, "orig", None) or error)
-    reason = _hidden(url, " ".join(told.split()).strip().rstrip("."))
+    told = " ".join(str(getattr(error, "orig", None) or error).split()).strip().rstrip(".")
+    reason = "" if _tells_secret(url, told) else f" ({told})"
     where = f"--storage {safe_url(url)}"
-    if "password authentication failed" in reason or "no password supplied" in reason:
+    if "password authentication failed" in told or "no password supplied" in told:
         return f"{where}: the database refuses the user or password; check both."
-    if "not a database" in reason or "malformed" in reason or "no such table" in reason:
-        return f"{where} is damaged or no database ({reason}): restore it or give another one."
+    if "not a database" in told or "malformed" in told or "no such table" in told:
+        return f"{where} is damaged or no database{reason}: restore it or give another one."
     if isinstance(error, ArgumentError):  # no URL, or of an unknown kind
-        return f"{where} is no database URL ({reason}): expected one like sqlite:///STUDIES.db."
-    return f"{where} cannot be used ({reason}): check the address and that the database runs."
+        return f"{where} is no database URL{reason}: expected one like sqlite:///STUDIES.db."
+    return f"{where} cannot be used{reason}: check the address and that the database runs."
 
 
 def safe_url(url: str) -> str:
-    """The URL with its password hidden."""
+    """The URL without its password and parameters."""
     try:
-        return _hidden(url, sqlalchemy.make_url(url).render_as_string(hide_password=True))
+        return _parsed(url).set(query={}).render_as_string(hide_password=True)
     except SQLAlchemyError:
         return "(not a URL)"
 
 
-def _hidden(url: str, text: str) -> str:
-    """A text without the password of the URL."""
+def _parsed(url: str) -> sqlalchemy.URL:
+    """`ArgumentError`, without the URL, if it is none."""
     try:
         parsed = sqlalchemy.make_url(url)
+    except (ValueError, ArgumentError):  # of a port that is no number, too
+        raise ArgumentError("no KIND://USER:PASSWORD@HOST:PORT/NAME") from None
+    shown = f"{parsed.host}{parsed.database}" if parsed.password else ""
+    if "@" in shown:  # the password was cut there, and its rest would be shown
+        raise ArgumentError("write an @ in the password as %40")
+    return parsed
+
+
+def _tells_secret(url: str, text: str) -> bool:
+    """Whether a text holds the URL or a secret of it, encoded or not."""
+    try:
+        parsed = _parsed(url)
     except SQLAlchemyError:
-        return text.replace(url, "...")
-    secrets = [parsed.password, parsed.query.get("password")]
-    for secret in filter(None, secrets):
-        text = text.replace(str(secret), "***")
-    return text
+        return url in text
+    query = parsed.normalized_query.items()
+    values = (value for key, given in query if key not in _HARMLESS for value in given)
+    texts = (text, unquote(text), unquote_plus(text))
+    return any(
+        secret in one for secret in (url, parsed.password, *values) if secret for one in texts
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Literal, cast
 
 from sr_core.candidate import Candidate, Cell, LayerPruning, Scheme
@@ -45,10 +46,10 @@ def objective(catalogue: Catalogue, name: str, budget_ms: float | None = None) -
 
     Raises:
         LatencyError: there is no such device.
-        SearchError: a budget that is not above 0, or one in ms for MACs.
+        SearchError: a budget that is not a finite number above 0, or one in ms for MACs.
     """
-    if budget_ms is not None and not budget_ms > 0:
-        raise SearchError(f"The budget must be above 0 ms, got {budget_ms:g}.")
+    if budget_ms is not None and not (budget_ms > 0 and isfinite(budget_ms)):
+        raise SearchError(f"The budget must be above 0 ms and finite, got {budget_ms:g}.")
     if name == MACS:
         if budget_ms is not None:
             raise SearchError("A budget in ms needs a device as objective, not macs.")

@@ -81,7 +81,11 @@ class Curve(_Record):
 
 
 class Run(_Record):
-    """One call of `search`."""
+    """One call of `search`, or a study that several processes worked on.
+
+    `started`, `commit`, `processor`, `versions` and `threads` of a shared one are those of the
+    process that appended it.
+    """
 
     started: Text
     """UTC."""
@@ -129,10 +133,16 @@ class Front:
         """The networks, aligned with the rows."""
         return [from_text(text) for text in self.rows["network"]]
 
-    def with_run(self, run: Run, found: list[dict[str, Any]]) -> Front:
-        """This front and what one more run evaluated (columns of `SCHEMA` but `run`)."""
-        header = self.header.model_copy(update={"runs": [*self.header.runs, run]})
-        new = _frame([{"run": len(self.header.runs), **one} for one in found])
+    def with_run(self, run: Run, found: list[dict[str, Any]], earlier: Run | None = None) -> Front:
+        """This front and what one more run evaluated (columns of `SCHEMA` but `run`).
+
+        `earlier`: the run as it was stored before, if it was; `run` takes its place.
+        """
+        runs = list(self.header.runs)
+        index = runs.index(earlier) if earlier in runs else len(runs)
+        runs[index : index + 1] = [run]
+        header = self.header.model_copy(update={"runs": runs})
+        new = _frame([{"run": index, **one} for one in found])
         return Front(header, pd.concat([self.rows, new], ignore_index=True))
 
     def with_results(self, index: int, results: Mapping[str, tuple[float, float]]) -> Front:

@@ -18,6 +18,9 @@ FIXED: tuple[str, ...] = get_args(Fixed)
 SAMPLERS: tuple[str, ...] = (*get_args(Sampler), *FIXED)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
+MAX_SEED = 2**32 - 1
+"""NumPy's."""
+
 
 @dataclass(frozen=True)
 class SearchArgs:
@@ -57,6 +60,8 @@ class SearchArgs:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SearchError(f"--{name} {value}: expected at least 1.")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise SearchError(f"--seed {self.seed}: expected 0 to {MAX_SEED}.")
         if self.sampler not in SAMPLERS:
             expected = ", ".join(SAMPLERS)
             raise SearchError(f"There is no sampler {self.sampler}: expected one of {expected}.")

@@ -56,8 +56,6 @@ class Setup:
     """Fields of `Run` that do not come from the trials."""
     known: dict[str, tuple[float, float]]
     """Candidate id -> PSNR-Y in dB and SSIM-Y, in the stored front."""
-    before: Front | None
-    """The stored front, if the search is to be appended to it."""
     study: SharedStudy | None
 
 
@@ -103,7 +101,6 @@ def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None)
         _start(args.name, settings, aim, study),
         _facts(evaluator),
         _known(before),
-        before,
         study,
     )
 

@@ -9,12 +9,14 @@ The 75 parameters of a network are not stored one by one: that alone takes longe
 it (1.5 s against 0.15 s on SQLite here). A worker enters the texts into its sampler's own study.
 
 A worker that runs a trial reports every few seconds that it is alive. If it stops, the next one
-that looks marks the trial as failed and puts it into the queue again, once.
+that looks marks the trial as failed and puts it into the queue again, `database.MAX_RETRIES` times
+at most; then another network takes its place.
 """
 
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -41,6 +43,8 @@ from sr_core.search.records import Count, Finite, Seconds, Sha256, Text
 
 _SETTINGS = "upfront"
 _STORED = "upfront_stored"
+_MAKING_S = 1.0
+"""Time that a study which was just made has for its settings to arrive."""
 _LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 
 
@@ -141,10 +145,22 @@ class SharedStudy:
                 f"There is no study {self.name} in {safe_url(self._url)}: check --study, or leave "
                 "out --resume and --worker to start it."
             ) from None
+        described = self._described()
         with _damaged(self.name):
             # From JSON, so that its lists may become tuples.
-            described = json.dumps(self._study.user_attrs.get(_SETTINGS))
-            self.settings = Settings.model_validate_json(described)
+            self.settings = Settings.model_validate_json(json.dumps(described))
+
+    def _described(self) -> object:
+        """The settings, which follow a moment after the study is made."""
+        end = time.monotonic() + _MAKING_S
+        while _SETTINGS not in (known := self._study.user_attrs):
+            if time.monotonic() > end:
+                raise SearchError(
+                    f"Study {self.name} is being made, or its start was interrupted, or it is not "
+                    "of UpFront: try again in a moment, or give another --study."
+                )
+            time.sleep(_MAKING_S / 10)
+        return known[_SETTINGS]
 
     def trials(self) -> list[FrozenTrial]:
         """All of them, also of other workers; not to be changed."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
-from sr_core.install import write_manifest
+from sr_core.errors import SearchError
+from sr_core.install import changing
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.evaluate import Scorer
 from sr_core.search.events import End, Event
-from sr_core.search.records import Crops, Front, Header, empty_front, write_front
+from sr_core.search.records import Crops, Front, Header, Run, empty_front, write_front
 from sr_core.search.result import SearchResult, write_result
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import Setup, prepared
@@ -74,7 +74,7 @@ def _alone(
     setup: Setup, tally: Tally, report: Callable[[Event], object], stopped: Callable[[], bool]
 ) -> None:
     """A search of its own, in memory."""
-    saved = time.monotonic()
+    saved, stored = time.monotonic(), None
     scorer = Scorer(setup.evaluator.evaluate, setup.known)
     try:
         while len(tally.trials) < setup.start.trials and not stopped():
@@ -88,11 +88,11 @@ def _alone(
             proposal_s += time.perf_counter() - told
             report(tally.add(len(tally.trials), candidate, cost, scored, proposal_s))
             if time.monotonic() - saved > SAVE_EVERY_S:
-                _save(setup, tally)
+                stored = _save(setup, tally, stored)
                 saved = time.monotonic()
     finally:
         if tally.trials:
-            _save(setup, tally)
+            _save(setup, tally, stored)
 
 
 def _together(
@@ -107,29 +107,48 @@ def _together(
     if args.out:  # also of a part: whoever stops it may want what there is
         write_result(args.out, _result(setup, tally))
     complete = len(tally.trials) >= setup.start.trials
-    if complete and not args.worker and args.val and not study.is_stored:
-        # As it is now: other searches may have ended in the meantime.
-        front = Catalogue(setup.root).front(setup.start.scale)
-        _append(replace(setup, before=front), tally)
-        study.mark_stored()
+    if complete and not args.worker and args.val:
+        with changing(setup.root):
+            if not study.is_stored:
+                _append(setup, tally)
+                study.mark_stored()
 
 
-def _save(setup: Setup, tally: Tally) -> None:
+def _save(setup: Setup, tally: Tally, stored: Run | None) -> Run | None:
+    """Returns the run as it is stored now; `stored`: what the last call returned."""
     if setup.args.out:
         write_result(setup.args.out, _result(setup, tally))
-    if setup.args.val:
-        _append(setup, tally)
+    if not setup.args.val:
+        return None
+    with changing(setup.root):
+        return _append(setup, tally, stored)
 
 
-def _append(setup: Setup, tally: Tally) -> None:
-    front = setup.before or _new_front(setup)
-    save(setup.root, front.with_run(tally.run(), tally.rows(set(front.rows["id"]))))
+def _append(setup: Setup, tally: Tally, stored: Run | None = None) -> Run:
+    """To the front as it is now: other searches may have been stored in the meantime."""
+    front, run = _front(setup), tally.run()
+    rows = tally.rows(set(front.rows["id"]))
+    write_front(setup.root, front.with_run(run, rows, stored))
+    return run
 
 
 def save(root: Path, front: Front) -> None:
     """Replace the stored front and re-seal the manifest."""
-    write_front(root, front)
-    write_manifest(root)
+    with changing(root):
+        write_front(root, front)
+
+
+def _front(setup: Setup) -> Front:
+    new = _new_front(setup)
+    found = Catalogue(setup.root).front(setup.start.scale)
+    if found and (found.header.weights_sha256, found.header.crops.sha256) != (
+        new.header.weights_sha256, new.header.crops.sha256
+    ):  # fmt: skip
+        raise SearchError(
+            f"fronts/x{setup.start.scale}.json has become one of other weights or crops since this "
+            "search started: search again."
+        )
+    return found or new
 
 
 def _new_front(setup: Setup) -> Front:

@@ -57,6 +57,8 @@ class RunArgs:
                 raise TrainingError(f"--{name.replace('_', '-')} must be above 0.")
         if any(not factor > 0 for factor in self.source_weights.values()):
             raise TrainingError("--source-weights: every FACTOR must be above 0.")
+        if not 0 <= self.seed < 2**32:
+            raise TrainingError(f"--seed {self.seed}: expected 0 to {2**32 - 1}.")
         if not 0 <= self.ema < 1:
             raise TrainingError("--ema must be in 0 to below 1.")
         if self.resume and self.init_from:

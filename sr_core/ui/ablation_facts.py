@@ -1,10 +1,13 @@
 """What `bench ablation` found, as HTML: sparse against channel pruning, stage 3 against one ratio.
 
-Which family is the rival of the others is read from its networks, and who wins from all runs:
-a family wins where its worst run is better than the rival's best.
+Which families are rivals of the others is read from their networks. The lead compares the best of
+the others with the best rival, by their means: it wins where its worst run is better than the
+rival's best, of as many runs and in no more time.
 """
 
 from __future__ import annotations
+
+import html
 
 from sr_core.ablation_results import Ablation, Question, TimedIn
 from sr_core.candidate import PATTERN_MIN_RATIO, LayerPruning
@@ -18,11 +21,13 @@ _HEADINGS: dict[Question, str] = {
 }
 _LEADS: dict[Question, dict[report.Verdict, str]] = {
     "schemes": {
-        "better": "Yes: fine-grained pruning pays.", "worse": "No: channel pruning is better.",
+        "better": "Yes: fine-grained pruning pays. Best: {best}.",
+        "worse": "No: channel pruning is better.",
         "level": "No clear difference.",
     },
     "ratios": {
-        "better": "Yes: ratios per layer pay.", "worse": "No: one ratio everywhere is better.",
+        "better": "Yes: ratios per layer pay. Best: {best}.",
+        "worse": "No: one ratio everywhere is better.",
         "level": "No clear difference.",
     },
 }  # fmt: skip
@@ -33,14 +38,14 @@ _EQUAL_LATENCY = 0.05
 """Largest difference of two times that still counts as equal, as a share."""
 
 
-def ablation_section(ablation: Ablation) -> str:
-    """One question at one scale."""
+def ablation_section(ablation: Ablation, note: str = "") -> str:
+    """One question at one scale; `note` comes before what the numbers say."""
     heading = f"{_HEADINGS[ablation.question]} ×{ablation.scale}"
     body = _chart(ablation) + report.markdown_table(heading, ablation_table(ablation))
     runs = [f"# {run.label}, seed {run.seed}\n{run.reproduction}" for run in ablation.trained]
     lead, text = result(ablation)
     return report.section(
-        heading, text, body, _conditions(ablation), lead=lead,
+        heading, note + text, body, _conditions(ablation), lead=html.escape(lead),
         more=report.commands("Reproduce the runs", runs),
     )  # fmt: skip
 
@@ -52,20 +57,20 @@ def result(ablation: Ablation) -> tuple[str, str]:
     ours = [label for label in ablation.labels if label not in rivals]
     if not rivals or not ours:
         return "", "There is nothing to compare yet: all families are of one kind."
-    rival = max(rivals, key=lambda label: report.mean(_scores(ablation, label)))
-    verdicts: list[report.Verdict] = [_against(ablation, label, rival) for label in ours]
-    lead: report.Verdict = "level"
-    if "better" in verdicts:
-        lead = "better"
-    elif set(verdicts) == {"worse"}:
-        lead = "worse"
+    best, rival = (
+        max(labels, key=lambda label: report.mean(_scores(ablation, label)))
+        for labels in (ours, rivals)
+    )
+    lead = _LEADS[ablation.question][_against(ablation, best, rival)].format(best=best)
     pairs = [_sentence(ablation, label, rival) for label in ours]
-    text = " ".join([*pairs, _spread(ablation, rival, ours)])
-    return _LEADS[ablation.question][lead], text
+    return lead, " ".join([*pairs, _spread(ablation, rival, ours)])
 
 
 def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
-    """Better only where it is not slower, worse only where it is not faster."""
+    """Better only where it is not slower, worse only where it is not faster; level where one has
+    more runs, whose range is wider by that alone."""
+    if len(ablation.of(label)) != len(ablation.of(rival)):
+        return "level"
     found = report.verdict(_scores(ablation, label), _scores(ablation, rival))
     slower = _slower(ablation, label, rival)
     unfair = slower if found == "better" else -slower
@@ -75,10 +80,10 @@ def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
 def _sentence(ablation: Ablation, label: str, rival: str) -> str:
     ours, theirs = _scores(ablation, label), _scores(ablation, rival)
     slower = _slower(ablation, label, rival)
-    late = ""
+    pace = "slower" if slower > 0 else "faster"
+    late = f", {abs(slower):.1%} {pace}"
     if abs(slower) > _EQUAL_LATENCY:
-        late = f", but not at equal latency: it is {abs(slower):.0%} "
-        late += "slower" if slower > 0 else "faster"
+        late = f", but not at equal latency: it is {abs(slower):.0%} {pace}"
     return (
         f"{label.capitalize()} {_VERBS[report.verdict(ours, theirs)]} {rival}: "
         f"{report.mean(ours):.2f} dB in {_ms(ablation, label, 'sparse'):.1f} ms against "
@@ -89,11 +94,16 @@ def _sentence(ablation: Ablation, label: str, rival: str) -> str:
 
 
 def _spread(ablation: Ablation, rival: str, ours: list[str]) -> str:
-    runs = min(len(ablation.of(label)) for label in (rival, *ours))
+    runs, *_, most = sorted(len(ablation.of(label)) for label in (rival, *ours))
+    if runs != most:
+        return (
+            f"Fine-tuned, times in our engine, means of {runs} to {most} runs; where a family has "
+            "more runs than another, there is no verdict."
+        )
     if runs == 1:
         return "Fine-tuned, times in our engine; one run of a family: its spread is not known."
     return (
-        f"Fine-tuned, times in our engine, means of {runs} runs each at least; level: the ranges "
+        f"Fine-tuned, times in our engine, means of {runs} runs each; level: the ranges "
         "of the runs overlap."
     )
 

@@ -24,6 +24,7 @@ NOTHING = (
     "<code>--store</code>, and <code>publish-final</code>, make what is shown here.</p>"
 )
 _FINALS = "What does fine-tuning add to once-for-all weights?"
+_EARLIER = "(Of earlier weights than the shipped supernet's.) "
 
 
 class Findings:
@@ -45,10 +46,10 @@ def sections(catalogue: Catalogue) -> Iterator[str]:
     if tuned := catalogue.finals():
         yield finals_section(tuned)
     yield ratios
-    if catalogue.sampler_bench:
-        yield sampler_section(catalogue.sampler_bench)
-    if catalogue.worker_bench:
-        yield worker_section(catalogue.worker_bench)
+    if bench := catalogue.sampler_bench:
+        yield sampler_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
+    if bench := catalogue.worker_bench:
+        yield worker_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
     if catalogue.rival_bench:
         yield rival_section(catalogue.rival_bench)
 
@@ -56,7 +57,14 @@ def sections(catalogue: Catalogue) -> Iterator[str]:
 def _ablations(catalogue: Catalogue, question: Question) -> Iterator[str]:
     for ablation in catalogue.ablations:
         if ablation.question == question:
-            yield ablation_section(ablation)
+            note = _note(catalogue, ablation.scale, ablation.supernet_sha256)
+            yield ablation_section(ablation, note)
+
+
+def _note(catalogue: Catalogue, scale: int, supernet_sha256: str) -> str:
+    """What has to be said before a result of these weights, if anything."""
+    shipped = scale in catalogue.scales and catalogue.supernet(scale).sha256
+    return "" if shipped == supernet_sha256 else _EARLIER
 
 
 def finals_section(tuned: list[Final]) -> str:

@@ -25,9 +25,10 @@ from sr_core.latency.profile import RuntimeId
 from sr_core.search.events import Event, Failure, Start, Trial, parse_event
 
 Phase = Literal[
-    "starting", "running", "pausing", "paused", "finished", "cancelled", "failed", "loaded"
-]
-ACTIVE: frozenset[Phase] = frozenset({"starting", "running", "pausing"})
+    "starting", "running", "pausing", "paused", "finished", "cancelling", "cancelled", "failed",
+    "loaded",
+]  # fmt: skip
+ACTIVE: frozenset[Phase] = frozenset({"starting", "running", "pausing", "cancelling"})
 """A worker is running."""
 WORKER = (sys.executable, "-m", "sr_core")
 THREADS = min(2, os.cpu_count() or 1)
@@ -40,7 +41,7 @@ _NICENESS = 10
 _RECENT = 40
 """Trials that the speed is the mean of."""
 _GRACE_S = 10.0
-"""For the trial that runs when the time is up."""
+"""For the trial that runs when a search is cancelled or its time is up."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,11 @@ class LiveSearch:
         self._recent: deque[tuple[float, int, int]] = deque(maxlen=_RECENT)
         """(time, trials, evaluated) of new trials."""
         self._left_s = limit_s
-        self._launch([])
+        try:
+            self._launch([])
+        except SearchError:
+            self._folder.cleanup()
+            raise
 
     @property
     def pid(self) -> int:
@@ -163,35 +168,44 @@ class LiveSearch:
                 self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
 
     def resume(self) -> None:
-        """Go on with a new worker; nothing happens unless it is paused."""
+        """Go on with a new worker; nothing happens unless it is paused.
+
+        Raises `SearchError`, and stays paused, if no process can be started.
+        """
         with self._lock:
             if self._phase == "paused":
-                self._phase, self._message = "starting", ""
                 self._launch(["--resume"])
+                self._phase, self._message = "starting", ""
 
     def cancel(self) -> None:
-        """End the worker at once; what was found stays."""
+        """End the worker after its trial, so that it writes the result, or after `_GRACE_S`."""
+        with self._lock:
+            if self._phase == "paused":
+                self._phase = "cancelled"
+            elif self._phase in ACTIVE and self._phase != "cancelling":
+                self._phase = "cancelling"
+                self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
+                threading.Thread(target=_end, args=[self._process], daemon=True).start()
+
+    def close(self) -> None:
+        """End the worker at once and remove the files."""
         with self._lock:
             if self._phase in ACTIVE or self._phase == "paused":
                 self._phase = "cancelled"
                 self._process.kill()
-
-    def close(self) -> None:
-        """End the worker at once and remove the files."""
-        self.cancel()
         self._follower.join()
         self._folder.cleanup()
 
     def _launch(self, more: list[str]) -> None:
-        self._result.unlink(missing_ok=True)
         try:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [*self._command, *more], cwd=_REPOSITORY, stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
-            self._folder.cleanup()
             raise SearchError(f"The search cannot start ({error.strerror}).") from None
+        self._process = process
+        self._result.unlink(missing_ok=True)  # of its predecessor
         if hasattr(os, "setpriority"):  # not on Windows
             with contextlib.suppress(OSError):  # it has ended already
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
@@ -234,7 +248,8 @@ class LiveSearch:
 
     def _note_end(self, code: int, failure: str) -> None:
         done = len(self._trials)
-        if self._phase == "cancelled":
+        if self._phase in ("cancelling", "cancelled"):
+            self._phase = "cancelled"
             return
         if failure:
             self._phase, self._message = "failed", failure
@@ -258,10 +273,7 @@ class LiveSearch:
 
     def _time_is_up(self, process: subprocess.Popen[bytes]) -> None:
         self.pause()
-        try:
-            process.wait(_GRACE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        _end(process)
 
     def _speed(self) -> tuple[float | None, float | None]:
         """Networks evaluated per second, and seconds to the end."""
@@ -270,3 +282,11 @@ class LiveSearch:
         (since, first, evaluated), (until, last, evaluated_by) = self._recent[0], self._recent[-1]
         took_s = max(until - since, 1e-3)
         return (evaluated_by - evaluated) / took_s, (self._total - last) * took_s / (last - first)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a worker whose standard input was closed, unless it ends within `_GRACE_S`."""
+    try:
+        process.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()

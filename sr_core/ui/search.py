@@ -59,7 +59,7 @@ class Search:
             )  # fmt: skip
             self.seed = gr.Number(
                 0, label="Seed", elem_id="seed", minimum=0, maximum=2**31 - 1, precision=0,
-                min_width=120, info="Same seed, same proposals",
+                min_width=120, info="Same seed, same proposals, unless paused",
             )  # fmt: skip
         self.plan = gr.HTML(self._plan(link.view, _TRIALS), elem_id="plan")
         with gr.Row():
@@ -150,7 +150,7 @@ class Search:
                 value="Resume" if held else "Pause",
                 interactive=phase in ("starting", "running", "paused"),
             ),
-            self.cancel: gr.update(interactive=active or held),
+            self.cancel: gr.update(interactive=(active or held) and phase != "cancelling"),
             self.download: gr.update(value=file and str(file), interactive=file is not None),
             self.command: start.command if start else "",
             self._shown: snapshot.version if snapshot else None,
@@ -201,7 +201,9 @@ class Search:
     @friendly()
     def on_load(self, request: gr.Request, file: str, current: Any) -> Updates:
         """A result file was uploaded."""
-        self.searches.show(str(request.session_hash), load_result(Path(file), self._catalogue))
+        result = load_result(Path(file), self._catalogue)
+        self._show_points(result, Candidate.from_json(current))  # keep only what can be shown
+        self.searches.show(str(request.session_hash), result)
         return self._answer(request, current)
 
     def on_tick(self, request: gr.Request, shown: Any, current: Any) -> Updates:

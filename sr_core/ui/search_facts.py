@@ -10,11 +10,14 @@ from sr_core.search_results import SamplerBench, SamplerRun, WorkerBench
 from sr_core.ui import charts, report
 
 
-def sampler_section(bench: SamplerBench) -> str:
-    """The samplers at equal evaluations, and what proposing costs apart."""
+def sampler_section(bench: SamplerBench, note: str = "") -> str:
+    """The samplers at equal evaluations, and what proposing costs apart.
+
+    `note` comes before what the numbers say, here and below.
+    """
     heading = f"Which sampler finds the best front with equal evaluations? ×{bench.scale}"
     body = _chart(bench) + _table(heading, bench)
-    return report.section(heading, sampler_result(bench), body, _sampler_conditions(bench))
+    return report.section(heading, note + sampler_result(bench), body, _sampler_conditions(bench))
 
 
 def sampler_result(bench: SamplerBench) -> str:
@@ -45,7 +48,7 @@ def ranked(bench: SamplerBench) -> list[str]:
     return sorted(_names(bench), key=lambda name: -_median(bench, name))
 
 
-def worker_section(bench: WorkerBench) -> str:
+def worker_section(bench: WorkerBench, note: str = "") -> str:
     """Trials a second against the number of worker processes."""
     heading = f"Do more workers search faster? ×{bench.scale}"
     most = bench.rows[-1].workers
@@ -62,8 +65,9 @@ def worker_section(bench: WorkerBench) -> str:
         f"{bench.scale} --objective {bench.objective} --trials {bench.trials}."
     )
     return report.section(
-        heading, result, report.table(heading, ["Workers", "Trials a second"], rows), conditions
-    )
+        heading, note + result, report.table(heading, ["Workers", "Trials a second"], rows),
+        conditions,
+    )  # fmt: skip
 
 
 def _chart(bench: SamplerBench) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -23,6 +23,7 @@ from sr_core.ui.cards import tile
 from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point
 from sr_core.ui.live import ACTIVE, Phase, Snapshot
 from sr_core.ui.pricing import Pricing, cost_of
+from sr_core.ui.search_result import MAX_LOADED
 from sr_core.ui.titles import title
 
 _FRAME = "1280×720"
@@ -33,11 +34,13 @@ _AXES = {
 _QUALITY = Axis("PSNR-Y, dB on the sample crops", "measured", digits=2)
 _PHASES: dict[Phase, str] = {
     "starting": "Starting", "running": "Running", "pausing": "Pausing after this network",
-    "paused": "Paused", "finished": "Finished", "cancelled": "Cancelled", "failed": "Failed",
-    "loaded": "Loaded result",
+    "paused": "Paused", "finished": "Finished", "cancelling": "Cancelling after this network",
+    "cancelled": "Cancelled", "failed": "Failed", "loaded": "Loaded result",
 }  # fmt: skip
 _WIDTH, _HEIGHT = 300, 80
 """Of the curve, in its own units."""
+FROM_FILE = "from the file"
+"""Origin of a number that somebody else's search gave."""
 NO_SEARCH = "No search has run in this tab yet: press Start, and watch its networks appear here."
 NOT_CHOSEN = (
     "<p class='origin'>Click a point, or a title in the table, to see that network here and to "
@@ -63,7 +66,7 @@ class SearchView:
 
     def __init__(self, pricing: Pricing) -> None:
         self._pricing = pricing
-        self._network = lru_cache(4096)(self._described)
+        self._network = lru_cache(2 * MAX_LOADED)(self._described)
 
     def networks(self, snapshot: Snapshot) -> dict[str, tuple[Network, Trial]]:
         """By candidate id, in the order they were found; a network counts once."""
@@ -92,7 +95,8 @@ class SearchView:
             for (identity, (network, trial)), on_front in zip(networks.items(), front, strict=True)
         )  # fmt: skip
         baseline = Baseline("bicubic", start.crops.bicubic_psnr_y_db)
-        return FrontData(points, _AXES[start.unit], _QUALITY, self._note(start), (), baseline)
+        axis = replace(_AXES[start.unit], origin=self._origin(start))
+        return FrontData(points, axis, _QUALITY, self._note(start), (), baseline)
 
     def best(self, snapshot: Snapshot) -> tuple[Network, Trial] | None:
         """The best network so far: within the budget, if there is one."""
@@ -116,7 +120,7 @@ class SearchView:
         network, trial = networks[candidate.id]
         counted, crops = cost_of(candidate), snapshot.start.crops
         tiles = [
-            _cost_tile(network, trial, snapshot.start),
+            _cost_tile(network, trial, snapshot.start, self._origin(snapshot.start)),
             tile("PSNR-Y", f"{trial.psnr_y_db:.2f} dB",
                  f"{crops.n} sample crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", "measured"),
             tile(f"MACs, {_FRAME}", f"{counted.macs_kept / 1e9:.2f} G",
@@ -152,9 +156,15 @@ class SearchView:
             tiles.append(tile(f"Best under {start.budget_ms:g} ms", "–", "none found so far"))
         tiles.append(
             tile("Hypervolume", f"{last.hypervolume:.4g}", f"{start.unit}·dB under the front",
-                 "estimated")
+                 FROM_FILE if snapshot.phase == "loaded" else "estimated")
         )  # fmt: skip
         return tiles
+
+    def _origin(self, start: Start) -> str:
+        """How its costs came about: those of a loaded file cannot be checked without the device."""
+        known = {profile.id for profile in self._pricing.catalogue.devices}
+        is_known = start.unit != "ms" or start.objective in known
+        return _AXES[start.unit].origin if is_known else FROM_FILE
 
     def _note(self, start: Start) -> str:
         known = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
@@ -215,13 +225,13 @@ def _cost(trial: Trial, start: Start) -> str:
     return f"{trial.cost:.1f} ms" if start.unit == "ms" else f"{trial.cost:.2f} GMACs"
 
 
-def _cost_tile(network: Network, trial: Trial, start: Start) -> str:
+def _cost_tile(network: Network, trial: Trial, start: Start, origin: str) -> str:
     if start.unit != "ms":
-        return tile("Cost", _cost(trial, start), "what the search made small", "counted")
+        return tile("Cost", _cost(trial, start), "what the search made small", origin)
     low, high = trial.cost * network.low, trial.cost * network.high
     interval = f"{CONFIDENCE:.0%} interval {low:.1f}–{high:.1f} ms"
     beside = interval if low < high else f"for {start.objective}, not known here: no interval"
-    return tile(f"Latency, {_FRAME}", _cost(trial, start), beside, "estimated")
+    return tile(f"Latency, {_FRAME}", _cost(trial, start), beside, origin)
 
 
 def _time_tile(snapshot: Snapshot) -> str:

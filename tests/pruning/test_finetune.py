@@ -120,6 +120,24 @@ def test_another_network_does_not_resume(finished: Path, photos: Path, tmp_path:
         finetune(settings(photos, out, resume=True, steps=9), other, SUPERNET, nothing)
 
 
+def test_another_supernet_does_not_resume(finished: Path, photos: Path, tmp_path: Path) -> None:
+    other = tiny.supernet(2, seed=5)
+    start = Start(extract(other, CANDIDATE), other.sha256)
+    out = shutil.copytree(finished.parent, tmp_path / "run")
+    args = settings(photos, out, resume=True, steps=9)
+    with pytest.raises(TrainingError, match=r"began with another supernet .* another --out"):
+        finetune(args, start, other, nothing)
+    # A run that went on from a final model does not need the supernet, but for its teacher.
+    later = tmp_path / "later"
+    args = settings(photos, later, steps=1, validate_every=1, init_from=finished)
+    finetune(args, Start.of_final(read_final(finished)), SUPERNET, nothing)
+    args = settings(photos, later, resume=True, steps=2, validate_every=1)
+    with pytest.raises(TrainingError, match="began with another supernet"):
+        finetune(replace(args, distill=1.0), start, other, nothing)
+    again = read_final(finetune(args, start, other, nothing)).descriptor
+    assert again.supernet_sha256 == SUPERNET.sha256
+
+
 def test_a_final_model_goes_on_with_its_history(
     finished: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -155,5 +173,9 @@ def test_bad_settings_are_refused(photos: Path, tmp_path: Path) -> None:
         settings(photos, tmp_path, distill=-1.0)
     with pytest.raises(TrainingError, match="--steps must be above 0"):
         settings(photos, tmp_path, steps=0)
+    for seed in (-1, 2**32):
+        with pytest.raises(TrainingError, match=f"--seed {seed}: expected 0 to 4294967295"):
+            settings(photos, tmp_path, seed=seed)
+    assert settings(photos, tmp_path, seed=2**32 - 1).seed == 2**32 - 1
     args = settings(photos, tmp_path, fp32_last=6)
     assert replace(args, resume=True).fp32_last == 6

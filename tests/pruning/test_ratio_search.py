@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,15 @@ def test_interrupted_in_either_phase_and_resumed_is_as_if_uninterrupted(
     assert path.read_bytes() == finished.read_bytes()
     first, second = (read_final(p).descriptor for p in (path, finished))
     assert first.reproduction == second.reproduction
+
+
+def test_another_supernet_does_not_resume(finished: Path, photos: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(finished.parent, tmp_path / "run")
+    args, other = settings(photos, out, MIXED, resume=True), tiny.supernet(4, cells=2, seed=5)
+    before = (out / "regularised/final.json").read_bytes()
+    with pytest.raises(TrainingError, match=r"holds a run that began with another supernet"):
+        prune(args, MIXED, price, other, lambda _: None)
+    assert (out / "regularised/final.json").read_bytes() == before
 
 
 def test_uniform_ratios_train_for_the_same_number_of_steps(photos: Path, tmp_path: Path) -> None:

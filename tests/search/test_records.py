@@ -252,9 +252,7 @@ def test_a_retrained_supernet_leaves_no_stale_front(own_root: Path, tmp_path: Pa
     write_manifest(own_root)
     with pytest.raises(CatalogueError, match="is of other weights than supernets/x4"):
         Catalogue(own_root).front(4)
-    assert any(
-        "fronts/x4.json is of other weights" in text for text in verify(Catalogue(own_root))
-    )
+    assert any("fronts/x4.json is of other weights" in text for text in verify(Catalogue(own_root)))
 
 
 def test_networks_of_another_size_are_refused(own_root: Path) -> None:

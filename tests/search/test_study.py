@@ -177,13 +177,65 @@ def test_results_are_written_on_the_way(
 ) -> None:
     sizes: list[int] = []
 
-    def save(_: Path, front: Front) -> None:
+    def write(_: Path, front: Front) -> None:
         sizes.append(len(front.rows))
 
     monkeypatch.setattr(study, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(study, "save", save)
+    monkeypatch.setattr(study, "write_front", write)
     search(Catalogue(root), settings(photos))
     assert sizes == [*range(1, 13), 12]
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_two_searches_at_a_time_are_both_stored(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One runs from start to end while the other has stored a part of its trials."""
+    monkeypatch.setattr(study, "SAVE_EVERY_S", 0.0)
+    asked = 0
+
+    def other_at_6() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 6:
+            search(Catalogue(root), settings(photos, seed=5, sampler="nsga2"))
+        return False
+
+    search(Catalogue(root), settings(photos), stopped=other_at_6)
+    front = Catalogue(root).front(4)
+    assert front is not None
+    assert [(r.seed, r.trials) for r in front.header.runs] == [(0, 12), (5, 12)]
+    own = front.rows[front.rows["run"] == 0]
+    assert sorted(own["trial"])[:5] == [0, 1, 2, 3, 4]
+    assert not front.rows["id"].duplicated().any()
+    assert set(front.rows["run"]) == {0, 1}
+    assert verify(Catalogue(root)) == []
+    search(Catalogue(root), settings(photos))  # the same command again is a run of its own
+    again = Catalogue(root).front(4)
+    assert again is not None
+    assert len(again.header.runs) == 3
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_a_front_of_other_crops_is_not_mixed_in(
+    root: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study, "SAVE_EVERY_S", 0.0)
+    asked = 0
+
+    def exchanged_at_4() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 4:
+            path = root / "fronts/x4.json"
+            header = json.loads(path.read_text())
+            header["crops"]["sha256"] = "9" * 64
+            path.write_text(json.dumps(header))
+            write_manifest(root)
+        return False
+
+    with pytest.raises(SearchError, match="has become one of other weights or crops"):
+        search(Catalogue(root), settings(photos), stopped=exchanged_at_4)
 
 
 def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(

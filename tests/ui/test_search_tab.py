@@ -97,9 +97,12 @@ def test_pause_resume_and_cancel_by_the_buttons(search: Search) -> None:
     assert (paused[search.pause]["value"], paused[search.pause]["interactive"]) == ("Resume", True)
     search.on_pause(ANN, CURRENT)
     ticked(search, "Running")
-    cancelled = search.on_cancel(ANN, CURRENT)
-    assert "<strong>Cancelled" in cancelled[search.progress]
+    cancelling = search.on_cancel(ANN, CURRENT)
+    assert "<strong>Cancelling" in cancelling[search.progress]
+    assert not cancelling[search.cancel]["interactive"]
+    cancelled = ticked(search, "Cancelled")
     assert cancelled[search.start]["interactive"]
+    assert Path(cancelled[search.download]["value"]).is_file()
 
 
 def test_an_error_of_the_worker_is_shown_as_text(search: Search) -> None:
@@ -151,6 +154,17 @@ def test_a_loaded_result_is_shown_and_its_networks_can_be_chosen(
     assert chosen[search.prune]["interactive"]
     with pytest.raises(gr.Error, match="not in your search"):
         page.on_found(SimpleNamespace(value="x"), ANN, *values)  # pyright: ignore
+
+
+def test_a_result_that_cannot_be_shown_is_not_kept(
+    search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = FINISHED.trials[0].model_copy(update={"cost": 1.7e308})
+    loaded = replace(FINISHED, phase="loaded", trials=(hostile,))
+    monkeypatch.setattr("sr_core.ui.search.load_result", lambda path, catalogue: loaded)  # pyright: ignore
+    with pytest.raises(ValueError, match="finite"):
+        search.on_load(ANN, "result.json", CURRENT)
+    assert search.searches.snapshot("ann") is None
 
 
 def test_the_plan_follows_the_settings(search: Search) -> None:
