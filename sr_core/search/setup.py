@@ -76,6 +76,8 @@ def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None)
     if study:
         args = _joined(args, study)
     scale = cast(int, args.scale)
+    catalogue.supernet(scale)  # it, and the device, may be missing: before images are read
+    aim = _aim(catalogue, args, study)
     evaluator = Evaluator(
         catalogue,
         scale,
@@ -83,7 +85,6 @@ def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None)
         library=catalogue.engine if args.engine == "sparse" else None,
         threads=args.threads,
     )
-    aim = _aim(catalogue, args, study)
     before = _stored(catalogue, evaluator) if args.val else None
     settings = study.settings if study else _settings(catalogue, args, evaluator, aim, before)
     if study:
