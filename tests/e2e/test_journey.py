@@ -54,6 +54,8 @@ def page(request: pytest.FixtureRequest, browser: Browser, url: str) -> Iterator
     )
     tab.goto(f"{url}/?__theme={theme}{link}")
     expect(tab.locator("#card h3")).to_be_visible()
+    # It has loaded: what the load answers would undo what a test does before.
+    expect(tab.locator("#link textarea")).to_have_value(re.compile("device="))
     yield tab
     assert tab.evaluate("document.documentElement.scrollWidth") <= width, "it scrolls sideways"
     tab.close()
