@@ -19,8 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from sr_core.candidate import BLOCKS, Candidate, model_id
 from sr_core.checks import shown
@@ -30,7 +29,7 @@ from sr_core.layers import ConvLayer, describe, lr_size, totals
 from sr_core.notation import to_text
 from sr_core.pruning.schemes import layer_mask
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.schema import Quality, quality_row
+from sr_core.schema import Quality, quality_row, read_tensors
 from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -213,18 +212,7 @@ def write_final(path: Path, network: ExtractedNetwork, described: Mapping[str, A
 def read_final(path: Path) -> Final:
     """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
     descriptor = read_descriptor(path)
-    try:
-        data = path.read_bytes()
-        tensors = load(data)
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: restore it or fine-tune again.") from None
-    except (OSError, SafetensorError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if descriptor.weights_sha256 != digest:
-        raise CatalogueError(
-            f"{path.name} is not the file that {path.stem}.json describes: restore both."
-        )
+    tensors, digest = read_tensors(path, descriptor.weights_sha256, remake="fine-tune again")
     try:
         candidate = Candidate.from_json(descriptor.candidate)
         if (candidate.scale, to_text(candidate)) != (descriptor.scale, descriptor.network):

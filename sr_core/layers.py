@@ -59,14 +59,6 @@ class ConvLayer:
         return self.weights_dense + self.dense_out_channels
 
     @property
-    def kept_per_output(self) -> float:
-        """Mean kept (input channel, row, column) positions of one output channel.
-
-        Under `dense`, `channel`, `block` and `pattern` the 4 channels of a group share them.
-        """
-        return self.weights_kept / self.out_channels
-
-    @property
     def macs_kept(self) -> int:
         """Multiply-accumulates for one frame, kept weights only."""
         return self.weights_kept * self.height * self.width

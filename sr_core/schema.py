@@ -6,12 +6,18 @@ before its type is known. Every fault is one sentence that names the file and th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
 
 from sr_core.errors import CatalogueError
 
@@ -101,6 +107,28 @@ def quality_row(data: object, where: str) -> dict[str, Any]:
     if problems:
         raise CatalogueError(problems[0])
     return row
+
+
+def read_tensors(
+    path: Path, expected_sha256: object, *, remake: str
+) -> tuple[dict[str, NDArray[np.float32]], str]:
+    """Tensors of a safetensors file and its SHA-256, which its descriptor must have recorded.
+
+    `remake`: what else than restoring helps if the file is missing.
+    """
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: restore it or {remake}.") from None
+    except (OSError, SafetensorError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected_sha256:
+        raise CatalogueError(
+            f"{path.name} is not the file that {path.stem}.json describes: restore both."
+        )
+    return tensors, digest
 
 
 def descriptor_problems(described: Mapping[str, Any], where: str) -> list[str]:

@@ -16,8 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from sr_core.candidate import DENSE, SCALES
 from sr_core.errors import CatalogueError, InvalidCandidate
@@ -33,7 +32,7 @@ from sr_core.rivals.arch import (
     layout,
     nearest_weight,
 )
-from sr_core.schema import Quality, quality_row
+from sr_core.schema import Quality, quality_row, read_tensors
 from sr_core.supernet.extract import ExtractedLayer
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -170,19 +169,9 @@ def read_rival(path: Path) -> Rival:
         arch = architecture(descriptor.arch)
         if descriptor.scale not in SCALES or path.name != file_name(arch, descriptor.scale):
             raise InvalidCandidate(f"It is of {arch.name} x{descriptor.scale}.")
-        data = path.read_bytes()
-        tensors = load(data)
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: restore it or train it again.") from None
     except InvalidCandidate as error:
         raise CatalogueError(f"{path.stem}.json is of another network. {error}") from None
-    except (OSError, SafetensorError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if descriptor.weights_sha256 != digest:
-        raise CatalogueError(
-            f"{path.name} is not the file that {path.stem}.json describes: restore both."
-        )
+    tensors, digest = read_tensors(path, descriptor.weights_sha256, remake="train it again")
     try:
         return Rival(arch, assemble(arch, descriptor.scale, tensors, digest), descriptor)
     except CatalogueError as error:

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from sr_core.candidate import BLOCKS, MAX_CELLS, SCALES, WIDTHS, Candidate
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import write_atomic
 from sr_core.layers import INPUT_SKIP_KERNEL, RGB
-from sr_core.schema import read_json
+from sr_core.schema import read_json, read_tensors
 
 Array = NDArray[np.float32]
 
@@ -110,18 +109,7 @@ def write_supernet(
 def read_supernet(path: Path) -> SupernetWeights:
     """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
     spec, described = read_spec(path), read_descriptor(path)
-    try:
-        data = path.read_bytes()
-        tensors = load(data)
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: restore it or train a supernet.") from None
-    except (OSError, SafetensorError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    digest = hashlib.sha256(data).hexdigest()
-    if described.get("weights_sha256") != digest:
-        raise CatalogueError(
-            f"{path.name} is not the file that {path.stem}.json describes: restore both."
-        )
+    tensors, digest = read_tensors(path, described.get("weights_sha256"), remake="train a supernet")
     for name, shape in spec.weight_shapes().items():
         for key, expected in ((f"{name}.weight", shape), (f"{name}.bias", shape[:1])):
             found = tensors.get(key)
