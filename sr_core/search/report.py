@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from sr_core.engine.library import Library
 from sr_core.errors import SearchError
+from sr_core.install import changing
 from sr_core.latency.profile import DeviceProfile
 from sr_core.quality.benchmark import network_upscale
 from sr_core.quality.publish import ImageSet, score_sets
 from sr_core.runtime.upscale import Upscaler
 from sr_core.search.front import non_dominated
 from sr_core.search.price import count, price
-from sr_core.search.records import Front
-from sr_core.search.study import save
+from sr_core.search.records import Front, write_front
 from sr_core.store import Catalogue
 
 
@@ -43,10 +44,11 @@ def measure(
     library: Library | None = None,
     report: Callable[[], object],
 ) -> Front:
-    """Score these rows on the benchmarks; the front is saved, then `report` called, for each.
+    """Score these rows of the stored front on the benchmarks; returns the front with the results.
 
-    Networks run on the sparse engine, or without its `library` on ONNX Runtime.
-    `SearchError` if the front's earlier results are of other images.
+    Each is stored as it ends, in the front as it is by then (a search may have added to it), and
+    `report` called. Networks run on the sparse engine, or without its `library` on ONNX Runtime.
+    `SearchError` if the front's earlier results are of other images, or if it was replaced.
     """
     sums = {images.name: images.sha256 for images in sets}
     for name, known in front.header.image_sets.items():
@@ -55,13 +57,33 @@ def measure(
                 f"The stored results of {name} are of other images: give the same ones, or delete "
                 "the front's files and search again."
             )
-    front = Front(front.header.model_copy(update={"image_sets": sums}), front.rows)
     scale = front.header.scale
     for index in rows:
         network = catalogue.network(front.candidates[index])
         upscale = network_upscale(Upscaler(network, library).upscale)
         scored = score_sets(network.model_id, sets, upscale, scale)
-        front = front.with_results(index, {q.image_set: (q.psnr_y, q.ssim_y) for q in scored})
-        save(catalogue.root, front)
+        results = {q.image_set: (q.psnr_y, q.ssim_y) for q in scored}
+        front = _store(catalogue.root, front, index, results, sums)
         report()
     return front
+
+
+def _store(
+    root: Path,
+    front: Front,
+    index: int,
+    results: Mapping[str, tuple[float, float]],
+    sums: Mapping[str, str],
+) -> Front:
+    """Add the results of a row of `front` to the front as it is now, which is returned."""
+    with changing(root):
+        now = Catalogue(root).front(front.header.scale)
+        # Rows are only ever appended, so an index keeps its meaning.
+        if now is None or now.rows["id"].get(index) != front.rows["id"][index]:
+            raise SearchError(
+                f"The stored front of x{front.header.scale} was replaced meanwhile: start again."
+            )
+        header = now.header.model_copy(update={"image_sets": dict(sums)})
+        now = Front(header, now.rows).with_results(index, results)
+        write_front(root, now)
+    return now

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from sr_core.errors import SearchError
 from sr_core.install import changing
@@ -130,12 +129,6 @@ def _append(setup: Setup, tally: Tally, stored: Run | None = None) -> Run:
     rows = tally.rows(set(front.rows["id"]))
     write_front(setup.root, front.with_run(run, rows, stored))
     return run
-
-
-def save(root: Path, front: Front) -> None:
-    """Replace the stored front and re-seal the manifest."""
-    with changing(root):
-        write_front(root, front)
 
 
 def _front(setup: Setup) -> Front:

@@ -8,12 +8,13 @@ import pytest
 
 from sr_core.candidate import Candidate
 from sr_core.errors import SearchError
+from sr_core.install import changing
 from sr_core.notation import from_text
 from sr_core.presets import presets
 from sr_core.quality.publish import benchmark_sets
 from sr_core.search.front import hypervolume
 from sr_core.search.price import count
-from sr_core.search.records import Front, empty_front
+from sr_core.search.records import Front, empty_front, write_front
 from sr_core.search.report import lacking, measure
 from sr_core.search.view import view
 from sr_core.store import Catalogue
@@ -81,6 +82,27 @@ def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root:
     again = Catalogue(own_root).front(4)
     assert again is not None
     assert again.header.image_sets == {images.name: images.sha256 for images in sets}
+
+
+def test_what_a_search_stores_meanwhile_is_kept(tmp_path: Path, own_root: Path) -> None:
+    test_records.install(own_root, lambda _: front_of(own_root))
+    stored = front_of(own_root)
+    extra = found(from_text("x4c16_2wu90u90u90"), psnr_y_db=29.9)
+    sets = benchmark_sets(tiny.save_benchmark(tmp_path / "benchmark", 4), 4)
+
+    def search_ends() -> None:
+        now = Catalogue(own_root).front(4)
+        assert now is not None
+        if len(now.rows) == len(stored.rows):
+            with changing(own_root):
+                write_front(own_root, now.with_run(run(), [extra]))
+
+    done = measure(Catalogue(own_root), stored, [0, 3], sets, report=search_ends)
+    assert done.rows["network"].tolist()[-1] == "x4c16_2wu90u90u90"
+    assert np.flatnonzero(done.rows["psnr_y_set5"].notna()).tolist() == [0, 3]
+    replaced = Front(stored.header, stored.rows[::-1].reset_index(drop=True))
+    with pytest.raises(SearchError, match="was replaced meanwhile"):
+        measure(Catalogue(own_root), replaced, [0], sets, report=search_ends)
 
 
 def front_of(root: Path) -> Front:
