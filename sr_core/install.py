@@ -119,11 +119,16 @@ def install_supernet(root: Path, weights: Path) -> int:
     write_file(target, weights.read_bytes())
     described = read_descriptor(weights) | {"licence": LICENCE}
     write_file(target.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
-    for name in ("log.csv", "curve.png"):  # the run's history, where the run folder has it
+    keep_history(weights, target, "log.csv", "curve.png")
+    return scale
+
+
+def keep_history(weights: Path, target: Path, *names: str) -> None:
+    """Copy files of a run's folder, where it has them, beside the installed weights."""
+    for name in names:
         record = weights.with_name(name)
         if record.is_file():
             write_file(target.with_suffix(record.suffix), record.read_bytes())
-    return scale
 
 
 def write_file(path: Path, data: bytes | str) -> None:

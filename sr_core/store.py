@@ -15,6 +15,7 @@
     results/workers.json           trials a second of 1 and 2 workers (`bench workers`)
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
     models/*.safetensors+.json     final models: fine-tuned candidates with their own results
+    models/*.csv                   log of the last run that trained each
 
 A result counts only for the exact weights it was measured with (its model id holds their
 checksum), so a retrained supernet can never show old numbers.

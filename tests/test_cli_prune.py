@@ -95,6 +95,12 @@ def test_final_models_are_listed_and_used(
     assert "x4-tiny" in shell.error("describe", "--model", "x4-none")
 
 
+def test_the_log_of_the_training_is_published(full_root: Path, tuned: Path) -> None:
+    log = (full_root / f"models/{NAME}.csv").read_text()
+    assert log == (tuned / "log.csv").read_text()
+    assert log.splitlines()[-1].startswith("2,")
+
+
 def test_published_results_are_of_both_selves(full_root: Path) -> None:
     catalogue = Catalogue(full_root)
     (final,) = catalogue.finals()

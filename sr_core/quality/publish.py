@@ -10,7 +10,7 @@ from typing import Any
 
 from sr_core.errors import CatalogueError, DatasetError
 from sr_core.final import checked_name, read_tuned, write_final
-from sr_core.install import LICENCE, changing, install_supernet, write_quality
+from sr_core.install import LICENCE, changing, install_supernet, keep_history, write_quality
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
 from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
@@ -119,7 +119,9 @@ def publish_final(
         before = catalogue.network(final.candidate)
         described["once_for_all_quality"] = measure("once for all", before)
     with changing(root):
-        write_final(root / f"models/{name}.safetensors", final.network, described)
+        target = root / f"models/{name}.safetensors"
+        write_final(target, final.network, described)
+        keep_history(weights, target, "log.csv")
 
 
 def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
