@@ -46,7 +46,7 @@ class Target:
         with gr.Row(elem_id="target"):
             self.scale = gr.Radio(
                 [(f"×{scale}", scale) for scale in self._catalogue.scales], value=view.scale,
-                label="Scale", elem_id="scale", min_width=150, scale=1,
+                label="Scale", elem_id="scale", min_width=190, scale=1,
             )  # fmt: skip
             self.device = gr.Dropdown(
                 self._devices(), value=view.device, label="Device", elem_id="device",
