@@ -24,6 +24,7 @@ from sr_core.ui.prune import Prune
 from sr_core.ui.search import Search
 from sr_core.ui.target import Target, Updates
 from sr_core.ui.view import (
+    DEFAULT_BUDGET_MS,
     MAX_PICKED,
     Link,
     Pick,
@@ -36,6 +37,17 @@ from sr_core.ui.view import (
 )
 
 
+def first_link(pricing: Pricing) -> Link:
+    """What a visitor without a link sees: x4 where there is one, the best founded device, the
+    front's knee."""
+    catalogue = pricing.catalogue
+    scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
+    anchor = catalogue.models(scale)[0].candidate
+    view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
+    knee = pricing.shown(view).knee()
+    return Link(view, knee or anchor)
+
+
 class Actions:
     """Callbacks: they parse the state, change it, and ask the tabs to show it."""
 
@@ -44,10 +56,10 @@ class Actions:
     """Name of the open tab."""
     link: gr.Textbox
 
-    def __init__(self, catalogue: Catalogue, start: Link) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self.catalogue = catalogue
-        self.start = start
         self.pricing = Pricing(catalogue)
+        self.start = first_link(self.pricing)
         self.target = Target(catalogue)
         self.explore = Explore(self.pricing)
         self.search = Search(self.pricing)

@@ -13,8 +13,6 @@ from sr_core.ui import prune
 from sr_core.ui.actions import Actions
 from sr_core.ui.api import CORES, add_api
 from sr_core.ui.findings import Findings
-from sr_core.ui.pricing import Pricing
-from sr_core.ui.view import DEFAULT_BUDGET_MS, Link, make_view
 
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
@@ -36,27 +34,17 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
     ) as page:
         gr.Markdown(_INTRO)
         try:
-            start = first_link(catalogue)
+            built = Page(catalogue)
             if catalogue.engine_problem:
                 why = html.escape(catalogue.engine_problem, quote=False)
                 gr.Markdown(
                     f"**ONNX Runtime computes the images here.** {why}", elem_id="engine-problem"
                 )
-            Page(catalogue, start).build(page)
+            built.build(page)
         except (CatalogueError, LatencyError) as error:
             gr.Markdown(f"### UpFront cannot start\n{error}", elem_id="catalogue-error")
     page.queue(max_size=64, default_concurrency_limit=1)
     return page
-
-
-def first_link(catalogue: Catalogue) -> Link:
-    """What a visitor without a link sees: x4 where there is one, the best founded device, the
-    front's knee."""
-    scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
-    anchor = catalogue.models(scale)[0].candidate
-    view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
-    knee = Pricing(catalogue).shown(view).knee()
-    return Link(view, knee or anchor)
 
 
 class Page(Actions):

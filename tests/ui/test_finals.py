@@ -17,7 +17,7 @@ from sr_core.notation import to_text
 from sr_core.search.records import Front
 from sr_core.store import Catalogue
 from sr_core.ui import finals, jobs
-from sr_core.ui.page import Page, first_link
+from sr_core.ui.page import Page
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.view import Link, Pick, View, make_view, parse_query, pick, query
 from tests import app_root, tiny
@@ -35,7 +35,7 @@ no_progress: Any = _nothing
 @pytest.fixture(scope="module")
 def page(findings_root: Path) -> Page:
     catalogue = Catalogue(findings_root)
-    made = Page(catalogue, first_link(catalogue))
+    made = Page(catalogue)
     with gr.Blocks(analytics_enabled=False) as blocks:
         made.build(blocks)
     return made

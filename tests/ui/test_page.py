@@ -29,7 +29,7 @@ from sr_core.store import Catalogue
 from sr_core.ui import jobs, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.layer_table import vocabulary
-from sr_core.ui.page import Page, build_page, first_link
+from sr_core.ui.page import Page, build_page
 from sr_core.ui.prune import EDITED
 from sr_core.ui.server import launch, serve
 from tests import app_root, tiny
@@ -42,7 +42,7 @@ REPOSITORY = Path(__file__).parents[2]
 def page(page_root: Path) -> Page:
     """The page, built, for calling its callbacks."""
     catalogue = Catalogue(page_root)
-    made = Page(catalogue, first_link(catalogue))
+    made = Page(catalogue)
     with gr.Blocks(analytics_enabled=False) as blocks:
         made.build(blocks)
     return made
@@ -371,7 +371,7 @@ def test_measuring_makes_this_computer_the_device(
         return measured
 
     monkeypatch.setattr("sr_core.ui.target.measure_all", at_once)
-    own = Page(catalogue, first_link(catalogue))
+    own = Page(catalogue)
     with gr.Blocks(analytics_enabled=False) as blocks:
         own.build(blocks)
     answer = own.on_measure(no_progress)
@@ -466,7 +466,7 @@ def test_without_the_engine_the_app_works_and_says_so(
     texts = [str(getattr(block, "value", "")) for block in build_page(catalogue).blocks.values()]
     (notice,) = (text for text in texts if "ONNX Runtime computes the images here" in text)
     assert why in notice
-    made = Page(catalogue, first_link(catalogue))
+    made = Page(catalogue)
     with gr.Blocks(analytics_enabled=False) as blocks:
         made.build(blocks)
     answer = made.on_view(*state.values())

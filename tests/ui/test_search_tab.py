@@ -15,7 +15,7 @@ import pytest
 from sr_core.cli_search import SAMPLERS
 from sr_core.store import Catalogue
 from sr_core.ui.components.front_plot import FrontData
-from sr_core.ui.page import Page, first_link
+from sr_core.ui.page import Page
 from sr_core.ui.search import SAMPLERS as OFFERED
 from sr_core.ui.search import Search
 from sr_core.ui.searches import Searches
@@ -30,7 +30,7 @@ CURRENT = NETWORKS[3].to_json()
 @pytest.fixture(scope="module")
 def page(page_root: Path, worker: tuple[str, ...]) -> Iterator[Page]:
     catalogue = Catalogue(page_root)
-    made = Page(catalogue, first_link(catalogue))
+    made = Page(catalogue)
     made.search.searches = Searches(page_root, worker=worker, at_once=1)
     with gr.Blocks(analytics_enabled=False) as blocks:
         made.build(blocks)
