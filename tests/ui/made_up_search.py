@@ -36,5 +36,5 @@ FINISHED = Snapshot("finished", START, tuple(map(trial, range(20))), 20)
 def worker(folder: Path) -> tuple[str, ...]:
     """The command of a fake worker that tells these events; see `fake_worker`."""
     events = folder / "events.jsonl"
-    events.write_text("\n".join(map(line, [START, *map(trial, range(400))])))
+    events.write_text("\n".join(map(line, [START, *map(trial, range(1000))])))
     return (sys.executable, str(Path(__file__).with_name("fake_worker.py")), str(events))

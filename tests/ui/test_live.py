@@ -107,7 +107,7 @@ def test_pause_and_resume_continue_the_same_study_and_leave_result_files(
 
 
 def test_cancel_lets_the_trial_end_and_leaves_the_result(begin: Callable[..., LiveSearch]) -> None:
-    search = begin("steady", trials=400)
+    search = begin("steady", trials=1000)
     wait(search, lambda now: len(now.trials) > 3)
     search.cancel()
     assert search.snapshot().phase == "cancelling"
@@ -176,7 +176,7 @@ def test_an_error_of_the_worker_is_told(
 
 
 def test_a_search_has_a_time_limit(begin: Callable[..., LiveSearch]) -> None:
-    ended = settled(begin("steady", trials=400, limit_s=0.5))
+    ended = settled(begin("steady", trials=1000, limit_s=0.5))
     assert ended.phase == "finished"
     assert f"time limit for searches on this page ended it after {len(ended.trials)} of" in (
         ended.message

@@ -90,7 +90,7 @@ def test_a_search_from_start_to_end(search: Search) -> None:
 
 
 def test_pause_resume_and_cancel_by_the_buttons(search: Search) -> None:
-    start(search, "steady", trials=400)
+    start(search, "steady", trials=1000)
     ticked(search, "Running")
     search.on_pause(ANN, CURRENT)
     paused = ticked(search, "Paused")
