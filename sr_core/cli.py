@@ -389,14 +389,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from sr_core.quality.table import engine_table, finals_table, results_table, rivals_table
+    from sr_core.quality.table import readme_tables
 
-    catalogue = Catalogue(args.root)
-    print(results_table(catalogue))
-    if catalogue.finals():
-        print(f"\n{finals_table(catalogue)}")
-    if catalogue.engine_bench:
-        print(f"\n{engine_table(catalogue.engine_bench)}")
-    if catalogue.rival_bench:
-        print(f"\n{rivals_table(catalogue.rival_bench)}")
+    print("\n\n".join(readme_tables(Catalogue(args.root))))
     return 0

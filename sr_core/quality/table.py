@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from sr_core.ablation_results import Ablation
@@ -17,6 +17,18 @@ ENGINE_NETWORK = (4, 24, 8)
 """Scale, channels and cells of the network in the table of the engine."""
 FINALS_THREADS = 2
 _RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
+
+
+def readme_tables(catalogue: Catalogue) -> Iterator[str]:
+    """Markdown: all tables of stored results that README.md shows; their headers differ."""
+    yield results_table(catalogue)
+    if catalogue.finals():
+        yield finals_table(catalogue)
+    if catalogue.engine_bench:
+        yield engine_table(catalogue.engine_bench)
+    if catalogue.rival_bench:
+        yield rivals_table(catalogue.rival_bench)
+    yield from map(ablation_table, catalogue.ablations)
 
 
 def results_table(catalogue: Catalogue) -> str:
@@ -113,9 +125,9 @@ def rivals_table(bench: RivalBench) -> str:
 def ablation_table(ablation: Ablation) -> str:
     """Markdown: one row per family, means over its runs and, in brackets, their range."""
     header = [
-        "family", "network", "parameters, kept", "ms, ours", "ms, ONNX Runtime", "ms, the same, "
-        "widths filled to 16", "validation dB, once for all", "validation dB, fine-tuned",
-        "Set5 dB", "BSD100 dB", "runs",
+        f"{ablation.question}, ×{ablation.scale}", "network", "parameters, kept", "ms, ours",
+        "ms, ONNX Runtime", "ms, the same, widths filled to 16",
+        "validation dB, once for all", "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "runs",
     ]  # fmt: skip
     lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
     for label in ablation.labels:
