@@ -116,6 +116,7 @@ class Catalogue:
         self.root = root
         self._use_engine = use_engine
         self._supernets: dict[int, SupernetWeights] = {}
+        self._models: dict[int, list[Model]] = {}
         self._fronts: dict[int, Front] = {}
         self.device_problem = ""
         """What is wrong with this computer's own profiles, in sentences; set by `devices`."""
@@ -165,14 +166,19 @@ class Catalogue:
 
     def models(self, scale: int | None = None) -> list[Model]:
         """The listed models, of one scale or of all."""
-        listed: list[Model] = []
-        for one in self.scales if scale is None else [scale]:
-            spec, digest = self.supernet(one).spec, self.supernet(one).sha256
-            for preset in presets(scale=one, width=spec.width, cells=spec.cells):
+        scales = self.scales if scale is None else [scale]
+        return [model for one in scales for model in self._models_of(one)]
+
+    def _models_of(self, scale: int) -> list[Model]:
+        if scale not in self._models:
+            spec, digest = self.supernet(scale).spec, self.supernet(scale).sha256
+            listed: list[Model] = []
+            for preset in presets(scale=scale, width=spec.width, cells=spec.cells):
                 identity = model_id(preset.candidate, digest)
                 results = tuple(q for q in self.quality if q.model_id == identity)
                 listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))
-        return listed
+            self._models[scale] = listed
+        return self._models[scale]
 
     def finals(self, scale: int | None = None) -> list[Final]:
         """The final models, of one scale or of all, those with the fewest kept parameters first.
