@@ -40,7 +40,7 @@ EPSILON = 0.01
 """In units of a layer's mean ||W_g||^2 before stage 3."""
 SHRUNK_BELOW = 0.1
 """Importance under which a group counts as pruned while `strength` is set."""
-FIRST_SHARE, LAST_SHARE = 0.01, 1.0
+FIRST_SHARE, LAST_SHARE = 0.01, 0.2
 """The regulariser as a share of the first batch's loss: at the start, and at most."""
 GROWING = 0.5
 """Share of the steps in which it grows; later the rate is too low for groups to shrink."""
