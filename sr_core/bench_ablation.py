@@ -9,7 +9,7 @@ its convolutions like them best.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,7 @@ from sr_core.runtime.choice import runtime_name
 from sr_core.runtime.upscale import Upscaler
 from sr_core.store import Catalogue
 from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
+from sr_core.training.settings import steps_of
 
 FINAL = "final.safetensors"
 RUNTIMES: tuple[TimedIn, ...] = ("sparse", "onnx", "onnx, aligned")
@@ -103,7 +104,7 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
         "validation crops": {final.descriptor.validation_crops_sha256 for _, final in runs},
         "supernet": {final.descriptor.supernet_sha256 for _, final in runs},
         "training images": {final.descriptor.data_sha256 for _, final in runs},
-        "number of steps": {sum(_steps(final)) for _, final in runs},
+        "number of steps": {steps_of(final.descriptor.training) for _, final in runs},
         "number of runs per family": {len(family) for family in families},
         "number of seeds per family": {len(found) for found in seeds.values()},
     }
@@ -205,7 +206,7 @@ def _scored(
         network=described.network,
         weights_sha256=described.weights_sha256,
         seed=_seed(final),
-        steps=sum(_steps(final)),
+        steps=steps_of(described.training),
         reproduction=described.reproduction,
         once_for_all_db=validation_db["once_for_all"],
         fine_tuned_db=validation_db["fine_tuned"],
@@ -215,9 +216,3 @@ def _scored(
     values = "  ".join(f"{q.image_set} {q.psnr_y:.3f}" for q in scored)
     report(f"{label:24} seed {run.seed}  validation {run.fine_tuned_db:.3f}  {values}")
     return run
-
-
-def _steps(final: Final) -> Iterator[int]:
-    """Steps of each run that led from the supernet to the model."""
-    for record in final.descriptor.training:
-        yield int(record["to_step"]) - int(record["from_step"])

@@ -32,6 +32,7 @@ from sr_core.runtime.choice import runtime_name
 from sr_core.schema import Quality
 from sr_core.search.price import price
 from sr_core.store import Catalogue
+from sr_core.training.settings import steps_of
 
 RUNTIMES: tuple[Runtime, ...] = ("onnx", "sparse")
 Report = Callable[[int, int], None]
@@ -131,6 +132,11 @@ def bench_rivals(
         output=job.output,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         drift=drifts,
+        rival_steps={r.id: steps_of(r.descriptor.training) for one in entered for r in one.rivals},
+        supernet_steps={
+            f"x{one.scale}": steps_of(catalogue.descriptor(one.scale)["training"])
+            for one in entered
+        },
         unmatched=tuple(r.id for one in entered for r in one.rivals if r.id not in one.matches),
         rows=tuple(rows),
     )

@@ -61,6 +61,10 @@ class RivalBench(_Record):
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
     drift: dict[str, Annotated[float, Field(gt=-1, allow_inf_nan=False)]]
     """Sitting ("x4, 2 threads") -> change of the first rival's median between its halves."""
+    rival_steps: dict[str, Count]
+    """Rival's id -> steps of its training, from scratch."""
+    supernet_steps: dict[str, Count]
+    """"x4" -> steps of the supernet's training, whose weights our networks have or start from."""
     unmatched: tuple[Text, ...]
     """Rivals that none of our networks reaches in PSNR."""
     rows: tuple[RivalRow, ...] = Field(min_length=1)

@@ -96,6 +96,8 @@ def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> No
     assert bench is not None
     low, middle, high = catalogue.rivals(4)
     assert bench.unmatched == (high.id,)
+    assert bench.rival_steps == {low.id: 7, middle.id: 7, high.id: 7}
+    assert bench.supernet_steps == {"x4": 7}
     threads = sorted({row.threads for row in bench.rows})
     kinds = [(row.rival, row.network == row.rival, row.runtime) for row in bench.rows]
     assert kinds == len(threads) * [

@@ -40,7 +40,7 @@ def save_supernet(path: Path, scale: int, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     spec = SupernetSpec(scale, WIDTH, CELLS)
     described = {
-        "training": [{"command": "drawn at random"}],
+        "training": [{"command": "drawn at random", "from_step": 0, "to_step": 7}],
         "data_sha256": "0" * 64,
         "validation_crops_sha256": "0" * 64,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -122,6 +122,11 @@ def run_record(
         "processor": processor(),
         **facts,
     }
+
+
+def steps_of(records: Iterable[Mapping[str, Any]]) -> int:
+    """Steps of all runs, or parts of runs, that these records are of."""
+    return sum(int(record["to_step"]) - int(record["from_step"]) for record in records)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

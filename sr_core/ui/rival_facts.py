@@ -73,7 +73,19 @@ def _conditions(bench: RivalBench) -> str:
         f"{bench.processor}, {bench.cores} cores; {bench.runtimes['sparse']} and "
         f"{bench.runtimes['onnx']}, fp32; {bench.output[0]}×{bench.output[1]} output, batch 1; "
         f"medians of at least {fewest} frames, networks in turns, drift {drift:.0%} at most; "
-        f"{bench.date}. Ours were chosen by PSNR-Y on the validation crops, out of all that "
-        f"were evaluated on them, and by estimates for {bench.device}; BSD100 chose nothing. "
+        f"{bench.date}. {_training(bench)} Ours were chosen by PSNR-Y on the validation crops, out "
+        f"of all that were evaluated on them, and by estimates for {bench.device}; BSD100 chose "
+        "nothing. "
         "Measured by: python -m sr_core bench rivals."
+    )
+
+
+def _training(bench: RivalBench) -> str:
+    """How long each side was trained, which is not the same."""
+    steps = sorted(bench.rival_steps.values())
+    rivals = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
+    ours = " and ".join(f"{n:,} ({scale})" for scale, n in bench.supernet_steps.items())
+    return (
+        f"Rivals were trained for {rivals} steps from scratch, ours come from supernets of {ours} "
+        "steps, on the same images: longer training would bring the rivals more."
     )

@@ -100,7 +100,7 @@ def test_what_a_search_stores_meanwhile_is_kept(tmp_path: Path, own_root: Path) 
     done = measure(Catalogue(own_root), stored, [0, 3], sets, report=search_ends)
     assert done.rows["network"].tolist()[-1] == "x4c16_2wu90u90u90"
     assert np.flatnonzero(done.rows["psnr_y_set5"].notna()).tolist() == [0, 3]
-    replaced = Front(stored.header, stored.rows[::-1].reset_index(drop=True))
+    replaced = Front(stored.header, stored.rows.sort_index(ascending=False, ignore_index=True))
     with pytest.raises(SearchError, match="was replaced meanwhile"):
         measure(Catalogue(own_root), replaced, [0], sets, report=search_ends)
 

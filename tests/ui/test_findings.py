@@ -171,6 +171,8 @@ def test_rivals_may_be_faster() -> None:
     assert "0.8 to 3.1 times as fast" in slower
     assert "1 of 2 are faster" in slower
     assert "None of ours reaches the PSNR of sesr-m11-x4" in slower
+    trained = "100 steps from scratch, ours come from supernets of 2,000 (x4) steps"
+    assert trained in rival_facts.rival_section(made_up.rivals())
 
 
 def test_what_fine_tuning_gained(findings_root: Path) -> None:
