@@ -125,11 +125,11 @@ def rivals_table(bench: RivalBench) -> str:
 def ablation_table(ablation: Ablation) -> str:
     """Markdown: one row per family, means over its runs and, in brackets, their range."""
     header = [
-        f"{ablation.question}, ×{ablation.scale}", "network", "parameters, kept", "ms, ours",
-        "ms, ONNX Runtime", "ms, the same, widths filled to 16",
-        "validation dB, once for all", "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "runs",
+        f"{ablation.question}, ×{ablation.scale}", "validation dB, once for all",
+        "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "ms, ours", "ms, ONNX Runtime",
+        "ms, the same, widths filled to 16", "parameters, kept", "runs", "network",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
+    lines = [_row(header), _row(["---", *("--:" for _ in header[2:]), "---"])]
     for label in ablation.labels:
         runs = ablation.of(label)
         networks = list(dict.fromkeys(run.network for run in runs))
@@ -149,7 +149,7 @@ def ablation_table(ablation: Ablation) -> str:
         ]
         named = f"`{networks[0]}`" if len(networks) == 1 else f"{len(networks)} networks"
         kept_k = f"{sum(kept) / len(kept) / 1e3:.1f} K"
-        lines.append(_row([label, named, kept_k, *times, *quality, str(len(runs))]))
+        lines.append(_row([label, *quality, *times, kept_k, str(len(runs)), named]))
     return "\n".join(lines)
 
 

@@ -63,7 +63,8 @@ def result(ablation: Ablation) -> tuple[str, str]:
     )
     lead = _LEADS[ablation.question][_against(ablation, best, rival)].format(best=best)
     pairs = [_sentence(ablation, label, rival) for label in ours]
-    return lead, " ".join([*pairs, _spread(ablation, rival, ours)])
+    known = "Level: the ranges of the runs overlap." if _VERBS["level"] in " ".join(pairs) else ""
+    return lead, " ".join([*pairs, _spread(ablation, rival, ours), known]).strip()
 
 
 def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
@@ -102,10 +103,7 @@ def _spread(ablation: Ablation, rival: str, ours: list[str]) -> str:
         )
     if runs == 1:
         return "Fine-tuned, times in our engine; one run of a family: its spread is not known."
-    return (
-        f"Fine-tuned, times in our engine, means of {runs} runs each; level: the ranges "
-        "of the runs overlap."
-    )
+    return f"Fine-tuned, times in our engine, means of {runs} runs each."
 
 
 def _scores(ablation: Ablation, label: str) -> list[float]:

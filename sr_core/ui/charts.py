@@ -6,6 +6,7 @@ Each is an image to a screen reader, with a sentence; the table beside it has th
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -52,10 +53,7 @@ def dots(
     rows: Sequence[tuple[str, Sequence[Mark]]], legend: Mapping[Look, str], axis: str, about: str
 ) -> str:
     """A line of marks per row on one common scale; `axis` names it, with its unit."""
-    values = [mark.value for _, marks in rows for mark in marks]
-    low, high = min(values), max(values)
-    pad = _MARGIN * (high - low) or 1.0
-    low, high = low - pad, high + pad
+    low, high = _ends([mark.value for _, marks in rows for mark in marks])
 
     def place(value: float) -> str:
         return f"{100 * (value - low) / (high - low):.2f}%"
@@ -64,7 +62,7 @@ def dots(
         f"<div class='label'>{html.escape(label)}</div>{_track(marks, place)}"
         for label, marks in rows
     )
-    ends = f"<div></div><div class='ends'><span>{low:.4g}</span><span>{high:.4g}</span></div>"
+    ends = f"<div></div><div class='ends'><span>{low:.10g}</span><span>{high:.10g}</span></div>"
     keys = "".join(
         f"<span><svg width='20' height='20' aria-hidden='true'>"
         f"{_SHAPES[look].format(x='50%', text='')}</svg>{html.escape(name)}</span>"
@@ -75,6 +73,14 @@ def dots(
         f"<div class='rows' role='img' aria-label='{html.escape(about)}'>{body}{ends}</div>"
         "</figure>"
     )
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    """Round numbers outside of all values, with a margin."""
+    low, high = min(values), max(values)
+    pad = _MARGIN * (high - low) or 1.0
+    step = 10.0 ** math.floor(math.log10(high - low + 2 * pad)) / 2
+    return step * math.floor((low - pad) / step), step * math.ceil((high + pad) / step)
 
 
 def _track(marks: Sequence[Mark], place: Callable[[float], str]) -> str:

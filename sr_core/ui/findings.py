@@ -78,7 +78,9 @@ def finals_section(tuned: list[Final]) -> str:
         name = f"<code>{html.escape(final.name)}</code>"
         rows.append([name, f"×{final.candidate.scale}", f"{final.params_kept / 1e3:.1f} K", *cells])
     header += [f"{name}, dB: once for all → fine-tuned" for name in images]
-    body = _chart(tuned) + report.table(_FINALS, header, rows)
+    scales = sorted({final.candidate.scale for final in tuned})
+    figures = [_chart([one for one in tuned if one.candidate.scale == scale]) for scale in scales]
+    body = "".join(figures) + report.table(_FINALS, header, rows)
     lines = [f"# {final.name}\n{final.descriptor.reproduction}" for final in tuned]
     return report.section(
         _FINALS, finals_result(tuned), body, _conditions(tuned),
@@ -115,6 +117,7 @@ def _cell(score: finals.Score | None) -> str:
 
 
 def _chart(tuned: list[Final]) -> str:
+    """Of final models of one scale: a gain would hardly be seen beside the other's decibels."""
     rows: list[tuple[str, list[charts.Mark]]] = []
     for final in tuned:
         score = next((one for one in finals.scores(final) if one.images == finals.CROPS), None)
@@ -126,7 +129,8 @@ def _chart(tuned: list[Final]) -> str:
         return ""
     legend: dict[charts.Look, str] = {"before": "once for all", "after": "fine-tuned"}
     about = "; ".join(f"{name} {marks[0].text} to {marks[1].text}" for name, marks in rows)
-    return charts.dots(rows, legend, "PSNR-Y, dB on the validation crops:", about)
+    scale = tuned[0].candidate.scale
+    return charts.dots(rows, legend, f"×{scale}, PSNR-Y, dB on the validation crops:", about)
 
 
 def _conditions(tuned: list[Final]) -> str:

@@ -334,16 +334,23 @@ function labels(color, width) {
   return all;
 }
 
-// Above the front and to the left is room; `share` of the width is left of the star.
+// In the empty strip above all points; `share` of the width is left of the star.
 function bestLabel(color, width, share) {
   const { x, y } = best();
   const where = width < NARROW ? '' : ` at ${brief(x)} ${plain(data.x.unit)}`;
   const half = width < NARROW ? 50 : 110; // px of text, with some to spare
   return {
-    x: place(x), y, ay: -40, ax: Math.max(half + 8 - share * (width - EDGES), -half - 20),
-    text: `best: ${y.toFixed(data.y.digits)} ${plain(data.y.unit)}${where}`, bgcolor: color.paper, borderpad: 2,
+    x: place(x), y, ayref: 'y', ay: strip(),
+    ax: Math.max(half + 8 - share * (width - EDGES), -half - 20),
+    text: `best: ${y.toFixed(data.y.digits)} ${plain(data.y.unit)}${where}`,
     arrowcolor: color.text, arrowwidth: 1, standoff: 10,
   };
+}
+
+// The middle of what `ranges` leaves free above all points.
+function strip() {
+  const [low, high] = ranges().y;
+  return high - 0.05 * (high - low);
 }
 
 // Own ranges, so that intervals, budget and baseline are always in sight.
