@@ -137,9 +137,19 @@ def bench_rivals(
             f"x{one.scale}": steps_of(catalogue.descriptor(one.scale)["training"])
             for one in entered
         },
+        fine_tuning_steps=_fine_tuning_steps(catalogue, entered),
         unmatched=tuple(r.id for one in entered for r in one.rivals if r.id not in one.matches),
         rows=tuple(rows),
     )
+
+
+def _fine_tuning_steps(catalogue: Catalogue, entered: Sequence[_Scale]) -> dict[str, int]:
+    matched = {ours.name for one in entered for ours in one.matches.values()}
+    return {
+        final.name: steps_of(final.descriptor.training)
+        for final in catalogue.finals()
+        if final.name in matched
+    }
 
 
 def match(rivals: Sequence[Rival], ours: Sequence[Ours], total_ms: Sequence[float]) -> list[int]:

@@ -25,8 +25,8 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
     add_run_options(parser, TrainArgs)
     parser.add_argument(
         "--arch",
-        help="train another architecture instead, with --lr 4e-4 if it is of ECBSR: one of "
-        + ", ".join(ARCHITECTURES),
+        help="train another architecture instead (precomputed/rivals/ tells the rates of the "
+        "shipped ones): one of " + ", ".join(ARCHITECTURES),
     )
 
 

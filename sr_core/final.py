@@ -257,10 +257,11 @@ def read_descriptor(path: Path) -> Descriptor:
 
 
 def reproduction(history: Sequence[Mapping[str, Any]]) -> str:
-    """The runs' commands in order; of one that was resumed, the settings it ended with."""
+    """The commands in order: one for both phases of `prune`, and of one that was resumed the
+    settings it ended with."""
     commands: list[str] = []
     for record in history:
-        if record.get("continues") == "checkpoint" and commands:
+        if record.get("continues") in ("first phase", "checkpoint") and commands:
             commands.pop()
         commands.append(str(record.get("command", "")).replace(" --resume", ""))
-    return " && ".join(dict.fromkeys(commands))  # both phases of `prune` are of one command
+    return " && ".join(commands)

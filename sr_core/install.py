@@ -101,6 +101,20 @@ def _locked(root: Path) -> Generator[None]:
         yield
 
 
+def is_changing(root: Path) -> bool:
+    """Whether a process is inside `changing`, this one included; never on Windows."""
+    if sys.platform == "win32":
+        return False
+    try:
+        with (root / _LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody ever wrote here
+        return False
+    return False
+
+
 def write_manifest(root: Path) -> None:
     """Record the checksums of all files below `root` as they are now; waits for who changes it."""
     with changing(root):

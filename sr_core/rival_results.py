@@ -65,6 +65,8 @@ class RivalBench(_Record):
     """Rival's id -> steps of its training, from scratch."""
     supernet_steps: dict[str, Count]
     """"x4" -> steps of the supernet's training, whose weights our networks have or start from."""
+    fine_tuning_steps: dict[str, Count]
+    """Name of our final model -> steps of its own, after the supernet's."""
     unmatched: tuple[Text, ...]
     """Rivals that none of our networks reaches in PSNR."""
     rows: tuple[RivalRow, ...] = Field(min_length=1)

@@ -23,7 +23,8 @@ checksum), so a retrained supernet can never show old numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +46,7 @@ from sr_core.install import (
     RIVAL_BENCH,
     SAMPLER_BENCH,
     WORKER_BENCH,
+    is_changing,
     write_file,
 )
 from sr_core.latency.own import OWN, own_device, own_device_path
@@ -69,6 +71,8 @@ Result = TypeVar("Result")
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
 _PUBLISHED = "results/published.json"
 _ENGINE = "engine/"
+_SEALING_S = 5.0
+"""How long a process that is writing to the folder is waited for."""
 
 
 @dataclass(frozen=True)
@@ -142,10 +146,11 @@ class Catalogue:
             listed = ", ".join(f"x{s}" for s in self.scales)
             raise CatalogueError(f"There is no x{scale} supernet here: expected {listed}.")
         if scale not in self._supernets:
-            loaded = read_supernet(self._supernet_path(scale))
-            name = f"supernets/x{scale}.safetensors"
-            if loaded.sha256 != self.manifest.get(name) or loaded.spec.scale != scale:
-                raise _mismatch(name)
+            path = self._supernet_path(scale)
+            loaded = read_supernet(path)  # first: it says more about a damaged file
+            self._require(path)
+            if loaded.spec.scale != scale:
+                raise _mismatch(f"supernets/{path.name}")
             self._supernets[scale] = loaded
         return self._supernets[scale]
 
@@ -159,8 +164,7 @@ class Catalogue:
         path = self.root / QUALITY
         if not path.is_file():
             return []
-        if sha256(path) != self.manifest.get(QUALITY):
-            raise _mismatch(QUALITY)
+        self._require(path)
         rows = enumerate(read_json(path, list), start=1)
         return [Quality(**quality_row(row, f"{QUALITY}, row {i},")) for i, row in rows]
 
@@ -194,10 +198,7 @@ class Catalogue:
         return sorted(found, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
 
     def _final(self, path: Path) -> Final:
-        for part in (path, path.with_suffix(".json")):
-            name = f"models/{part.name}"
-            if not part.is_file() or sha256(part) != self.manifest.get(name):
-                raise _mismatch(name)
+        self._require(path, path.with_suffix(".json"))
         final = read_final(path)
         if final.name != checked_name(path.stem):
             raise CatalogueError(
@@ -223,10 +224,7 @@ class Catalogue:
         """Published architectures that were trained here, in the order of their parameters."""
         found: list[Rival] = []
         for path in sorted((self.root / "rivals").glob(f"*-x{scale}.safetensors")):
-            for file in (path, path.with_suffix(".json")):
-                name = f"rivals/{file.name}"
-                if not file.is_file() or sha256(file) != self.manifest.get(name):
-                    raise _mismatch(name)
+            self._require(path, path.with_suffix(".json"))
             found.append(read_rival(path))
         return sorted(found, key=lambda rival: rival.layout.params)
 
@@ -255,8 +253,7 @@ class Catalogue:
         path = self.root / name
         if not path.is_file():
             return None
-        if sha256(path) != self.manifest.get(name):
-            raise _mismatch(name)
+        self._require(path)
         return read(path)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
@@ -323,9 +320,7 @@ class Catalogue:
         return path
 
     def _device(self, path: Path) -> DeviceProfile:
-        name = f"devices/{path.name}"
-        if sha256(path) != self.manifest.get(name):
-            raise _mismatch(name)
+        self._require(path)
         return read_profile(path)
 
     def front(self, scale: int) -> Front | None:
@@ -339,10 +334,7 @@ class Catalogue:
         if not any(path.exists() for path in paths):
             return None
         if scale not in self._fronts:
-            for path in paths:
-                name = f"fronts/{path.name}"
-                if not path.is_file() or sha256(path) != self.manifest.get(name):
-                    raise _mismatch(name)
+            self._require(*paths)
             front = read_front(self.root, scale)
             self._check_weights(front)
             self._fronts[scale] = front
@@ -420,6 +412,30 @@ class Catalogue:
     def manifest(self) -> dict[str, str]:
         """File name -> SHA-256."""
         return read_json(self.root / MANIFEST, dict)
+
+    def _require(self, *paths: Path) -> None:
+        """`CatalogueError` unless these files are what the manifest says.
+
+        Another process may have changed both since the manifest was read, or be about to seal
+        what it wrote: it is read again, and waited for.
+        """
+        end = time.monotonic() + _SEALING_S
+        while wrong := self._mismatched(paths):
+            patient = is_changing(self.root) and time.monotonic() < end
+            self.__dict__.pop("manifest", None)  # so that it is read again
+            if not patient and self._mismatched(paths):
+                raise _mismatch(wrong)
+            time.sleep(_SEALING_S / 100)
+
+    def _mismatched(self, paths: Sequence[Path]) -> str:
+        """Name of the first file that is not what the manifest says; "" if all are."""
+        names = [path.relative_to(self.root).as_posix() for path in paths]
+        wrong = (
+            name
+            for path, name in zip(paths, names, strict=True)
+            if not path.is_file() or sha256(path) != self.manifest.get(name)
+        )
+        return next(wrong, "")
 
 
 def bicubic_id(scale: int) -> str:

@@ -44,7 +44,8 @@ def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     path.write_text(json.dumps(described))
     network = Catalogue(made).network(app_root.networks()[1])
     scores = {"once_for_all": 29.0, "fine_tuned": 29.9}
-    described = DESCRIBED | {"name": FINAL, "validation_psnr_y_db": scores}
+    runs = [{"command": "finetune", "from_step": 0, "to_step": n} for n in (20, 10)]
+    described = DESCRIBED | {"name": FINAL, "validation_psnr_y_db": scores, "training": runs}
     (made / "models").mkdir()
     write_final(made / f"models/{FINAL}.safetensors", network, described)
     write_manifest(made)
@@ -98,6 +99,7 @@ def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> No
     assert bench.unmatched == (high.id,)
     assert bench.rival_steps == {low.id: 7, middle.id: 7, high.id: 7}
     assert bench.supernet_steps == {"x4": 7}
+    assert bench.fine_tuning_steps == {FINAL: 30}
     threads = sorted({row.threads for row in bench.rows})
     kinds = [(row.rival, row.network == row.rival, row.runtime) for row in bench.rows]
     assert kinds == len(threads) * [

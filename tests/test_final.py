@@ -80,8 +80,13 @@ def test_reproduction_is_the_settings_that_a_resumed_run_ended_with() -> None:
         {"command": "B --steps 2 --resume", "continues": "checkpoint"},
     ]
     assert reproduction(history) == "A && B --steps 2"
-    phases = [{"command": "prune", "continues": "nothing"}] * 2
-    assert reproduction(phases) == "prune"
+    phases = [
+        {"command": "prune --steps 1", "continues": "nothing"},
+        {"command": "prune --steps 1", "continues": "first phase"},
+        {"command": "prune --steps 2 --resume", "continues": "checkpoint"},
+    ]
+    assert reproduction(phases) == "prune --steps 2"
+    assert reproduction([*history[:2], history[1]]) == "A && B --steps 1 && B --steps 1"
 
 
 def reworked(path: Path, change: Callable[[Tensors], None]) -> None:

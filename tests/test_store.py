@@ -8,6 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from sr_core.candidate import SCALES, model_id, uniform
 from sr_core.engine.library import Library
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
-from sr_core.install import LICENCE, install_supernet, write_manifest, write_quality
+from sr_core.install import LICENCE, changing, install_supernet, write_manifest, write_quality
 from sr_core.latency.own import OWN, THIS_COMPUTER, own_device_path
 from sr_core.latency.profile import RuntimeId, read_profile, to_json
 from sr_core.layers import lr_size
@@ -149,6 +151,43 @@ def test_no_results_are_no_error(own_root: Path) -> None:
     (own_root / QUALITY).unlink()
     assert Catalogue(own_root).quality == []
     assert Catalogue(own_root).models()[0].quality == ()
+
+
+def test_what_another_process_wrote_is_no_damage(own_root: Path) -> None:
+    rows = Catalogue(own_root).quality
+    early = Catalogue(own_root)
+    assert early.manifest
+    write_quality(own_root, rows[:1])
+    write_manifest(own_root)
+    assert early.quality == rows[:1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="There is no flock.")
+def test_who_reads_waits_for_the_seal_of_who_writes(own_root: Path) -> None:
+    rows = Catalogue(own_root).quality
+    written = threading.Event()
+
+    def write() -> None:
+        with changing(own_root):
+            write_quality(own_root, rows[:1])
+            written.set()
+            time.sleep(0.3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert written.wait(10)
+    assert Catalogue(own_root).quality == rows[:1]
+    writer.join()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="There is no flock.")
+def test_damage_is_found_also_by_who_writes(
+    own_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sr_core.store._SEALING_S", 0.1)
+    flip_a_bit(own_root / QUALITY, -10)
+    with changing(own_root), pytest.raises(CatalogueError, match="does not match its checksum"):
+        _ = Catalogue(own_root).quality
 
 
 @pytest.mark.parametrize("kind", ["a bit of the results", "cut-off results"])

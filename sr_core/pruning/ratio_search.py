@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from sr_core.candidate import BLOCKS, GROUP, Candidate, Scheme
+from sr_core.files import write_atomic
 from sr_core.final import Arrays, read_descriptor, read_final, tensors_of, write_final
 from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
 from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune, refuse_other_supernet
@@ -81,9 +82,8 @@ def prune(
     else:
         start = _searched(args, budget, whole, supernet, report, warn, by)
         steps = args.finetune_steps
-    args.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
-    (args.out / "candidate.json").write_text(text, encoding="utf-8")
+    write_atomic(args.out / "candidate.json", text)
     begun = (args.out / checkpoint.NAME).exists()
     tuning = replace(args, steps=steps, resume=args.resume and begun)
     return finetune(tuning, start, supernet, report, warn, by=by)

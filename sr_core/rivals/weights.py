@@ -125,7 +125,7 @@ def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "")
 
 
 def random_tensors(arch: Architecture, scale: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Weights for timing and tests: they keep values near 0..1, and mean nothing."""
+    """Weights for tests: they keep values near 0..1, and mean nothing."""
     rng = np.random.default_rng(seed)
     tensors: dict[str, NDArray[np.float32]] = {}
     for name, shape in _shapes(layout(arch, scale)).items():

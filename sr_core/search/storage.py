@@ -16,6 +16,7 @@ at most; then another network takes its place.
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Generator
@@ -37,7 +38,7 @@ from sr_core.candidate import Candidate, Scheme
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
 from sr_core.notation import from_text
-from sr_core.search.database import open_database, refused, safe_url
+from sr_core.search.database import GRACE_S, open_database, refused, safe_url
 from sr_core.search.events import CropSet, Record
 from sr_core.search.records import Count, Finite, Seconds, Sha256, Text
 
@@ -89,6 +90,8 @@ class SharedStudy:
         self._url, self.name, self._storage = url, name, storage
         self._study: optuna.Study
         self.settings: Settings
+        self._running: dict[int, float] = {}
+        """Number of a trial -> when `retry_stale` first saw it run."""
 
     @classmethod
     def create(cls, url: str, name: str, settings: Settings) -> SharedStudy:
@@ -177,6 +180,20 @@ class SharedStudy:
         with refused(self._url), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self._study)
+            self._count_unheard()
+
+    def _count_unheard(self) -> None:
+        """Optuna takes nobody for dead who died before the first sign of life, milliseconds after
+        taking a trial. Whoever has run for long gets one sign from us, from which silence counts.
+        """
+        now = time.monotonic()
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if now - self._running.setdefault(trial.number, now) > GRACE_S:
+                study_id = self._storage.get_study_id_from_name(self.name)
+                self._storage.record_heartbeat(
+                    self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+                )
+                self._running[trial.number] = math.inf
 
     def run_one(self, work: Callable[[optuna.Trial], tuple[float, float]]) -> None:
         """Take a trial, a dead worker's first, and give `work`'s (cost, PSNR-Y) back.

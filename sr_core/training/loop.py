@@ -22,7 +22,7 @@ from sr_core.errors import TrainingError
 from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
 from sr_core.quality.metrics import Image8
 from sr_core.training import checkpoint, curve
-from sr_core.training.settings import Progress, RunArgs, differences, run_record
+from sr_core.training.settings import Continues, Progress, RunArgs, differences, run_record
 
 Arrays = Mapping[str, NDArray[np.float32]]
 """Name of a parameter -> its values."""
@@ -127,6 +127,14 @@ def run(
         ) from error
 
 
+def _continues(args: RunArgs, history: checkpoint.History, by: str) -> Continues:
+    if args.resume:
+        return "checkpoint"
+    if history:
+        return "first phase" if by else "weights"
+    return "weights" if args.init_from else "nothing"
+
+
 class _Run:
     """State of one training run."""
 
@@ -154,7 +162,8 @@ class _Run:
             self.step, self.log, self.history = checkpoint.load(
                 args.out, self.net, self.ema, self.optimizer
             )
-        record = run_record(args, self.step, self._facts(), by)
+        continues = _continues(args, history, by)
+        record = run_record(args, self.step, continues, self._facts(), by)
         if args.resume and self.history and (changed := differences(self.history[-1], record)):
             warn(f"Resuming at step {self.step} with changes: {changed}.")
         self.history.append(record)

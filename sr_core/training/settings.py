@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from sr_core.errors import TrainingError
 from sr_core.machine import commit, processor
@@ -101,8 +101,12 @@ _DATA = {"data_sha256": "training images", "validation_crops_sha256": "validatio
 """Checksums in a run's record, and what they are of."""
 
 
+Continues = Literal["nothing", "weights", "first phase", "checkpoint"]
+"""What a run goes on from; the first phase is of the same command."""
+
+
 def run_record(
-    args: RunArgs, from_step: int, facts: Mapping[str, str], by: str = ""
+    args: RunArgs, from_step: int, continues: Continues, facts: Mapping[str, str], by: str = ""
 ) -> dict[str, Any]:
     """How a run was started, for the descriptor: settings, code version, processor, date.
 
@@ -114,7 +118,7 @@ def run_record(
     return {
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
         "command": by or command(args),
-        "continues": "checkpoint" if args.resume else "weights" if args.init_from else "nothing",
+        "continues": continues,
         "from_step": from_step,
         "commit": commit(),
         "settings": settings,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sr_core.quality.table import rivals_table
 from sr_core.rival_results import RivalBench, RivalRow
 from sr_core.ui import charts, report
@@ -82,10 +84,15 @@ def _conditions(bench: RivalBench) -> str:
 
 def _training(bench: RivalBench) -> str:
     """How long each side was trained, which is not the same."""
-    steps = sorted(bench.rival_steps.values())
-    rivals = f"{steps[0]:,}" if steps[0] == steps[-1] else f"{steps[0]:,} to {steps[-1]:,}"
     ours = " and ".join(f"{n:,} ({scale})" for scale, n in bench.supernet_steps.items())
+    own = bench.fine_tuning_steps
+    tuned = f", {', '.join(own)} with {_steps(own)} more" if own else ""
     return (
-        f"Rivals were trained for {rivals} steps from scratch, ours come from supernets of {ours} "
-        "steps, on the same images: longer training would bring the rivals more."
+        f"Rivals were trained for {_steps(bench.rival_steps)} steps from scratch, ours come from "
+        f"supernets of {ours} steps{tuned}, on the same images."
     )
+
+
+def _steps(of: Mapping[str, int]) -> str:
+    low, high = min(of.values()), max(of.values())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"

@@ -21,7 +21,7 @@ from sr_core.ui.target import Target, Updates
 from sr_core.ui.view import Link, View, make_view
 
 SAMPLERS = {
-    "nsga2": "NSGA-II: evolution", "bayes": "Bayesian, as in the paper", "tpe": "TPE",
+    "nsga2": "NSGA-II: evolution", "bayes": "Bayesian: Gaussian process", "tpe": "TPE",
     "random": "Random",
 }  # fmt: skip
 _TRIALS = 200

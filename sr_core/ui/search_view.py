@@ -31,7 +31,7 @@ _AXES = {
     "ms": Axis(f"Latency, ms per frame of {_FRAME} output", "estimated"),
     "GMACs": Axis(f"MACs, G per frame of {_FRAME} output", "counted"),
 }
-_QUALITY = Axis("PSNR-Y, dB on the sample crops", "measured", digits=2)
+_QUALITY = Axis("PSNR-Y, dB on the crops of the search", "measured", digits=2)
 _PHASES: dict[Phase, str] = {
     "starting": "Starting", "running": "Running", "pausing": "Pausing after this network",
     "paused": "Paused", "finished": "Finished", "cancelling": "Cancelling after this network",
@@ -96,7 +96,8 @@ class SearchView:
         )  # fmt: skip
         baseline = Baseline("bicubic", start.crops.bicubic_psnr_y_db)
         axis = replace(_AXES[start.unit], origin=self._origin(start))
-        return FrontData(points, axis, _QUALITY, self._note(start), (), baseline)
+        quality = replace(_QUALITY, origin=_measured(snapshot))
+        return FrontData(points, axis, quality, self._note(start, quality.origin), (), baseline)
 
     def best(self, snapshot: Snapshot) -> tuple[Network, Trial] | None:
         """The best network so far: within the budget, if there is one."""
@@ -122,7 +123,7 @@ class SearchView:
         tiles = [
             _cost_tile(network, trial, snapshot.start, self._origin(snapshot.start)),
             tile("PSNR-Y", f"{trial.psnr_y_db:.2f} dB",
-                 f"{crops.n} sample crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", "measured"),
+                 f"{crops.n} crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", _measured(snapshot)),
             tile(f"MACs, {_FRAME}", f"{counted.macs_kept / 1e9:.2f} G",
                  f"of {counted.macs_dense / 1e9:.2f} G dense", "counted"),
             tile("Parameters", f"{counted.params_kept / 1e3:.1f} K",
@@ -130,7 +131,7 @@ class SearchView:
         ]  # fmt: skip
         return (
             f"<h3>{html.escape(network.title)}</h3><p class='origin'><code>{trial.network}</code>, "
-            f"trial {trial.number}, SSIM-Y {trial.ssim_y:.4f} (measured)</p>"
+            f"trial {trial.number}, SSIM-Y {trial.ssim_y:.4f} ({_measured(snapshot)})</p>"
             f"<div class='tiles'>{''.join(tiles)}</div>"
         )
 
@@ -142,7 +143,7 @@ class SearchView:
         evaluated = max(trial.evaluated for trial in snapshot.trials)
         tiles = [
             tile("Evaluated", f"{evaluated}", "networks; the other trials were known"
-                 if speed is None else f"networks, {speed:.1f} a second now", "measured"),
+                 if speed is None else f"networks, {speed:.1f} a second now", _measured(snapshot)),
             _time_tile(snapshot),
         ]  # fmt: skip
         if best := self.best(snapshot):
@@ -150,7 +151,8 @@ class SearchView:
             budget = "" if start.budget_ms is None else f" under {start.budget_ms:g} ms"
             tiles.append(
                 tile(f"Best{budget}", f"{trial.psnr_y_db:.2f} dB",
-                     f"at {_cost(trial, start)}; {network.title}", "measured")
+                     f"at {_cost(trial, start)} ({self._origin(start)}"
+                     f"{_interval(network, trial, start)}); {network.title}", _measured(snapshot))
             )  # fmt: skip
         else:
             tiles.append(tile(f"Best under {start.budget_ms:g} ms", "–", "none found so far"))
@@ -166,11 +168,11 @@ class SearchView:
         is_known = start.unit != "ms" or start.objective in known
         return _AXES[start.unit].origin if is_known else FROM_FILE
 
-    def _note(self, start: Start) -> str:
+    def _note(self, start: Start, measured: str) -> str:
         known = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
         return (
             f"×{start.scale}, {known.get(start.objective, start.objective)}, sampler "
-            f"{start.sampler}, seed {start.seed}. PSNR-Y measured on {start.crops.about}; it "
+            f"{start.sampler}, seed {start.seed}. PSNR-Y {measured}, on {start.crops.about}; it "
             "compares only with other numbers on these crops."
         )
 
@@ -217,6 +219,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
+def _measured(snapshot: Snapshot) -> str:
+    """Whether this server measured what it shows: anybody can write what a loaded file says."""
+    return FROM_FILE if snapshot.phase == "loaded" else "measured"
+
+
 def _costs(trials: Sequence[Trial]) -> tuple[list[float], list[float]]:
     return [trial.cost for trial in trials], [trial.psnr_y_db for trial in trials]
 
@@ -225,12 +232,19 @@ def _cost(trial: Trial, start: Start) -> str:
     return f"{trial.cost:.1f} ms" if start.unit == "ms" else f"{trial.cost:.2f} GMACs"
 
 
+def _interval(network: Network, trial: Trial, start: Start) -> str:
+    """Of a latency, after a comma; empty for MACs and where the device is not known."""
+    low, high = trial.cost * network.low, trial.cost * network.high
+    if start.unit != "ms" or not low < high:
+        return ""
+    return f", {CONFIDENCE:.0%} interval {low:.1f}–{high:.1f} ms"
+
+
 def _cost_tile(network: Network, trial: Trial, start: Start, origin: str) -> str:
     if start.unit != "ms":
         return tile("Cost", _cost(trial, start), "what the search made small", origin)
-    low, high = trial.cost * network.low, trial.cost * network.high
-    interval = f"{CONFIDENCE:.0%} interval {low:.1f}–{high:.1f} ms"
-    beside = interval if low < high else f"for {start.objective}, not known here: no interval"
+    interval = _interval(network, trial, start).removeprefix(", ")
+    beside = interval or f"for {start.objective}, not known here: no interval"
     return tile(f"Latency, {_FRAME}", _cost(trial, start), beside, origin)
 
 
@@ -240,7 +254,7 @@ def _time_tile(snapshot: Snapshot) -> str:
         return tile("Time left", left, "at the present speed", "estimated")
     took_s = [trial.evaluation_s for trial in snapshot.trials if not trial.known]
     median = f"{np.median(took_s):.2f} s" if took_s else "–"
-    return tile("One evaluation", median, "median; proposals not included", "measured")
+    return tile("One evaluation", median, "median; proposals not included", _measured(snapshot))
 
 
 def _curve(snapshot: Snapshot) -> str:

@@ -211,6 +211,20 @@ def test_a_study_in_the_making_is_waited_for(
     storage.engine.dispose()
 
 
+def test_a_worker_may_die_before_its_first_sign_of_life(
+    root: Path, args: SearchArgs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sr_core.search.database.GRACE_S", 1)
+    monkeypatch.setattr("sr_core.search.storage.GRACE_S", 0.5)
+    first = search(Catalogue(root), args, stopped=lambda: True)
+    assert args.storage is not None
+    storage = optuna.storages.RDBStorage(args.storage)  # one without heartbeats
+    optuna.load_study(storage=storage, study_name=args.name).ask()
+    storage.engine.dispose()
+    result = search(Catalogue(root), replace(args, resume=True))
+    assert (len(first.trials), len(result.trials)) == (0, 8)
+
+
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     storage = open_database(f"sqlite:///{tmp_path}/s.db")
     study, again = (

@@ -177,6 +177,7 @@ def rivals(speed_up: float = 2.5) -> RivalBench:
         library_sha256="0" * 64, device=app_root.ENGINE, crops_sha256={"4": CROPS},
         output=(1280, 720), date="2026-01-01", drift={"x4, 2 threads": 0.02},
         rival_steps={"fsrcnn-x4": 100, "sesr-m5-x4": 100}, supernet_steps={"x4": 2000},
+        fine_tuning_steps={"x4-10ms": 30, "x4-12k": 20},
         unmatched=("sesr-m11-x4",), rows=tuple(rows),
     )  # fmt: skip
 

@@ -171,7 +171,10 @@ def test_rivals_may_be_faster() -> None:
     assert "0.8 to 3.1 times as fast" in slower
     assert "1 of 2 are faster" in slower
     assert "None of ours reaches the PSNR of sesr-m11-x4" in slower
-    trained = "100 steps from scratch, ours come from supernets of 2,000 (x4) steps"
+    trained = (
+        "100 steps from scratch, ours come from supernets of 2,000 (x4) steps, x4-10ms, x4-12k "
+        "with 20 to 30 more, on the same images"
+    )
     assert trained in rival_facts.rival_section(made_up.rivals())
 
 

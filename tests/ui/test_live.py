@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from sr_core.store import Catalogue
 from sr_core.ui.live import ACTIVE, LiveSearch, Snapshot
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.search_result import MAX_LOADED, load_result
-from sr_core.ui.search_view import SearchView
+from sr_core.ui.search_view import FROM_FILE, SearchView
 from sr_core.ui.searches import Searches
 from tests import app_root
 from tests.search.test_records import run
@@ -243,6 +244,11 @@ def test_a_result_can_be_loaded(catalogue: Catalogue, saved: Path) -> None:
         for trial, cost in zip(FINISHED.trials, costs.tolist(), strict=True)
     )
     assert loaded == replace(FINISHED, phase="loaded", trials=tuple(trials))
+    view = SearchView(Pricing(catalogue))
+    assert (view.front(loaded).y.origin, view.front(FINISHED).y.origin) == (FROM_FILE, "measured")
+    assert "measured" in view.facts(FINISHED)
+    assert "measured" not in view.facts(loaded)  # but its costs are estimated here
+    assert re.search(r"ms \(estimated, 90% interval [\d.]+–[\d.]+ ms\)", view.facts(loaded))
 
 
 def test_costs_of_an_unknown_device_are_marked_as_the_files(
