@@ -10,10 +10,11 @@
   put 16 learned channels into another order than one by 4.
 
 They are "-shaped": in RGB as ours are (the originals see luma alone, and add it to every phase),
-with ReLU for PReLU, and with biases in SESR (which cost nothing). The deconvolution runs as the
-equal convolution to scale^2 phases with a pixel shuffle, which is also what ONNX Runtime computes
-faster (x4: 33 against 48 ms on a core of our Xeon). A 1x1 convolution repeats the image's pixels,
-as fast as ONNX Runtime gathers them.
+with ReLU for PReLU, and with biases in SESR (which cost nothing). All see the image minus 0.5, as
+SESR and ours do: with ReLU, a third of ECBSR's first channels would else be silent for every image,
+and stay so. The deconvolution runs as the equal convolution to scale^2 phases with a pixel shuffle,
+which is also what ONNX Runtime computes faster (x4: 33 against 48 ms on a core of our Xeon). A 1x1
+convolution repeats the image's pixels, as fast as ONNX Runtime gathers them.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from numpy.typing import NDArray
 
 from sr_core.errors import InvalidCandidate
 from sr_core.layers import RGB, lr_size
-from sr_core.supernet.weights import INPUT_MEAN
 
 Family = Literal["fsrcnn", "ecbsr", "sesr"]
 DECONVOLUTION = 9
@@ -90,7 +90,6 @@ class Layout:
 
     scale: int
     colours: int
-    input_mean: float
     head: tuple[Conv, ...]
     """One after the other, from the image to the stream."""
     cell: tuple[Conv, ...]
@@ -126,15 +125,15 @@ def layout(arch: Architecture, scale: int, colours: int = RGB) -> Layout:
         weights = DECONVOLUTION**2 * width * colours
         kernel = len(deconvolution_taps(scale)[0])
         tail = Conv("tail", kernel, width, phases, False, weights, colours)
-        return Layout(scale, colours, 0.0, tuple(head), (), tail, nearest=False)
+        return Layout(scale, colours, tuple(head), (), tail, nearest=False)
     body = tuple(_conv(f"body{i}", 3, width, width) for i in range(arch.depth))
     if arch.family == "ecbsr":
         tail = _conv("tail", 3, width, phases, relu=False)
         head = (_conv("head", 3, colours, width), *body)
-        return Layout(scale, colours, 0.0, head, (), tail, nearest=True)
+        return Layout(scale, colours, head, (), tail, nearest=True)
     first = (_conv("head", 5, colours, width, relu=False),)
     tail = _conv("tail", 5, width, phases, relu=False)
-    return Layout(scale, colours, INPUT_MEAN, first, body, tail, nearest=True)
+    return Layout(scale, colours, first, body, tail, nearest=True)
 
 
 def deconvolution_taps(scale: int) -> NDArray[np.intp]:

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from sr_core.rivals.arch import Architecture, Conv, layout
 from sr_core.rivals.blocks import Deconvolution, EdgeBlock, Folded, LinearBlock, PlainLayer
+from sr_core.supernet.weights import INPUT_MEAN
 
 _TAIL_GAIN = 0.1
 """Of the initial weights; our supernet's tail starts so, too."""
@@ -34,7 +35,7 @@ class RivalNet(nn.Module):
     def forward(self, lr: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in 0..1 -> (N, 3, s H, s W), not clipped."""
         shape = self.layout
-        stream = lr - shape.input_mean
+        stream = lr - INPUT_MEAN
         for conv in shape.head:
             stream = self._conv(conv, stream)
         branch = stream

@@ -34,6 +34,7 @@ from sr_core.rivals.arch import (
 )
 from sr_core.schema import Quality, quality_row, read_tensors
 from sr_core.supernet.extract import ExtractedLayer
+from sr_core.supernet.weights import INPUT_MEAN
 
 Tensors = Mapping[str, NDArray[np.float32]]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -116,7 +117,7 @@ def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "")
     return PlainNetwork(
         id=f"{Path(file_name(arch, scale)).stem}-{digest[:8]}",
         scale=scale,
-        input_mean=shape.input_mean,
+        input_mean=INPUT_MEAN,
         head=tuple(layer(conv) for conv in shape.head),
         cells=cells,
         tail=tail,
