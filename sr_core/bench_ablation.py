@@ -8,6 +8,7 @@ its convolutions like them best.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.training.settings import steps_of
 
 FINAL = "final.safetensors"
+_ALIKE = ("patch", "batch", "lr", "warmup", "fp32_last", "ema", "source_weights", "distill")
+"""Settings that runs have to have in common."""
 RUNTIMES: tuple[TimedIn, ...] = ("sparse", "onnx", "onnx, aligned")
 
 
@@ -105,6 +108,7 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
         "supernet": {final.descriptor.supernet_sha256 for _, final in runs},
         "training images": {final.descriptor.data_sha256 for _, final in runs},
         "number of steps": {steps_of(final.descriptor.training) for _, final in runs},
+        "settings": {_settings(final) for _, final in runs},
         "number of runs per family": {len(family) for family in families},
         "number of seeds per family": {len(found) for found in seeds.values()},
     }
@@ -115,6 +119,12 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
         )
     first = runs[0][1].descriptor
     return first.scale, first.validation_crops_sha256, first.supernet_sha256
+
+
+def _settings(final: Final) -> str:
+    """Of the last run, those that say how it trained."""
+    settings = final.descriptor.training[-1]["settings"]
+    return json.dumps({name: settings.get(name) for name in _ALIKE})
 
 
 def _seed(final: Final) -> int:

@@ -29,6 +29,7 @@ from tests.test_cli import Shell
 from tests.test_final import DESCRIBED
 
 SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
+FASTER = {"command": "b", "settings": {"seed": 1, "lr": 9.0}, "from_step": 0, "to_step": 70}
 BLOCK, CHANNEL = from_text("x4c16_wb50b50b50_s"), from_text("x4c16_wc50c50d_s")
 
 
@@ -121,6 +122,7 @@ def test_what_cannot_be_compared_is_refused(shell: Shell, tmp_path: Path) -> Non
         ({"supernet_sha256": "3" * 64}, "supernet"),
         ({"data_sha256": "3" * 64}, "training images"),
         ({"training": [SHORTER]}, "number of steps"),
+        ({"training": [FASTER, FASTER]}, "settings"),
     ],
 )
 def test_runs_of_other_origin_are_not_compared(

@@ -14,6 +14,7 @@ from sr_core.final import write_final
 from sr_core.install import write_manifest
 from sr_core.quality.table import rivals_table
 from sr_core.rival_results import read_rival_bench
+from sr_core.search.price import price
 from sr_core.search.records import Front, write_front
 from sr_core.store import Catalogue
 from sr_core.verify import verify
@@ -127,6 +128,20 @@ def test_results_are_stored_printed_and_verified(shell: Shell, root: Path) -> No
     text = shell("bench", "rivals", "--scale", 4)
     assert f"Rivals that none of ours reaches: {high.id}." in text
     assert json.loads(shell("bench", "rivals", "--json"))["device"] == app_root.ENGINE
+
+
+def test_the_shipped_times_are_of_the_fastest_that_are_shipped() -> None:
+    """A new final model may be the better match: then `bench rivals --store` is to be run again."""
+    catalogue = Catalogue()
+    bench = catalogue.rival_bench
+    assert bench is not None
+    rivals = catalogue.rivals(4)
+    ours = candidates(catalogue, 4, rivals[0].descriptor.validation_crops_sha256)
+    profile, threads = catalogue.device(bench.device), max(row.threads for row in bench.rows)
+    total_ms = price([one.candidate for one in ours], profile, threads=threads).total_ms
+    timed = {row.rival: row.network for row in bench.rows if row.network != row.rival}
+    matches = zip(rivals, match(rivals, ours, total_ms.tolist()), strict=True)
+    assert timed == {rival.id: ours[i].name for rival, i in matches if i >= 0}
 
 
 def test_times_of_other_weights_are_found(shell: Shell, root: Path) -> None:

@@ -116,7 +116,9 @@ def group_prices(candidate: Candidate, price: Price) -> dict[str, float]:
         groups = _groups(layers[name], scheme)
         ratio = ratio_of(scheme, _STEP, groups)
         saved_ms = whole_ms - price(with_ratios(candidate, {name: ratio}))
-        prices[name] = max(0.0, saved_ms / (_STEP * groups))
+        # Of channels, only multiples of four are removed.
+        removed = (ratio if scheme == "channel" else _STEP) * groups
+        prices[name] = max(0.0, saved_ms / removed)
     return prices
 
 

@@ -112,12 +112,14 @@ class BayesSampler(BaseSampler):
         candidates = list(known)
         costs, values = np.array(list(known.values())).T
         on_front = non_dominated(costs, values) & (costs < self._reference[0])
-        parents = [candidates[i] for i in np.flatnonzero(on_front)]
+        # While nothing fits the budget, what costs least is what leads there.
+        good = np.flatnonzero(on_front) if on_front.any() else np.argsort(costs)[:BATCH]
+        parents = [candidates[i] for i in good]
         pool = self._pool.draw(parents, POOL, known.keys() | set(pending))
         pool_costs = self._cost(pool)
         affordable = np.flatnonzero(pool_costs < self._reference[0])
         if not affordable.size:
-            return pool[:BATCH]  # nothing that fits the budget was drawn: go on looking
+            return [pool[i] for i in np.argsort(pool_costs)[:BATCH]]
         guessed = [*pending, *(pool[i] for i in affordable)]
         guessed_costs = np.concatenate((self._cost(pending), pool_costs[affordable]))
         # Those on the front first, then the latest.

@@ -8,10 +8,11 @@ rival's best, of as many runs and in no more time.
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 
 from sr_core.ablation_results import Ablation, Question, TimedIn
-from sr_core.candidate import PATTERN_MIN_RATIO, LayerPruning
-from sr_core.notation import from_text
+from sr_core.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
+from sr_core.notation import from_text, to_text
 from sr_core.quality.table import ablation_table
 from sr_core.ui import charts, report
 
@@ -126,7 +127,9 @@ def _pruned(network: str) -> list[LayerPruning]:
 
 
 def _is_channel(network: str) -> bool:
-    return all(pruning.scheme == "channel" for pruning in _pruned(network))
+    """In its cells: the tail, whose channels are pixels, takes other schemes or none."""
+    cells = replace(from_text(network), tail=DENSE)
+    return all(pruning.scheme == "channel" for pruning in _pruned(to_text(cells)))
 
 
 def _is_uniform(network: str) -> bool:

@@ -113,8 +113,14 @@ class Actions:
 
     @friendly()
     def on_view(self, *values: Any) -> Updates:
-        """Another scale, device, size, thread count, assumption, axis or metric."""
+        """Another scale, device, size, thread count, axis or metric."""
         return self._show_all(*self._read(values))
+
+    @friendly()
+    def on_share(self, *values: Any) -> Updates:
+        """Another assumption: its slider is left alone, for it may have moved on."""
+        updates = self._show_all(*self._read(values))
+        return {part: update for part, update in updates.items() if part != self.target.share}
 
     @friendly()
     def on_budget(self, *values: Any) -> Updates:
@@ -215,6 +221,14 @@ class Actions:
         link, ratio = self._read(values)
         current = prune.applied(link.current, scheme, ratio)
         return self._show_current(replace(link, current=current), ratio)
+
+    @friendly()
+    def on_scheme(self, scheme: str, *values: Any) -> Updates:
+        """Another scheme for all layers: it may not go as low as the ratio slider is."""
+        link, ratio = self._read(values)
+        ratio = max(prune.lowest_percent(scheme), ratio or 0)
+        schemes = self.prune.show_edited(link, ratio)[self.prune.schemes]
+        return {self.prune.ratio: ratio, self.prune.schemes: schemes}
 
     @friendly()
     def on_ratio(self, *values: Any) -> Updates:

@@ -9,7 +9,6 @@ import gradio as gr
 
 from sr_core.errors import CatalogueError, LatencyError
 from sr_core.store import Catalogue
-from sr_core.ui import prune
 from sr_core.ui.actions import Actions
 from sr_core.ui.api import CORES, add_api
 from sr_core.ui.findings import Findings
@@ -104,8 +103,13 @@ class Page(Actions):
         shown = self._outputs()
         gr.on(
             [target.scale.input, target.device.input, target.size.input, target.threads.input,
-             target.share.release, explore.axis.input, explore.metric.input],
+             explore.axis.input, explore.metric.input],
             self.on_view, self._inputs(), shown, trigger_mode="always_last", **quick,
+        )  # fmt: skip
+        # Sliders: `input`, for keys are never released.
+        target.share.input(
+            self.on_share, self._inputs(), [part for part in shown if part != target.share],
+            trigger_mode="always_last", **quick,
         )  # fmt: skip
         budgeted = explore.budget.change(
             self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quiet
@@ -132,8 +136,13 @@ class Page(Actions):
         )
         prune_.preset.input(self.on_preset, [prune_.preset, *self._inputs()], shown, **quick)
         prune_.width.input(self.on_width, [prune_.width, *self._inputs()], shown, **quick)
-        prune_.scheme.input(prune.ratio_range, [prune_.scheme, prune_.ratio], prune_.ratio, **quick)
-        prune_.ratio.release(self.on_ratio, self._inputs(), prune_.schemes, **quick)
+        prune_.scheme.input(
+            self.on_scheme, [prune_.scheme, *self._inputs()], [prune_.ratio, prune_.schemes],
+            **quick,
+        )  # fmt: skip
+        prune_.ratio.input(
+            self.on_ratio, self._inputs(), prune_.schemes, trigger_mode="always_last", **quick
+        )
         prune_.apply.click(self.on_apply, [prune_.scheme, *self._inputs()], shown, **quick)
         loaded = prune_.load.click(self.on_json, [prune_.json, *self._inputs()], shown, **quiet)
         prune_.json.change(

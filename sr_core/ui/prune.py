@@ -241,15 +241,14 @@ def _timed(
 
 def applied(candidate: Candidate, scheme: Scheme, percent: float | None) -> Candidate:
     """One scheme and ratio for every layer that can take it; the tail stays as it is."""
-    wish = LayerPruning(scheme, (percent or 0) / 100)
+    wish = LayerPruning(scheme, max(lowest_percent(scheme), percent or 0) / 100)
     cells = tuple(map(wish.applied_to, candidate.cells))
     return Candidate(candidate.scale, candidate.width, cells, candidate.tail)
 
 
-def ratio_range(scheme: str, percent: float | None) -> Any:
-    """The ratio slider for a scheme: pattern cannot remove less than 5 of 9 taps."""
-    lowest = math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
-    return gr.update(minimum=lowest, value=max(lowest, percent or 0))
+def lowest_percent(scheme: str) -> int:
+    """Of a layer's weights: a pattern cannot remove less than 5 of 9 taps."""
+    return math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
 
 
 def _pretty(candidate: Candidate) -> str:

@@ -89,7 +89,7 @@ def _training(bench: RivalBench) -> str:
     tuned = f", {', '.join(own)} with {_steps(own)} more" if own else ""
     return (
         f"Rivals were trained for {_steps(bench.rival_steps)} steps from scratch, ours come from "
-        f"supernets of {ours} steps{tuned}, on the same images."
+        f"supernets of {ours} steps{tuned}, on the same images. All work in RGB, with ReLU."
     )
 
 

@@ -130,6 +130,8 @@ def test_another_device_and_budget(page: Page) -> None:
     expect(latency).not_to_have_text(on_computer)
     expect(page.locator("#card")).to_contain_text("Made-up phone")
     expect(page.get_by_text("Assumed: share of skipped MACs")).to_be_visible()
+    page.locator("#share input[type=range]").press("End")  # without a mouse
+    expect(page.locator("#link textarea")).to_have_value(re.compile("share=1(&|$)"))
     page.locator("#budget input").fill("0.001")
     page.keyboard.press("Tab")
     expect(page.locator("#link textarea")).to_have_value(re.compile("budget=0.001"))
@@ -204,6 +206,10 @@ def test_presets_and_apply_to_all_fill_the_table(page: Page) -> None:
     page.get_by_role("button", name="Apply to all layers").click()
     expect(scheme).to_have_value("block")
     expect(page.locator("#preset input")).to_have_value("All wide, block 50 %")
+    at_50 = page.locator("#schemes").inner_text()
+    _choose(page, "Scheme for all layers", "pattern")  # lifts the ratio: all follow
+    expect(page.locator("#ratio input[type=number]")).to_have_value("56")
+    expect(page.locator("#schemes")).not_to_have_text(at_50)
     page.get_by_role("button", name="Measure them here now").click()
     expect(page.locator("#schemes")).to_contain_text("Measured just now", timeout=60_000)
 

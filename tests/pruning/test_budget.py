@@ -115,6 +115,13 @@ def test_prices_are_differences_of_the_estimate() -> None:
     assert prices["cells.0.wide.expand"] > 5 * prices["cells.0.wide.linear"]
 
 
+def test_channels_are_removed_by_fours() -> None:
+    """Half of 12 are 4, and their price is a quarter of what is saved."""
+    candidate, name = from_text("x4c16_wdc50d"), "cells.0.wide.linear"
+    saved_ms = price(with_ratios(candidate, {})) - price(with_ratios(candidate, {name: 4 / 12}))
+    assert group_prices(candidate, price)[name] == pytest.approx(saved_ms / 4)
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_importance_is_what_masks_are_chosen_by(scheme: Scheme, rng: np.random.Generator) -> None:
     """The groups above a threshold are those that the mask of that share keeps."""

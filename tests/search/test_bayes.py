@@ -110,6 +110,20 @@ def test_it_keeps_to_the_budget() -> None:
     assert all(cost <= 6 for _, cost, _ in found[bayes.START :])
 
 
+def test_it_finds_its_way_to_a_budget_that_nothing_met() -> None:
+    """As with a slow device: of thousands drawn at random none would do."""
+    space = Space(4, 32, 12)
+    drawn = Pool(space, np.random.default_rng(0)).draw([], 2000, ())
+    budget = 0.8 * min(AIM.cost(drawn))
+    sampled = Sampled(space, "bayes", 0, AIM, (budget, 25.0))
+    costs: list[float] = []
+    for _ in range(150):
+        costs.append(float(AIM.cost([sampled.ask()])[0]))
+        sampled.tell(costs[-1], 25 + costs[-1])
+    assert min(costs[: bayes.START]) > budget
+    assert min(costs) < budget
+
+
 def test_equal_seeds_propose_the_same() -> None:
     first, again, other = (searched("bayes", seed, bayes.START + 3) for seed in (3, 3, 4))
     assert first == again != other

@@ -97,6 +97,22 @@ def test_another_family_than_the_best_does_not_win() -> None:
     assert "Pattern beats channel" in text
 
 
+def test_channel_pruning_with_a_pruned_tail_stays_the_rival() -> None:
+    ablation = made_up.schemes(28.4)
+    old, tailed = ablation.of("pattern")[0].network, {"network": "x4c16_wc50c50d_s_tb50"}
+    renamed = {
+        "trained": tuple(
+            one.model_copy(update=tailed) if one.network == old else one for one in ablation.trained
+        ),
+        "timed": tuple(
+            one.model_copy(update=tailed) if one.network == old else one for one in ablation.timed
+        ),
+    }
+    _, text = ablation_facts.result(ablation.model_copy(update=renamed))
+    assert "Pattern" not in text
+    assert "Block beats" in text
+
+
 def test_families_of_unequal_runs_have_no_winner() -> None:
     ablation = made_up.schemes(28.9)
     fewer = tuple(r for r in ablation.trained if r.label != "block" or r.seed)
