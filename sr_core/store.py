@@ -23,8 +23,7 @@ checksum), so a retrained supernet can never show old numbers.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,23 +35,21 @@ from sr_core.checks import shown
 from sr_core.engine.library import Library, find
 from sr_core.engine_results import EngineBench, read_engine_bench
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
-from sr_core.files import sha256
 from sr_core.final import Final, checked_name, read_final
 from sr_core.install import (
     ABLATIONS,
     ENGINE_BENCH,
-    MANIFEST,
     QUALITY,
     RIVAL_BENCH,
     SAMPLER_BENCH,
     WORKER_BENCH,
-    is_changing,
     write_file,
 )
 from sr_core.latency.own import OWN, own_device, own_device_path
 from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
 from sr_core.latency.profile import to_json as profile_json
 from sr_core.layers import describe, lr_size, totals
+from sr_core.manifest import Manifest, mismatch
 from sr_core.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.presets import presets
 from sr_core.published import PublishedModel, read_published
@@ -71,8 +68,6 @@ Result = TypeVar("Result")
 DEFAULT_ROOT = Path(__file__).parent.parent / "precomputed"
 _PUBLISHED = "results/published.json"
 _ENGINE = "engine/"
-_SEALING_S = 5.0
-"""How long a process that is writing to the folder is waited for."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +113,7 @@ class Catalogue:
 
     def __init__(self, root: Path = DEFAULT_ROOT, *, use_engine: bool = True) -> None:
         self.root = root
+        self._manifest = Manifest(root)
         self._use_engine = use_engine
         self._supernets: dict[int, SupernetWeights] = {}
         self._models: dict[int, list[Model]] = {}
@@ -148,9 +144,9 @@ class Catalogue:
         if scale not in self._supernets:
             path = self._supernet_path(scale)
             loaded = read_supernet(path)  # first: it says more about a damaged file
-            self._require(path)
+            self._manifest.require(path)
             if loaded.spec.scale != scale:
-                raise _mismatch(f"supernets/{path.name}")
+                raise mismatch(f"supernets/{path.name}")
             self._supernets[scale] = loaded
         return self._supernets[scale]
 
@@ -164,7 +160,7 @@ class Catalogue:
         path = self.root / QUALITY
         if not path.is_file():
             return []
-        self._require(path)
+        self._manifest.require(path)
         rows = enumerate(read_json(path, list), start=1)
         return [Quality(**quality_row(row, f"{QUALITY}, row {i},")) for i, row in rows]
 
@@ -198,7 +194,7 @@ class Catalogue:
         return sorted(found, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
 
     def _final(self, path: Path) -> Final:
-        self._require(path, path.with_suffix(".json"))
+        self._manifest.require(path, path.with_suffix(".json"))
         final = read_final(path)
         if final.name != checked_name(path.stem):
             raise CatalogueError(
@@ -224,7 +220,7 @@ class Catalogue:
         """Published architectures that were trained here, in the order of their parameters."""
         found: list[Rival] = []
         for path in sorted((self.root / "rivals").glob(f"*-x{scale}.safetensors")):
-            self._require(path, path.with_suffix(".json"))
+            self._manifest.require(path, path.with_suffix(".json"))
             found.append(read_rival(path))
         return sorted(found, key=lambda rival: rival.layout.params)
 
@@ -253,7 +249,7 @@ class Catalogue:
         path = self.root / name
         if not path.is_file():
             return None
-        self._require(path)
+        self._manifest.require(path)
         return read(path)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
@@ -320,7 +316,7 @@ class Catalogue:
         return path
 
     def _device(self, path: Path) -> DeviceProfile:
-        self._require(path)
+        self._manifest.require(path)
         return read_profile(path)
 
     def front(self, scale: int) -> Front | None:
@@ -334,7 +330,7 @@ class Catalogue:
         if not any(path.exists() for path in paths):
             return None
         if scale not in self._fronts:
-            self._require(*paths)
+            self._manifest.require(*paths)
             front = read_front(self.root, scale)
             self._check_weights(front)
             self._fronts[scale] = front
@@ -408,42 +404,12 @@ class Catalogue:
     def _supernet_path(self, scale: int) -> Path:
         return self.root / "supernets" / f"x{scale}.safetensors"
 
-    @cached_property
+    @property
     def manifest(self) -> dict[str, str]:
         """File name -> SHA-256."""
-        return read_json(self.root / MANIFEST, dict)
-
-    def _require(self, *paths: Path) -> None:
-        """`CatalogueError` unless these files are what the manifest says.
-
-        Another process may have changed both since the manifest was read, or be about to seal
-        what it wrote: it is read again, and waited for.
-        """
-        end = time.monotonic() + _SEALING_S
-        while wrong := self._mismatched(paths):
-            patient = is_changing(self.root) and time.monotonic() < end
-            self.__dict__.pop("manifest", None)  # so that it is read again
-            if not patient and self._mismatched(paths):
-                raise _mismatch(wrong)
-            time.sleep(_SEALING_S / 100)
-
-    def _mismatched(self, paths: Sequence[Path]) -> str:
-        """Name of the first file that is not what the manifest says; "" if all are."""
-        names = [path.relative_to(self.root).as_posix() for path in paths]
-        wrong = (
-            name
-            for path, name in zip(paths, names, strict=True)
-            if not path.is_file() or sha256(path) != self.manifest.get(name)
-        )
-        return next(wrong, "")
+        return self._manifest.entries
 
 
 def bicubic_id(scale: int) -> str:
     """Stands in for a model id in the baseline's results."""
     return f"bicubic-x{scale}"
-
-
-def _mismatch(name: str) -> CatalogueError:
-    return CatalogueError(
-        f"{name} does not match its checksum in manifest.json: restore both from the repository."
-    )

@@ -184,7 +184,7 @@ def test_who_reads_waits_for_the_seal_of_who_writes(own_root: Path) -> None:
 def test_damage_is_found_also_by_who_writes(
     own_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sr_core.store._SEALING_S", 0.1)
+    monkeypatch.setattr("sr_core.manifest._SEALING_S", 0.1)
     flip_a_bit(own_root / QUALITY, -10)
     with changing(own_root), pytest.raises(CatalogueError, match="does not match its checksum"):
         _ = Catalogue(own_root).quality

@@ -12,10 +12,11 @@
 They are "-shaped": in RGB as ours are (the originals see luma alone, and add it to every phase),
 with ReLU for PReLU, and with biases in SESR (which cost nothing). All see the image minus 0.5, as
 SESR and ours do: behind ReLU, first channels that are silent for every image stay so. Of ECBSR's
-two in five were without; in the shipped ones a quarter still are (on the sample crops). The deconvolution runs as the equal
-convolution to scale^2 phases with a pixel shuffle, which is also what ONNX Runtime computes faster
-(x4: 33 against 48 ms on a core of our Xeon). A 1x1 convolution repeats the image's pixels, as fast
-as ONNX Runtime gathers them.
+two in five were without; in the shipped ones a quarter still are (on the sample crops).
+
+The deconvolution runs as the equal convolution to scale^2 phases with a pixel shuffle, which is
+also what ONNX Runtime computes faster (x4: 33 against 48 ms on a core of our Xeon). A 1x1
+convolution repeats the image's pixels, as fast as ONNX Runtime gathers them.
 """
 
 from __future__ import annotations

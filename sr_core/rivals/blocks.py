@@ -70,8 +70,8 @@ class EdgeBlock(nn.Module):
     what it makes of the zeros around its input. So a branch equals one zero-padded convolution.
     Edge kernels swallow the bias of the 1x1 before them; ours has none.
     Adding the input is the authors' option `with_idt`, which they leave out. With ReLU instead of
-    PReLU it is needed, and M10C32 takes a low rate (4e-4), for the branches' steps add up: at higher
-    ones its last features fell silent, before the image was centred.
+    PReLU it is needed, and M10C32 takes a low rate (4e-4), for the branches' steps add up: at
+    higher ones its last features fell silent, before the image was centred.
     """
 
     def __init__(self, conv: Conv) -> None:

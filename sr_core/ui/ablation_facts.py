@@ -64,8 +64,11 @@ def result(ablation: Ablation) -> tuple[str, str]:
     )
     lead = _LEADS[ablation.question][_against(ablation, best, rival)].format(best=best)
     pairs = [_sentence(ablation, label, rival) for label in ours]
-    known = "Level: the ranges of the runs overlap." if _VERBS["level"] in " ".join(pairs) else ""
-    return lead, " ".join([*pairs, _spread(ablation, rival, ours), known]).strip()
+    pairs.append(_spread(ablation, rival, ours))
+    theirs = _scores(ablation, rival)
+    if any(report.verdict(_scores(ablation, label), theirs) == "level" for label in ours):
+        pairs.append("Level: the ranges of the runs overlap.")
+    return lead, " ".join(pairs)
 
 
 def _against(ablation: Ablation, label: str, rival: str) -> report.Verdict:
