@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sr_core.candidate import Candidate
-from sr_core.cli_train import add_run_options, reporter, run_options, torch_needed, warn
+from sr_core.cli_train import add_run_options, reporter, run_options, training_code, warn
 from sr_core.errors import TrainingError
 from sr_core.final import Final, read_final
 from sr_core.notation import to_text
@@ -39,7 +39,7 @@ def add_publish_final_options(parser: argparse.ArgumentParser) -> None:
 def run_prune(args: argparse.Namespace) -> int:
     """`prune`: a line per validation of both phases, then the network that was found."""
     settings = run_options(args, PruneArgs)
-    with torch_needed():
+    with training_code():
         from sr_core.pruning.ratio_search import prune
     from sr_core.latency.estimate import estimate
 
@@ -64,7 +64,7 @@ def run_prune(args: argparse.Namespace) -> int:
 def run_finetune(args: argparse.Namespace) -> int:
     """`finetune`: prints a line per validation, warnings on standard error."""
     settings = run_options(args, FinetuneArgs)
-    with torch_needed():
+    with training_code():
         from sr_core.pruning.finetune import Start, finetune
 
     if settings.model.lower().endswith(".safetensors") and settings.init_from:

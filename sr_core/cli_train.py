@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sr_core.errors import RuntimeUnavailable, TrainingError
+from sr_core.machine import keep_freed_memory
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.settings import RivalArgs
 from sr_core.supernet.settings import TrainArgs
@@ -64,10 +65,11 @@ def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
 
 
 @contextmanager
-def torch_needed() -> Generator[None]:
-    """Around imports that need torch: says how to install it."""
+def training_code() -> Generator[None]:
+    """Around imports of what trains: says how to install torch, and prepares the process."""
     try:
         yield
+        keep_freed_memory()
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
@@ -94,7 +96,7 @@ def run_train(args: argparse.Namespace) -> int:
     """`train`: prints a line per validation, warnings on standard error."""
     if args.arch is not None:
         return _train_rival(args)
-    with torch_needed():
+    with training_code():
         from sr_core.supernet.train import train
     path = train(run_options(args, TrainArgs), reporter(args.json), warn)
     print(f"Weights: {path}", file=sys.stderr)
@@ -108,7 +110,7 @@ def _train_rival(args: argparse.Namespace) -> int:
             flag = f"--{item.name.replace('_', '-')}"
             raise TrainingError(f"{flag} is a setting of the supernet: leave it out with --arch.")
     settings = run_options(args, RivalArgs)
-    with torch_needed():
+    with training_code():
         from sr_core.rivals.train import train
     path = train(settings, reporter(args.json), warn)
     print(f"Weights: {path}", file=sys.stderr)

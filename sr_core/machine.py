@@ -1,7 +1,8 @@
-"""Which processor and which code, for records of what was measured; and the user's folder."""
+"""This computer: processor and code for records, the user's folder, the memory allocator."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from platformdirs import user_data_dir
 
 _CPUINFO = Path("/proc/cpuinfo")
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+"""Parameters of glibc's `mallopt` (malloc.h)."""
 
 
 def user_data() -> Path:
@@ -49,3 +52,17 @@ def commit() -> str:
         return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", ".") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, to its end; whether the system can.
+
+    A training step allocates the same large tensors again and again. By default glibc hands them
+    back to Linux, which clears every page anew (bf16, ten 3x3 convolutions of 32 channels, 10
+    patches of 32: 260,000 page faults in 150 steps, and a fifth more time).
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    settings = {_MMAP_THRESHOLD: 2**30, _TRIM_THRESHOLD: 2**31 - 1, _TOP_PAD: 2**28}
+    return sum(mallopt(name, size) for name, size in settings.items()) == len(settings)

@@ -44,7 +44,7 @@ LAYERS = (
     ("training",),
     ("supernet",),  # the rest of it: training
     ("pruning",),
-    ("install",),
+    ("install", "manifest"),
     ("store",),
     ("verify",),
     ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
