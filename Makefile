@@ -9,7 +9,8 @@ run: .venv/run
 	$(BIN)/python app.py
 
 test: .venv/dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	@# In the order of the names: by number of tests, the browser's few and long ones would come last.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev
 	$(BIN)/ruff check .

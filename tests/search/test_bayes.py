@@ -117,11 +117,11 @@ def test_it_finds_its_way_to_a_budget_that_nothing_met() -> None:
     budget = 0.8 * min(AIM.cost(drawn))
     sampled = Sampled(space, "bayes", 0, AIM, (budget, 25.0))
     costs: list[float] = []
-    for _ in range(150):
+    while len(costs) < bayes.START or (min(costs) > budget and len(costs) < 150):
         costs.append(float(AIM.cost([sampled.ask()])[0]))
         sampled.tell(costs[-1], 25 + costs[-1])
     assert min(costs[: bayes.START]) > budget
-    assert min(costs) < budget
+    assert min(costs) <= budget
 
 
 def test_equal_seeds_propose_the_same() -> None:
