@@ -141,8 +141,8 @@ def _conditions(tuned: list[Final]) -> str:
 
     crops = {final.descriptor.validation_crops_sha256[:8] for final in tuned}
     what = [
-        f"{len(tuned)} models, none trained twice", seen("processor"), seen("torch"),
-        seen("started"),
+        f"{len(tuned)} models, not repeated, so their spread is not known",
+        seen("processor"), seen("torch"), seen("started"),
         f"validation crops SHA-256 {', '.join(sorted(crops))}",
     ]  # fmt: skip
     return (
