@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr_core import bench, cli
+from sr_core import bench, cli, cli_train
 from sr_core.candidate import uniform
 from sr_core.cli import main
 from sr_core.engine.library import Library
@@ -524,6 +524,15 @@ def test_training_without_torch_says_what_to_install(
     message = shell.error(*train_words(photos, tmp_path / "run"))
     assert f"torch, which is not installed: run `pip install {pinned}`" in message
     assert not (tmp_path / "run").exists()
+
+
+def test_a_training_process_keeps_its_memory(
+    shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(cli_train, "keep_freed_memory", lambda: told.append("keep"))
+    shell.error(*train_words(photos, tmp_path / "run", "--resume"))
+    assert told == ["keep"]
 
 
 @pytest.mark.usefixtures("one_thread")
