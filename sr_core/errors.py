@@ -24,7 +24,7 @@ class UpFrontError(Exception):
 
 
 class InvalidCandidate(UpFrontError):
-    """A candidate that is not in the search vocabulary of `sr_core.candidate`."""
+    """A candidate that is not in the search vocabulary of `sr_core.network.candidate`."""
 
 
 class InvalidImage(UpFrontError):

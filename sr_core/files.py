@@ -1,12 +1,26 @@
-"""Writing files whole or not at all, and their checksums."""
+"""Writing files whole or not at all, their checksums, and reading them with clear errors."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 import stat
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from sr_core.errors import CatalogueError
+
+REPOSITORY = Path(__file__).parents[1]
+"""Root of the checkout: what `app.py`, `assets/` and `precomputed/` lie in."""
+PRECOMPUTED = REPOSITORY / "precomputed"
+"""Weights, fronts, devices and results that the project ships."""
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -37,3 +51,40 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path, kind: type, *, if_missing: str = "restore it from the repository") -> Any:
+    """Decoded JSON (UTF-8) of the expected kind, `dict` or `list`; `CatalogueError` otherwise."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: {if_missing}.") from None
+    except RecursionError:
+        raise CatalogueError(f"{path.name} is damaged (nested too deep): restore it.") from None
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    if not isinstance(data, kind):
+        raise CatalogueError(f"{path.name} should hold a JSON {kind.__name__}: restore the file.")
+    return data
+
+
+def read_tensors(
+    path: Path, expected_sha256: object, *, remake: str
+) -> tuple[dict[str, NDArray[np.float32]], str]:
+    """Tensors of a safetensors file and its SHA-256, which its descriptor must have recorded.
+
+    `remake`: what else than restoring helps if the file is missing.
+    """
+    try:
+        data = path.read_bytes()
+        tensors = load(data)
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: restore it or {remake}.") from None
+    except (OSError, SafetensorError) as error:
+        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected_sha256:
+        raise CatalogueError(
+            f"{path.name} is not the file that {path.stem}.json describes: restore both."
+        )
+    return tensors, digest

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sr_core.candidate import DENSE, Block, Candidate, Cell, LayerPruning
-from sr_core.engine_results import EngineBench, EngineRow, FrameTime, Runtime, Sitting, Variant
-from sr_core.install import write_engine_bench, write_manifest
-from sr_core.search.price import count
-from sr_core.search.records import empty_front, write_front
-from sr_core.store import DEFAULT_ROOT, Catalogue
+from sr_core.catalogue.fronts import empty_front, write_front
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import write_engine_bench, write_manifest
+from sr_core.files import PRECOMPUTED
+from sr_core.latency.prices import count
+from sr_core.network.candidate import DENSE, Block, Candidate, Cell, LayerPruning
+from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
+from sr_core.results.record import Runtime
 from tests import tiny
+from tests.catalogue.test_fronts import found, header, run
 from tests.search.profiles import device, install, on_engine
-from tests.search.test_records import found, header, run
 
 ENGINE, COMPUTER, PHONE = "engine", "computer", "phone"
 BLOCKS: tuple[tuple[Block, ...], ...] = (
@@ -39,7 +41,7 @@ def networks() -> list[Candidate]:
 def write(root: Path, tiny_root: Path) -> Path:
     """Copy `tiny_root` to `root`; add the engine and its benchmark, devices and an x4 front."""
     shutil.copytree(tiny_root, root)
-    shutil.copytree(DEFAULT_ROOT / "engine", root / "engine")
+    shutil.copytree(PRECOMPUTED / "engine", root / "engine")
     write_engine_bench(root, engine_bench())
     install(root, on_engine(ENGINE))
     install(root, device(COMPUTER, sparse=False))

@@ -13,7 +13,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from sr_core.candidate import (
+from sr_core.catalogue.store import Catalogue
+from sr_core.engine.library import Library
+from sr_core.network.candidate import (
     BLOCKS,
     MAX_RATIO,
     PATTERN_MIN_RATIO,
@@ -25,9 +27,7 @@ from sr_core.candidate import (
     LayerPruning,
     Scheme,
 )
-from sr_core.engine.library import Library
-from sr_core.store import Catalogue
-from sr_core.supernet.weights import SupernetSpec
+from sr_core.network.weights import SupernetSpec
 from tests import tiny
 
 settings.register_profile("upfront", deadline=None, derandomize=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sr_core.quality.table import readme_tables
-from sr_core.store import DEFAULT_ROOT, Catalogue
-from sr_core.verify import verify
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.cli.result_tables import readme_tables
+from sr_core.files import PRECOMPUTED, REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 REQUIREMENTS = sorted(REPOSITORY.glob("requirements*.txt"))
 
 
@@ -20,7 +20,7 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", ["manifest.json", "results/quality.json"])
 def test_the_catalogue_is_shipped(name: str) -> None:
-    assert (DEFAULT_ROOT / name).is_file()
+    assert (PRECOMPUTED / name).is_file()
 
 
 def test_readme_shows_the_stored_results() -> None:

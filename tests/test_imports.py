@@ -11,63 +11,23 @@ from pathlib import Path
 
 import pytest
 
+from sr_core.files import REPOSITORY
 from tests import tiny
 
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = {
     ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
-LAYERS = (
-    (
-        "errors",
-        "files",
-        "machine",
-        "schema",
-        "published",
-        "engine_results",
-        "rival_results",
-        "ablation_results",
-        "search_results",
-    ),
-    ("checks",),
-    ("candidate",),
-    ("layers", "presets", "notation"),
-    ("pruning.schemes",),
-    ("supernet.weights", "supernet.extract", "supernet.sampling"),
-    ("plain", "rivals.arch"),
-    ("training.settings",),
-    ("supernet.settings", "pruning.settings", "rivals.settings", "rivals.weights"),
-    ("runtime", "engine", "quality.metrics", "quality.datasets", "quality.benchmark"),
-    ("latency.profile", "latency.work", "latency.estimate", "latency.own"),
-    ("search.records", "final"),  # what the store reads
-    ("training",),
-    ("supernet",),  # the rest of it: training
-    ("pruning",),
-    ("install", "manifest"),
-    ("store",),
-    ("verify",),
-    ("quality", "bench", "bench_page", "latency"),  # of quality the rest: publish, table
-    ("bench_engine", "bench_engine_nets"),
-    ("search",),
-    ("rivals", "bench_rivals", "bench_ablation", "bench_samplers", "bench_workers"),
-    (
-        "cli_train",
-        "cli_latency",
-        "cli_search",
-        "cli_prune",
-        "cli_bench",
-        "cli_bench_search",
-        "cli_engine",
-    ),
-    ("cli", "ui"),
-    ("__main__",),
+ORDER = (
+    "errors, machine < files < results < network < engine < runtime < quality, latency < training"
+    " < supernet, rivals < catalogue < pruning, search < bench < cli < ui"
 )
-"""From the bottom to the top; a module imports from its own layer or from below."""
+"""Each folder of sr_core (and each of its three modules) imports only what stands left of it."""
+LOOSE = ("errors", "machine", "files", "__main__")
 WITH_TORCH = {
-    "sr_core.supernet.network", "sr_core.supernet.train", "sr_core.training.loop",
-    "sr_core.pruning.network", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
-    "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.network",
+    "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
+    "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
+    "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.module",
     "sr_core.rivals.train",
 }  # fmt: skip
 
@@ -99,41 +59,48 @@ def own_imports(module: str) -> set[str]:
     return imports(module) & SOURCES.keys()
 
 
-def rank(module: str) -> int:
-    """The layer of a module: that of the longest name it starts with."""
-    matching = [
-        (len(name), index)
-        for index, names in enumerate(LAYERS)
-        for name in names
-        if f"{module}.".startswith(f"sr_core.{name}.")
-    ]
-    assert matching, f"{module} has no place in LAYERS"
-    return max(matching)[1]
+def folder(module: str) -> str:
+    """`latency` of `sr_core.latency.estimate`, `errors` of `sr_core.errors`."""
+    return module.split(".")[1]
+
+
+RANK = {name: rank for rank, names in enumerate(ORDER.split(" < ")) for name in names.split(", ")}
 
 
 MODULES = [module for module, path in SOURCES.items() if path.name != "__init__.py"]
 
 
 def test_the_reader_of_imports_sees_them() -> None:
-    assert "sr_core.candidate" in own_imports("sr_core.layers")
+    assert "sr_core.network.candidate" in own_imports("sr_core.network.layers")
     assert "sr_core.training.curve" in own_imports("sr_core.training.loop")
-    assert "sr_core.supernet.train" in own_imports("sr_core.cli_train")
-    assert "sr_core.supernet.train" not in imports("sr_core.cli_train", at_import=True)
-    assert "torch" in imports("sr_core.supernet.network", at_import=True)
+    assert "sr_core.supernet.train" in own_imports("sr_core.cli.train")
+    assert "sr_core.supernet.train" not in imports("sr_core.cli.train", at_import=True)
+    assert "torch" in imports("sr_core.supernet.module", at_import=True)
 
 
 def test_vocabulary_and_cost_stand_alone() -> None:
-    assert own_imports("sr_core.candidate") == {"sr_core.errors", "sr_core.checks"}
-    assert own_imports("sr_core.layers") <= {"sr_core.errors", "sr_core.candidate"}
-    for module in ("sr_core.errors", "sr_core.checks", "sr_core.candidate", "sr_core.layers"):
+    assert own_imports("sr_core.network.candidate") == {"sr_core.errors", "sr_core.network.checks"}
+    assert own_imports("sr_core.network.layers") <= {"sr_core.errors", "sr_core.network.candidate"}
+    for module in (
+        "sr_core.errors",
+        "sr_core.network.checks",
+        "sr_core.network.candidate",
+        "sr_core.network.layers",
+    ):
         foreign = {name.split(".")[0] for name in imports(module)} - {"sr_core"}
         assert foreign <= set(sys.stdlib_module_names), module
 
 
-@pytest.mark.parametrize("module", MODULES)
-def test_arrows_point_downwards(module: str) -> None:
+def test_every_folder_has_its_place() -> None:
+    assert {folder(module) for module in MODULES} - {"__main__"} == set(RANK)
+    assert {m for m in MODULES if m.count(".") == 1} == {f"sr_core.{name}" for name in LOOSE}
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "sr_core.__main__"])
+def test_folders_import_only_what_stands_left_of_them(module: str) -> None:
     for imported in own_imports(module):
-        assert rank(imported) <= rank(module), f"{module} imports {imported}, which is above it"
+        if folder(imported) != folder(module):
+            assert RANK[folder(imported)] < RANK[folder(module)], f"{module} imports {imported}"
 
 
 def test_there_are_no_cycles() -> None:
@@ -167,10 +134,11 @@ def test_using_the_library_loads_neither_torch_nor_gradio(tiny_root: Path, tmp_p
 import sys
 from pathlib import Path
 from PIL import Image
-from sr_core import store
-from sr_core.quality import benchmark, datasets, publish, table
+from sr_core.catalogue import publish, store
+from sr_core.cli import result_tables
+from sr_core.quality import benchmark, datasets
 from sr_core.runtime import image, upscale
-from sr_core.verify import verify
+from sr_core.catalogue.verify import verify
 
 root, folder = map(Path, sys.argv[1:])
 catalogue = store.Catalogue(root)

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sr_core.install import install_supernet, write_manifest, write_quality
+from sr_core.catalogue.store import Catalogue, Quality, bicubic_id
+from sr_core.catalogue.writer import install_supernet, write_manifest, write_quality
+from sr_core.network.weights import SupernetSpec, SupernetWeights, write_supernet
 from sr_core.quality.datasets import downscale, read_image
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.store import Catalogue, Quality, bicubic_id
-from sr_core.supernet.weights import SupernetSpec, SupernetWeights, write_supernet
 
 WIDTH, CELLS = 16, 2
 

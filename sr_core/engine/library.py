@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from sr_core.engine.build import file_name, own_path, target_here
 from sr_core.engine.pack import VERSION
 from sr_core.errors import EngineError
-from sr_core.files import sha256, write_atomic
+from sr_core.files import REPOSITORY, sha256, write_atomic
 from sr_core.machine import processor, user_data
 
 Bytes = NDArray[np.uint8]
@@ -143,10 +143,9 @@ def find(folder: Path, checksums: Mapping[str, str]) -> Library:
 def self_test(path: Path) -> str:
     """Run a small network in a process of its own; returns what went wrong, or nothing."""
     command = [sys.executable, "-m", "sr_core.engine.self_test", str(path.resolve())]
-    root = Path(__file__).parents[2]
     try:
         done = subprocess.run(
-            command, cwd=root, capture_output=True, text=True, errors="replace",
+            command, cwd=REPOSITORY, capture_output=True, text=True, errors="replace",
             timeout=_SELF_TEST_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

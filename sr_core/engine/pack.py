@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import DENSE, GROUP
 from sr_core.engine.plan import Chain, Conv, Op, Plan, plan
-from sr_core.plain import Network, plain
-from sr_core.supernet.extract import ExtractedLayer
+from sr_core.network.candidate import DENSE, GROUP
+from sr_core.network.extract import ExtractedLayer
+from sr_core.network.plain import Network, plain
 
 MAGIC, VERSION = 0x52534655, 1
 """`UFSR`, and the version of the format; both also in kernel.c."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from sr_core.layers import RGB
+from sr_core.network.layers import RGB
 
 Kind = Literal["read_zero", "read_edge", "conv", "write"]
 """Read the image with zeros or with its edge pixels around it, convolve, write the result."""
@@ -35,7 +35,7 @@ class Conv:
 
 @dataclass(frozen=True)
 class Chain:
-    """A plain network (`sr_core.plain`), in forward order."""
+    """A plain network (`sr_core.network.plain`), in forward order."""
 
     scale: int
     head: tuple[Conv, ...]

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from sr_core.candidate import Candidate, uniform
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import EngineError
-from sr_core.layers import RGB
-from sr_core.runtime.onnx_graph import INPUT, build
-from sr_core.supernet.extract import extract
-from sr_core.supernet.weights import SupernetSpec, random_supernet
+from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.extract import extract
+from sr_core.network.layers import RGB
+from sr_core.network.onnx_graph import INPUT, build
+from sr_core.network.weights import SupernetSpec, random_supernet
 
 TOLERANCE = 1e-4
 """Largest difference to ONNX Runtime, for results near 0..1."""

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from sr_core.engine.library import Bytes, Library, TileArea, aligned
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
-from sr_core.layers import RGB
-from sr_core.plain import Network, plain
+from sr_core.network.layers import RGB
+from sr_core.network.plain import Network, plain
 
 ARENA_BYTES = 16 << 20
 """Most memory of a running tile. Wider images are cut into columns of tiles, whose edges cost more

@@ -17,7 +17,7 @@ from scipy.optimize import nnls
 from sr_core.errors import MeasurementError
 from sr_core.latency.profile import Costs, Kind, Range
 from sr_core.latency.work import TERMS, Workload, dense, engine, kind
-from sr_core.layers import ConvLayer
+from sr_core.network.layers import ConvLayer
 
 FOLDS = 5
 CHANNEL_STEPS = (1, 4, 8, 16, 32)

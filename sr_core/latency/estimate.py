@@ -1,7 +1,7 @@
 """Latency of a candidate on a device profile: total, 90 % interval, per layer, and its basis.
 
-The model is a sum over the convolutions that `sr_core.layers.describe` lists. Nothing is priced
-at zero for being unknown: what a profile was not fitted to is priced with the nearest
+The model is a sum over the convolutions that `sr_core.network.layers.describe` lists. Nothing is
+priced at zero for being unknown: what a profile was not fitted to is priced with the nearest
 coefficients it has, counts as extrapolated, lowers `coverage` and widens the interval.
 """
 
@@ -10,18 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr_core.candidate import Candidate, Scheme
 from sr_core.errors import LatencyError
-from sr_core.latency.profile import (
-    BASES,
-    Basis,
-    Costs,
-    DeviceProfile,
-    Range,
-    SparsityAssumption,
-)
+from sr_core.latency.profile import BASES, Basis, Costs, DeviceProfile, Range, SparsityAssumption
 from sr_core.latency.work import TERMS, Work, kind, workload
-from sr_core.layers import OUTPUT_SIZE, ConvLayer, describe, lr_size
+from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.layers import OUTPUT_SIZE, ConvLayer, describe, lr_size
 
 CONFIDENCE = 0.9
 FINE_GRAINED: tuple[Scheme, ...] = ("block", "pattern", "unstructured")

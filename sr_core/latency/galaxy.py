@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sr_core.candidate import DENSE, SCALES
 from sr_core.errors import DatasetError
 from sr_core.latency.calibrate import (
     Sample,
@@ -35,7 +34,8 @@ from sr_core.latency.profile import (
     Spread,
 )
 from sr_core.latency.work import dense
-from sr_core.layers import ConvLayer, lr_size
+from sr_core.network.candidate import DENSE, SCALES
+from sr_core.network.layers import ConvLayer, lr_size
 
 SOURCE = "github.com/wuyushuwys/compiler-aware-nas-sr, commit 1163bcd062, speed_models"
 _COLUMNS = {

@@ -17,7 +17,6 @@ from statistics import median
 
 import numpy as np
 
-from sr_core.candidate import BLOCKS, DENSE, SCALES, WIDTHS, Block, Candidate, Cell, LayerPruning
 from sr_core.engine.library import Library
 from sr_core.latency.calibrate import (
     Floats,
@@ -45,12 +44,22 @@ from sr_core.latency.profile import (
 )
 from sr_core.latency.timing import ready, timed_ms
 from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
-from sr_core.layers import OUTPUT_SIZE, describe, lr_size
 from sr_core.machine import processor
+from sr_core.network.candidate import (
+    BLOCKS,
+    DENSE,
+    SCALES,
+    WIDTHS,
+    Block,
+    Candidate,
+    Cell,
+    LayerPruning,
+)
+from sr_core.network.extract import extract
+from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size
+from sr_core.network.sampling import sample_candidate
+from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.runtime.choice import runtime_version
-from sr_core.supernet.extract import extract
-from sr_core.supernet.sampling import sample_candidate
-from sr_core.supernet.weights import SupernetSpec, random_supernet
 
 WARM_UPS, RUNS = 1, 5
 """Frames per candidate: discarded, and timed (their median counts)."""

@@ -24,12 +24,12 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import groupby
 
-from sr_core.candidate import GROUP
 from sr_core.engine.pack import ONE_LANE_COST
 from sr_core.engine.plan import Chain, Conv, plan
 from sr_core.engine.session import ARENA_BYTES
 from sr_core.latency.profile import Costs, DeviceProfile, Kind
-from sr_core.layers import BYTES_PER_VALUE, RGB, ConvLayer
+from sr_core.network.candidate import GROUP
+from sr_core.network.layers import BYTES_PER_VALUE, RGB, ConvLayer
 
 TERMS = tuple(Costs.model_fields)
 """Names of the coefficients, in the order of a `Work`."""

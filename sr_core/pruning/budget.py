@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import (
+from sr_core.errors import TrainingError
+from sr_core.network.candidate import (
     BLOCKS,
     DENSE,
     GROUP,
@@ -28,9 +29,8 @@ from sr_core.candidate import (
     LayerPruning,
     Scheme,
 )
-from sr_core.errors import TrainingError
-from sr_core.layers import PATTERN_TAPS, ConvLayer, describe
-from sr_core.pruning.schemes import kept_channel_mask, layer_mask
+from sr_core.network.layers import PATTERN_TAPS, ConvLayer, describe
+from sr_core.network.masks import kept_channel_mask, layer_mask
 
 Price = Callable[[Candidate], float]
 """Estimated milliseconds of a frame."""

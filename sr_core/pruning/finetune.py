@@ -14,16 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_core.candidate import uniform
+from sr_core.catalogue.final import Descriptor, Final, read_descriptor, write_final
 from sr_core.errors import TrainingError
-from sr_core.final import Descriptor, Final, read_descriptor, write_final
-from sr_core.pruning.network import Network
+from sr_core.network.candidate import uniform
+from sr_core.network.extract import ExtractedNetwork, extract
+from sr_core.network.weights import SupernetWeights
+from sr_core.pruning.module import Network
 from sr_core.pruning.settings import TuneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
-from sr_core.supernet.extract import ExtractedNetwork, extract
-from sr_core.supernet.network import Supernet
-from sr_core.supernet.weights import SupernetWeights
+from sr_core.supernet.module import Supernet
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
 from sr_core.training.settings import Progress

@@ -23,17 +23,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sr_core.candidate import BLOCKS, GROUP, Candidate, Scheme
+from sr_core.catalogue.final import Arrays, read_descriptor, read_final, tensors_of, write_final
 from sr_core.files import write_atomic
-from sr_core.final import Arrays, read_descriptor, read_final, tensors_of, write_final
+from sr_core.network.candidate import BLOCKS, GROUP, Candidate, Scheme
+from sr_core.network.extract import ExtractedNetwork, extract
+from sr_core.network.weights import SupernetSpec, SupernetWeights
 from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
 from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune, refuse_other_supernet
-from sr_core.pruning.network import Network
+from sr_core.pruning.module import Network
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
-from sr_core.supernet.extract import ExtractedNetwork, extract
-from sr_core.supernet.weights import SupernetSpec, SupernetWeights
 from sr_core.training import checkpoint, loop
 from sr_core.training.settings import Progress, command
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sr_core.candidate import SCALES
 from sr_core.errors import TrainingError
+from sr_core.network.candidate import SCALES
 from sr_core.rivals.arch import architecture
 from sr_core.training.settings import RunArgs, option
 

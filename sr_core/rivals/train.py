@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.rivals.arch import architecture
-from sr_core.rivals.network import RivalNet
+from sr_core.rivals.module import RivalNet
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.weights import file_name, write_rival
 from sr_core.training import loop

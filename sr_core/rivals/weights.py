@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.numpy import save
 
-from sr_core.candidate import DENSE, SCALES
 from sr_core.errors import CatalogueError, InvalidCandidate
-from sr_core.files import write_atomic
-from sr_core.layers import RGB
-from sr_core.plain import PlainNetwork
+from sr_core.files import read_tensors, write_atomic
+from sr_core.network.candidate import DENSE, SCALES
+from sr_core.network.extract import ExtractedLayer
+from sr_core.network.layers import RGB
+from sr_core.network.plain import PlainNetwork
+from sr_core.network.weights import INPUT_MEAN
+from sr_core.results.quality import Quality, quality_row
 from sr_core.rivals.arch import (
     Architecture,
     Conv,
@@ -32,9 +35,6 @@ from sr_core.rivals.arch import (
     layout,
     nearest_weight,
 )
-from sr_core.schema import Quality, quality_row, read_tensors
-from sr_core.supernet.extract import ExtractedLayer
-from sr_core.supernet.weights import INPUT_MEAN
 
 Tensors = Mapping[str, NDArray[np.float32]]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]

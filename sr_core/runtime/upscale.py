@@ -25,11 +25,11 @@ from PIL import Image
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import Cancelled
-from sr_core.layers import halo
+from sr_core.network.extract import ExtractedNetwork
+from sr_core.network.layers import halo
+from sr_core.network.onnx_graph import INPUT, OUTPUT, build
 from sr_core.runtime import image as images
 from sr_core.runtime.choice import runtime_name
-from sr_core.runtime.onnx_graph import INPUT, OUTPUT, build
-from sr_core.supernet.extract import ExtractedNetwork
 
 _GIVE_BACK = ort.RunOptions()
 _GIVE_BACK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")

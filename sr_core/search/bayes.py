@@ -29,7 +29,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from sr_core.candidate import Candidate
+from sr_core.network.candidate import Candidate
 from sr_core.search.encoding import Encoder, Matrix, Pool
 from sr_core.search.front import Vector, expected_gain, non_dominated
 from sr_core.search.space import Space

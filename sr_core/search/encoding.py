@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import BLOCKS, Candidate
+from sr_core.network.candidate import BLOCKS, Candidate
 from sr_core.search.space import Choice, Params, Space
 
 Matrix = NDArray[np.float64]

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
+from sr_core.network.candidate import Candidate
 from sr_core.quality.benchmark import bicubic_upscale
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.quality.metrics import Reference, psnr_y
 from sr_core.runtime.image import rounded
 from sr_core.runtime.upscale import Upscaler
-from sr_core.store import Catalogue
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from sr_core.catalogue.fronts import Count, Finite, Seconds, Sha256, Text
 from sr_core.errors import SearchError
-from sr_core.search.records import Count, Finite, Seconds, Sha256, Text
 
 
 class Record(BaseModel):

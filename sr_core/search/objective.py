@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Literal, cast
 
-from sr_core.candidate import Candidate, Cell, LayerPruning, Scheme
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
+from sr_core.latency.prices import Vector, count, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.notation import to_text
-from sr_core.search.price import Vector, count, price
+from sr_core.network.candidate import Candidate, Cell, LayerPruning, Scheme
+from sr_core.network.notation import to_text
 from sr_core.search.space import RATIOS, Space
-from sr_core.store import Catalogue
 
 MACS = "macs"
 MARGIN = 1.1

@@ -10,8 +10,8 @@ import optuna
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState, create_trial
 
-from sr_core.candidate import Candidate
 from sr_core.errors import SearchError
+from sr_core.network.candidate import Candidate
 from sr_core.search.objective import Objective
 from sr_core.search.space import Params, Space
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+from sr_core.catalogue.fronts import Front, write_front
+from sr_core.catalogue.publish import ImageSet, score_sets
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import changing
 from sr_core.engine.library import Library
 from sr_core.errors import SearchError
-from sr_core.install import changing
+from sr_core.latency.prices import count, price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.quality.benchmark import network_upscale
-from sr_core.quality.publish import ImageSet, score_sets
 from sr_core.runtime.upscale import Upscaler
 from sr_core.search.front import non_dominated
-from sr_core.search.price import count, price
-from sr_core.search.records import Front, write_front
-from sr_core.store import Catalogue
 
 
 def lacking(front: Front, devices: Sequence[DeviceProfile]) -> list[int]:

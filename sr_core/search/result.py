@@ -7,10 +7,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from sr_core.catalogue.fronts import Run, Sha256, Text
 from sr_core.errors import SearchError
 from sr_core.files import write_atomic
 from sr_core.search.events import Record, Start, Trial
-from sr_core.search.records import Run, Sha256, Text
 
 
 class SearchResult(Record):

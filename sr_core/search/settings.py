@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from sr_core.candidate import Scheme
 from sr_core.errors import SearchError
 from sr_core.latency.profile import RuntimeId
+from sr_core.network.candidate import Scheme
 from sr_core.search.objective import MACS
 from sr_core.search.propose import Sampler
 
 Fixed = Literal["presets", "uniform"]
-"""Lists of networks instead of a sampler; see `sr_core.presets`."""
+"""Lists of networks instead of a sampler; see `sr_core.network.presets`."""
 FIXED: tuple[str, ...] = get_args(Fixed)
 SAMPLERS: tuple[str, ...] = (*get_args(Sampler), *FIXED)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)

@@ -13,11 +13,13 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.fronts import Front
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
 from sr_core.machine import commit, processor
-from sr_core.notation import from_text, to_text
-from sr_core.presets import uniform_networks
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import from_text, to_text
+from sr_core.network.presets import uniform_networks
 from sr_core.quality.datasets import (
     SAMPLE_CROPS,
     VALIDATION_CROP_HR,
@@ -32,11 +34,9 @@ from sr_core.search.events import CropSet, Start
 from sr_core.search.front import non_dominated
 from sr_core.search.objective import Objective, check_budget, latency, objective
 from sr_core.search.propose import Listed, Proposer, Sampled, Sampler
-from sr_core.search.records import Front
 from sr_core.search.settings import FIXED, SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.storage import Settings, SharedStudy
-from sr_core.store import Catalogue
 
 START_FROM_FRONT = 16
 """Networks of the stored front that a sampler is shown first, besides the presets."""

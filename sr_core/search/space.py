@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.distributions import CategoricalChoiceType as Choice
 from optuna.trial import Trial
 
-from sr_core.candidate import (
+from sr_core.network.candidate import (
     BLOCKS,
     DENSE,
     PATTERN_MIN_RATIO,

@@ -34,13 +34,13 @@ from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from sr_core.candidate import Candidate, Scheme
+from sr_core.catalogue.fronts import Count, Finite, Seconds, Sha256, Text
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
-from sr_core.notation import from_text
+from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.notation import from_text
 from sr_core.search.database import GRACE_S, open_database, refused, safe_url
 from sr_core.search.events import CropSet, Record
-from sr_core.search.records import Count, Finite, Seconds, Sha256, Text
 
 _SETTINGS = "upfront"
 _STORED = "upfront_stored"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from sr_core.catalogue.fronts import Crops, Front, Header, Run, empty_front, write_front
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import changing
 from sr_core.errors import SearchError
-from sr_core.install import changing
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.evaluate import Scorer
 from sr_core.search.events import End, Event
-from sr_core.search.records import Crops, Front, Header, Run, empty_front, write_front
 from sr_core.search.result import SearchResult, write_result
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import Setup, prepared
 from sr_core.search.tally import Tally
 from sr_core.search.worker import Worker
-from sr_core.store import Catalogue
 
 SAVE_EVERY_S = 30.0
 

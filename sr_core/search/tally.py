@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sr_core.candidate import Candidate
-from sr_core.notation import from_text, to_text
+from sr_core.catalogue.fronts import Curve, Run
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import from_text, to_text
 from sr_core.search.evaluate import Scored
 from sr_core.search.events import Start, Trial
 from sr_core.search.front import hypervolume
-from sr_core.search.records import Curve, Run
 
 
 class Tally:
@@ -86,7 +86,7 @@ class Tally:
         )
 
     def rows(self, stored: Collection[str]) -> list[dict[str, Any]]:
-        """Columns of `records.SCHEMA` but `run`, of each network whose id is not `stored` yet."""
+        """Columns of `fronts.SCHEMA` but `run`, of each network whose id is not `stored` yet."""
         found: dict[str, dict[str, Any]] = {}
         for index, trial in enumerate(self.trials):
             identity = from_text(trial.network).id

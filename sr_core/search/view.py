@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.fronts import Front
+from sr_core.latency.prices import Prices, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.layers import OUTPUT_SIZE
+from sr_core.network.candidate import Candidate
+from sr_core.network.layers import OUTPUT_SIZE
 from sr_core.search.front import best_under, hypervolume, knee, non_dominated
 from sr_core.search.objective import MARGIN
-from sr_core.search.price import Prices, price
-from sr_core.search.records import Front
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sr_core.candidate import Candidate
-from sr_core.notation import from_text, to_text
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import from_text, to_text
 from sr_core.search.evaluate import Scored, Scorer
 from sr_core.search.events import Trial
 from sr_core.search.objective import Objective

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sr_core.errors import TrainingError
-from sr_core.supernet.weights import SupernetSpec
+from sr_core.network.weights import SupernetSpec
 from sr_core.training.settings import RunArgs, option
 
 

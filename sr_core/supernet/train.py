@@ -18,20 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sr_core.candidate import Candidate
 from sr_core.errors import TrainingError
-from sr_core.presets import presets
+from sr_core.network.candidate import Candidate
+from sr_core.network.presets import presets
+from sr_core.network.sampling import sample_anchor, sample_candidate
+from sr_core.network.weights import SupernetSpec, read_descriptor, read_supernet, write_supernet
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
-from sr_core.supernet.network import Supernet
-from sr_core.supernet.sampling import sample_anchor, sample_candidate
+from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
-from sr_core.supernet.weights import (
-    SupernetSpec,
-    read_descriptor,
-    read_supernet,
-    write_supernet,
-)
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
 from sr_core.training.settings import Progress

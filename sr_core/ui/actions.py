@@ -12,16 +12,16 @@ from typing import Any, cast
 
 import gradio as gr
 
-from sr_core.candidate import Candidate, Scheme
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import LatencyError, UpFrontError
-from sr_core.store import Catalogue
-from sr_core.ui import prune, quick
+from sr_core.network.candidate import Candidate, Scheme
+from sr_core.ui import prune, quick_look
 from sr_core.ui.compare import Compare
 from sr_core.ui.explore import Explore
 from sr_core.ui.friendly import friendly, plain
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.prune import Prune
-from sr_core.ui.search import Search
+from sr_core.ui.search.tab import Search
 from sr_core.ui.target import Target, Updates
 from sr_core.ui.view import (
     DEFAULT_BUDGET_MS,
@@ -63,7 +63,7 @@ class Actions:
         self.target = Target(catalogue)
         self.explore = Explore(self.pricing)
         self.search = Search(self.pricing)
-        self.prune = Prune(self.pricing, quick.QuickLook(catalogue))
+        self.prune = Prune(self.pricing, quick_look.QuickLook(catalogue))
         self.compare = Compare(self.pricing)
         self._built_with = catalogue.devices
 

@@ -9,14 +9,14 @@ import gradio as gr
 from gradio.events import api
 from PIL import Image
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Model
 from sr_core.errors import InvalidImage
-from sr_core.layers import describe, lr_size, totals
-from sr_core.notation import to_text
+from sr_core.network.candidate import Candidate
+from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.notation import to_text
 from sr_core.runtime.image import MAX_PIXELS_UI
 from sr_core.search.front import non_dominated
-from sr_core.store import Model
-from sr_core.ui import jobs
+from sr_core.ui import comparison
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing
@@ -26,7 +26,7 @@ CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
 
-def add_api(pricing: Pricing, upscalers: jobs.Upscalers) -> None:
+def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
     """Add the endpoints to the page that is being built; everything else on it is private."""
     catalogue = pricing.catalogue
 

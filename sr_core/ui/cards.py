@@ -9,15 +9,15 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-from sr_core.candidate import Candidate, Scheme
+from sr_core.catalogue.store import Model, Quality
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate
 from sr_core.latency.profile import DeviceProfile, RuntimeId, Setting
-from sr_core.latency.schemes import SchemeRow
-from sr_core.layers import ConvLayer, Totals, describe, lr_size
-from sr_core.notation import to_text
+from sr_core.latency.savings import SchemeRow
+from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.layers import ConvLayer, Totals, describe, lr_size
+from sr_core.network.notation import to_text
 from sr_core.quality.datasets import SAMPLE_CROPS
-from sr_core.store import Model, Quality
-from sr_core.ui.quick import QuickScore
+from sr_core.ui.quick_look import QuickScore
 from sr_core.ui.titles import size_title, title
 
 

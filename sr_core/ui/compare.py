@@ -15,10 +15,10 @@ from PIL import Image
 from sr_core.errors import InvalidCandidate, InvalidImage, LatencyError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.machine import processor
-from sr_core.notation import to_text
+from sr_core.network.notation import to_text
 from sr_core.runtime.image import MAX_PIXELS_UI
 from sr_core.runtime.upscale import Report
-from sr_core.ui import jobs, samples
+from sr_core.ui import comparison, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.zoom_grid import Comparison, Fact, Tile, ZoomGrid
 from sr_core.ui.pricing import Pricing, cost_of
@@ -39,7 +39,7 @@ class Compare:
     def __init__(self, pricing: Pricing) -> None:
         self._pricing = pricing
         self._catalogue = pricing.catalogue
-        self.upscalers = jobs.Upscalers(pricing.catalogue)
+        self.upscalers = comparison.Upscalers(pricing.catalogue)
         self._stops: dict[str, threading.Event] = {}
         """Session -> set it to end that visitor's running job."""
 
@@ -97,7 +97,7 @@ class Compare:
     def run(
         self,
         image: Image.Image | None,
-        mode: jobs.Mode,
+        mode: comparison.Mode,
         link: Link,
         session: str,
         report: Report,
@@ -113,7 +113,9 @@ class Compare:
         upscalers = [self.upscalers.get(one.candidate, one.final) for one in chosen]
         stop = self._stops[session] = threading.Event()
         try:
-            result = jobs.compare(upscalers, image, mode, report=report, should_stop=stop.is_set)
+            result = comparison.compare(
+                upscalers, image, mode, report=report, should_stop=stop.is_set
+            )
         finally:
             self._stops.pop(session, None)
         return {
@@ -140,7 +142,7 @@ class Compare:
         extra = [choice for choice in dict.fromkeys(own) if choice[1] not in known]
         return [*extra, *listed]
 
-    def _comparison(self, result: jobs.Comparison, view: View) -> Comparison:
+    def _comparison(self, result: comparison.Comparison, view: View) -> Comparison:
         """Tiles of one run: the truth, bicubic, then the networks."""
         _check_disk()
         tiles: list[Tile] = []
@@ -155,20 +157,20 @@ class Compare:
             name = f"{model.title if model else title(outcome.candidate)}, {weights}"
             facts = (*_score_facts(outcome.score), *self._cost_facts(outcome, view))
             tiles.append(self._tile(f"m{index}", name, outcome.model_id, outcome.result, facts))
-        width, height = jobs.view(result.bicubic).size
+        width, height = comparison.view(result.bicubic).size
         truth = "truth" if result.truth is not None else ""
         return Comparison(tuple(tiles), width, height, truth)
 
     def _tile(
         self, key: str, heading: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
     ) -> Tile:
-        shown = jobs.view(image)
+        shown = comparison.view(image)
         name = f"upfront-{subtitle if key.startswith('m') else key}"
         whole = shown.size == image.size and shown.mode == image.mode
         src, href = self.grid.cached(shown, name), "" if whole else self.grid.cached(image, name)
         return Tile(key, heading, subtitle, src, f"{name}.png", facts, href)
 
-    def _cost_facts(self, outcome: jobs.Outcome, view: View) -> tuple[Fact, ...]:
+    def _cost_facts(self, outcome: comparison.Outcome, view: View) -> tuple[Fact, ...]:
         priced = self._pricing.estimate(view, outcome.candidate)
         estimated = (
             f"{priced.total_ms:.1f} ms ({priced.low_ms:.1f}–{priced.high_ms:.1f}, {CONFIDENCE:.0%})"
@@ -182,14 +184,14 @@ class Compare:
         )
 
 
-def _score_facts(score: jobs.Score | None) -> tuple[Fact, ...]:
+def _score_facts(score: comparison.Score | None) -> tuple[Fact, ...]:
     if score is None:
         return ()
     psnr = "identical" if score.psnr_y_db == float("inf") else f"{score.psnr_y_db:.2f} dB"
     return (Fact("PSNR-Y", psnr, "measured"), Fact("SSIM-Y", f"{score.ssim_y:.4f}", "measured"))
 
 
-def _facts(result: jobs.Comparison, device: str) -> str:
+def _facts(result: comparison.Comparison, device: str) -> str:
     """How this run was done, as HTML."""
     (lr_width, lr_height), outcomes = result.lr_size, result.outcomes
     width, height = result.bicubic.size
@@ -202,8 +204,8 @@ def _facts(result: jobs.Comparison, device: str) -> str:
         f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
         "shrinking." if result.truth is not None else "",
         result.note,
-        f"The comparison shows the centre, {jobs.VIEW_SIDE} pixels a side at most; downloads are "
-        "whole." if max(width, height) > jobs.VIEW_SIDE else "",
+        f"The comparison shows the centre, {comparison.VIEW_SIDE} pixels a side at most; downloads "
+        "are whole." if max(width, height) > comparison.VIEW_SIDE else "",
     ]  # fmt: skip
     return f"<p class='origin'>{html.escape(' '.join(line for line in lines if line))}</p>"
 

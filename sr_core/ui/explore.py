@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from sr_core.candidate import Candidate
+from sr_core.network.candidate import Candidate
 from sr_core.ui import cards, finals
 from sr_core.ui.components.front_plot import NO_BUDGET, NONE, FrontData, FrontPlot
 from sr_core.ui.pricing import Pricing, cost_of

@@ -10,12 +10,12 @@ import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sr_core.candidate import Candidate
-from sr_core.final import Final
+from sr_core.catalogue.final import Final
+from sr_core.catalogue.store import Catalogue
+from sr_core.latency.prices import count, price
+from sr_core.network.candidate import Candidate
 from sr_core.quality.datasets import BENCHMARKS
-from sr_core.schema import Quality
-from sr_core.search.price import count, price
-from sr_core.store import Catalogue
+from sr_core.results.quality import Quality
 from sr_core.ui.components.front_plot import Tuned
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.titles import image_set, title

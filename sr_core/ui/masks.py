@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sr_core.candidate import DENSE, GROUP, Candidate, Cell, Scheme
-from sr_core.checks import shown
 from sr_core.errors import InvalidCandidate
-from sr_core.layers import PATTERN_TAPS
-from sr_core.pruning.schemes import Mask, candidate_masks
-from sr_core.supernet.weights import SupernetWeights
+from sr_core.network.candidate import DENSE, GROUP, Candidate, Cell, Scheme
+from sr_core.network.checks import shown
+from sr_core.network.layers import PATTERN_TAPS
+from sr_core.network.masks import Mask, candidate_masks
+from sr_core.network.weights import SupernetWeights
 
 SCHEME_COLOURS: dict[Scheme, str] = {
     "dense": "#808080",

@@ -7,11 +7,11 @@ from typing import Any
 
 import gradio as gr
 
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import CatalogueError, LatencyError
-from sr_core.store import Catalogue
 from sr_core.ui.actions import Actions
 from sr_core.ui.api import CORES, add_api
-from sr_core.ui.findings import Findings
+from sr_core.ui.findings.tab import Findings
 
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
+from sr_core.latency.prices import Costs, Prices, count, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.layers import ConvLayer, Totals, describe, lr_size, totals
+from sr_core.network.candidate import Candidate
+from sr_core.network.layers import ConvLayer, Totals, describe, lr_size, totals
 from sr_core.search.front import best_under, knee, non_dominated
-from sr_core.search.price import Costs, Prices, count, price
-from sr_core.store import Catalogue
 from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, Published
 from sr_core.ui.titles import METRICS, image_set, size_title, title
 from sr_core.ui.view import View, make_view

@@ -10,7 +10,11 @@ from typing import Any
 
 import gradio as gr
 
-from sr_core.candidate import (
+from sr_core.errors import UpFrontError
+from sr_core.latency.profile import RuntimeId
+from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
+from sr_core.machine import processor
+from sr_core.network.candidate import (
     MAX_RATIO,
     PATTERN_MIN_RATIO,
     WIDTHS,
@@ -18,19 +22,10 @@ from sr_core.candidate import (
     LayerPruning,
     Scheme,
 )
-from sr_core.errors import UpFrontError
-from sr_core.latency.profile import RuntimeId
-from sr_core.latency.schemes import (
-    SCHEMES,
-    SchemeTiming,
-    scheme_rows,
-    time_schemes,
-    with_scheme,
-)
-from sr_core.machine import processor
 from sr_core.runtime.choice import runtime_name
-from sr_core.ui import cards, engine_facts, finals, masks, quick
+from sr_core.ui import cards, finals, masks, quick_look
 from sr_core.ui.components.layer_table import LayerTable
+from sr_core.ui.findings import engine as engine_facts
 from sr_core.ui.pricing import Pricing, table_prices
 from sr_core.ui.target import Updates
 from sr_core.ui.titles import title
@@ -56,7 +51,7 @@ _NOT_TIMED = (
 class Prune:
     """Components of the tab, and what they show for a state of the page."""
 
-    def __init__(self, pricing: Pricing, look: quick.QuickLook) -> None:
+    def __init__(self, pricing: Pricing, look: quick_look.QuickLook) -> None:
         self._pricing = pricing
         self._catalogue = pricing.catalogue
         self._look = look
@@ -145,7 +140,7 @@ class Prune:
     def show_quality(self, candidate: Candidate) -> Updates:
         """A real evaluation of `candidate`, and one crop enlarged by it."""
         score = self._look.score(candidate)
-        views = (quick.bicubic_crops(candidate.scale)[1], score.picture)
+        views = (quick_look.bicubic_crops(candidate.scale)[1], score.picture)
         facts = cards.quick_facts(score) + finals.line(self._catalogue, candidate)
         return {self.quality: facts, self.picture: views}
 

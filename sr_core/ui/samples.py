@@ -6,7 +6,9 @@ from pathlib import Path
 
 import skimage
 
-_ASSETS = Path(__file__).parents[2] / "assets" / "samples"
+from sr_core.files import REPOSITORY
+
+_ASSETS = REPOSITORY / "assets" / "samples"
 _PHOTOS = {
     "chelsea.png": "Cat", "astronaut.png": "Astronaut", "coffee.png": "Coffee",
     "rocket.jpg": "Rocket", "camera.png": "Camera (grey)",

@@ -13,9 +13,9 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio.themes import Base, Soft
 
-from sr_core.cli_engine import add_engine_option, chosen
+from sr_core.catalogue.store import Catalogue
+from sr_core.cli.engine import add_engine_option, chosen
 from sr_core.runtime.choice import runtime_name
-from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 
 DEFAULT_PORT = 7860

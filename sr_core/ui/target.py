@@ -7,13 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import MeasurementError
 from sr_core.latency.measure import measure_all
 from sr_core.latency.own import own_device_path
 from sr_core.latency.profile import DeviceProfile
 from sr_core.runtime.choice import runtime_name
 from sr_core.runtime.upscale import Report
-from sr_core.store import Catalogue
 from sr_core.ui import cards
 from sr_core.ui.titles import size_title
 from sr_core.ui.view import SIZES, View, size_text

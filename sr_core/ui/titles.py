@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from sr_core.candidate import Candidate, Scheme
+from sr_core.network.candidate import Candidate, Scheme
 from sr_core.ui.view import Metric
 
 

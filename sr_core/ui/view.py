@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlencode
 
-from sr_core.candidate import Candidate
-from sr_core.checks import listed, shown
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import LatencyError
 from sr_core.latency.profile import DeviceProfile
-from sr_core.layers import OUTPUT_SIZE
-from sr_core.notation import to_text
-from sr_core.store import Catalogue
+from sr_core.network.candidate import Candidate
+from sr_core.network.checks import listed, shown
+from sr_core.network.layers import OUTPUT_SIZE
+from sr_core.network.notation import to_text
 
 Axis = Literal["latency", "macs", "params"]
 Metric = Literal["psnr_y_db", "ssim_y", "psnr_y_set5", "psnr_y_set14", "psnr_y_bsd100"]

@@ -12,13 +12,13 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import Cancelled
-from sr_core.notation import to_text
-from sr_core.store import Catalogue
+from sr_core.network.notation import to_text
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
 from tests import app_root, tiny
-from tests.ui import made_up_findings
+from tests.ui.findings import made_up as made_up_findings
 
 pytestmark = pytest.mark.browser
 
@@ -284,7 +284,7 @@ def test_stop_ends_a_running_and_a_waiting_job(
         ran.append("stopped")
         raise Cancelled("Stopped after 0 of 1 tiles.")
 
-    monkeypatch.setattr("sr_core.ui.jobs.compare", endless)
+    monkeypatch.setattr("sr_core.ui.comparison.compare", endless)
     _open(page, "Compare")
     page.locator("#start").click()
     _wait_for(lambda: ran == ["started"])

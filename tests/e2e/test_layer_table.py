@@ -12,10 +12,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from sr_core.candidate import Candidate, uniform
+from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
-from sr_core.layers import describe, lr_size, totals
-from sr_core.store import Catalogue
+from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.layers import describe, lr_size, totals
 from sr_core.ui import masks
 from sr_core.ui.components.layer_table import LayerTable
 from sr_core.ui.server import launch

@@ -13,15 +13,23 @@ import pytest
 
 from sr_core.engine import library as library_module
 from sr_core.engine import session as session_module
-from sr_core.engine.build import FLAGS, TARGETS, build_here, compiled, file_name, target_here, zig
+from sr_core.engine.build import (
+    FLAGS,
+    TARGETS,
+    build_here,
+    compiled,
+    file_name,
+    target_here,
+    zig,
+)
 from sr_core.engine.library import Bytes, Library
 from sr_core.errors import EngineError
-from sr_core.store import DEFAULT_ROOT
+from sr_core.files import PRECOMPUTED
 from tests.engine.networks import lacking
 
 OWN = "UPFRONT_TEST_ENGINE"
 """Path of another library to test, such as a build with sanitizers."""
-SHIPPED = DEFAULT_ROOT / "engine"
+SHIPPED = PRECOMPUTED / "engine"
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 
-from sr_core.candidate import Candidate
-from sr_core.layers import RGB
-from sr_core.plain import Network
-from sr_core.runtime.onnx_graph import INPUT, build
-from sr_core.supernet.extract import ExtractedNetwork, extract
-from sr_core.supernet.weights import SupernetWeights
+from sr_core.network.candidate import Candidate
+from sr_core.network.extract import ExtractedNetwork, extract
+from sr_core.network.layers import RGB
+from sr_core.network.onnx_graph import INPUT, build
+from sr_core.network.plain import Network
+from sr_core.network.weights import SupernetWeights
 from tests import tiny
 
 TOLERANCE = 1e-4

@@ -23,9 +23,9 @@ from sr_core.engine.build import (
 )
 from sr_core.engine.library import Library
 from sr_core.errors import EngineError
+from sr_core.files import REPOSITORY
 from tests.engine.conftest import SHIPPED
 from tests.engine.networks import lacking
-from tests.test_docs import REPOSITORY
 
 TOOLS = os.environ["PATH"]
 BINUTILS = ("as", "ld")

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr_core.candidate import SCALES, WIDTHS, Block, Candidate, Scheme, uniform
 from sr_core.engine import session as module
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
-from sr_core.supernet.extract import ExtractedLayer
+from sr_core.network.candidate import SCALES, WIDTHS, Block, Candidate, Scheme, uniform
+from sr_core.network.extract import ExtractedLayer
 from tests.conftest import candidates
 from tests.engine.networks import TOLERANCE, Reference, images, network
 

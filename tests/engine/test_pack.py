@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from sr_core.candidate import Candidate, uniform
 from sr_core.engine.library import Library
 from sr_core.engine.pack import pack
 from sr_core.engine.session import Session
-from sr_core.supernet.extract import ExtractedLayer, ExtractedNetwork
+from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from tests.conftest import candidates
 from tests.engine.networks import TOLERANCE, Reference, images, network
 

@@ -8,11 +8,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sr_core.candidate import SCALES
 from sr_core.engine.library import Library
 from sr_core.engine.pack import pack
 from sr_core.engine.session import Session
-from sr_core.plain import PlainNetwork, plain
+from sr_core.network.candidate import SCALES
+from sr_core.network.plain import PlainNetwork, plain
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.weights import assemble, random_tensors
 from tests.engine.networks import TOLERANCE, Reference, images, network

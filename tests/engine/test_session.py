@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sr_core.candidate import uniform
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import EngineError
+from sr_core.network.candidate import uniform
 from tests.engine.networks import TOLERANCE, Images, Reference, images, network
 
 NETWORK = network(

@@ -5,7 +5,6 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from sr_core.candidate import DENSE, uniform
 from sr_core.errors import MeasurementError
 from sr_core.latency.calibrate import (
     CHANNEL_STEPS,
@@ -22,7 +21,8 @@ from sr_core.latency.calibrate import (
 )
 from sr_core.latency.profile import Costs, Kind
 from sr_core.latency.work import TERMS, dense
-from sr_core.layers import ConvLayer, describe
+from sr_core.network.candidate import DENSE, uniform
+from sr_core.network.layers import ConvLayer, describe
 
 Rng = np.random.Generator
 TRUE: dict[Kind, Costs] = {

@@ -9,17 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sr_core.candidate import BLOCKS, Block, Candidate, Cell, LayerPruning, Scheme, uniform
 from sr_core.errors import LatencyError
+from sr_core.files import PRECOMPUTED
 from sr_core.latency.estimate import FINE_GRAINED, LatencyEstimate, estimate, part
 from sr_core.latency.profile import BASES, Costs, DeviceProfile, SparsityAssumption, read_profile
 from sr_core.latency.work import kind
-from sr_core.layers import describe, lr_size, totals
-from sr_core.store import DEFAULT_ROOT
+from sr_core.network.candidate import (
+    BLOCKS,
+    Block,
+    Candidate,
+    Cell,
+    LayerPruning,
+    Scheme,
+    uniform,
+)
+from sr_core.network.layers import describe, lr_size, totals
 from tests.conftest import candidates
 from tests.search.profiles import device, on_engine
 
-SHIPPED = [read_profile(path) for path in sorted((DEFAULT_ROOT / "devices").glob("*.json"))]
+SHIPPED = [read_profile(path) for path in sorted((PRECOMPUTED / "devices").glob("*.json"))]
 PHONES = [profile for profile in SHIPPED if profile.sparsity is not None]
 ON_ONNX = [profile for profile in SHIPPED if "ONNX Runtime" in profile.runtime]
 ENGINE = on_engine()

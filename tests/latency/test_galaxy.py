@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_core.candidate import uniform
 from sr_core.errors import DatasetError, MeasurementError
+from sr_core.files import PRECOMPUTED
 from sr_core.latency.estimate import estimate
 from sr_core.latency.galaxy import SOURCE, TARGETS, galaxy_profiles
 from sr_core.latency.profile import DeviceProfile, read_profile, to_json
-from sr_core.layers import describe, lr_size
-from sr_core.store import DEFAULT_ROOT
+from sr_core.network.candidate import uniform
+from sr_core.network.layers import describe, lr_size
 
 HEADER = (
     "device,processor,scale,in_channels,expand_channels,linear_channels,out_channels,latency_ms"
@@ -29,7 +29,7 @@ ANCHORS = [
 
 
 def shipped(identity: str) -> DeviceProfile:
-    return read_profile(DEFAULT_ROOT / "devices" / f"{identity}.json")
+    return read_profile(PRECOMPUTED / "devices" / f"{identity}.json")
 
 
 def block_ms(scale: int, channels: int, expand: int, linear: int) -> float:

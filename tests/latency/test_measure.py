@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sr_core.candidate import SCALES, WIDTHS, Block, Candidate, uniform
 from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
+from sr_core.files import PRECOMPUTED
 from sr_core.latency import measure as module
 from sr_core.latency import timing
 from sr_core.latency.calibrate import Sample
@@ -27,17 +27,17 @@ from sr_core.latency.measure import (
 from sr_core.latency.own import OWN
 from sr_core.latency.profile import Costs, DeviceProfile, Kind, read_profile
 from sr_core.latency.work import TERMS, Workload, dense, engine, kind
-from sr_core.layers import describe, lr_size
 from sr_core.machine import processor
+from sr_core.network.candidate import SCALES, WIDTHS, Block, Candidate, uniform
+from sr_core.network.extract import extract
+from sr_core.network.layers import describe, lr_size
+from sr_core.network.sampling import sample_candidate
+from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.runtime.choice import runtime_version
-from sr_core.store import DEFAULT_ROOT
-from sr_core.supernet.extract import extract
-from sr_core.supernet.sampling import sample_candidate
-from sr_core.supernet.weights import SupernetSpec, random_supernet
 
 SHIPPED = [
     profile
-    for profile in map(read_profile, sorted((DEFAULT_ROOT / "devices").glob("*.json")))
+    for profile in map(read_profile, sorted((PRECOMPUTED / "devices").glob("*.json")))
     if profile.basis != "calibrated"
 ]
 COSTS: dict[Kind, Costs] = {

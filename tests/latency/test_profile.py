@@ -11,11 +11,11 @@ import pytest
 from platformdirs import user_data_dir
 
 from sr_core.errors import LatencyError
+from sr_core.files import PRECOMPUTED
 from sr_core.latency.own import THIS_COMPUTER, own_device_path
 from sr_core.latency.profile import Costs, DeviceProfile, read_profile, to_json
-from sr_core.store import DEFAULT_ROOT
 
-SHIPPED = sorted((DEFAULT_ROOT / "devices").glob("*.json"))
+SHIPPED = sorted((PRECOMPUTED / "devices").glob("*.json"))
 COSTS = ("settings", 0, "costs", "conv1x1", "ms_per_gmac")
 DELETED = Enum("Damage", "DELETED").DELETED  # its name is the same in every process
 REQUIRED = [name for name, field in DeviceProfile.model_fields.items() if field.is_required()]
@@ -204,7 +204,7 @@ def test_the_last_setting_is_the_default() -> None:
     ("profile", "expected"),
     [
         (lambda: with_threads(1, 8), "expected 1, 8."),
-        (lambda: read_profile(DEFAULT_ROOT / "devices/galaxy-s10-dsp.json"), "no thread count."),
+        (lambda: read_profile(PRECOMPUTED / "devices/galaxy-s10-dsp.json"), "no thread count."),
     ],
 )
 def test_an_unknown_thread_count_is_refused(

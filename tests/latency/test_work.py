@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sr_core.candidate import Candidate, Cell, LayerPruning, Scheme, uniform
 from sr_core.engine.pack import _groups  # pyright: ignore[reportPrivateUsage]
 from sr_core.engine.session import Session
 from sr_core.latency import work as module
 from sr_core.latency.work import TERMS, Work, dense, engine, workload
-from sr_core.layers import ConvLayer, describe
-from sr_core.supernet.extract import extract
-from sr_core.supernet.sampling import sample_candidate
-from sr_core.supernet.weights import SupernetSpec, random_supernet
+from sr_core.network.candidate import Candidate, Cell, LayerPruning, Scheme, uniform
+from sr_core.network.extract import extract
+from sr_core.network.layers import ConvLayer, describe
+from sr_core.network.sampling import sample_candidate
+from sr_core.network.weights import SupernetSpec, random_supernet
 from tests.search.profiles import device, on_engine
 
 WIDTH, STEP, NEAR_MIB = 320, 64, 1.5

@@ -8,12 +8,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sr_core.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, Scheme, uniform
+from sr_core.catalogue.final import tensors_of
 from sr_core.errors import TrainingError
-from sr_core.final import tensors_of
 from sr_core.latency.estimate import estimate
-from sr_core.layers import describe
-from sr_core.notation import from_text
+from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, Scheme, uniform
+from sr_core.network.extract import extract
+from sr_core.network.layers import describe
+from sr_core.network.masks import layer_mask
+from sr_core.network.notation import from_text
 from sr_core.pruning.budget import (
     Budget,
     group_prices,
@@ -23,8 +25,6 @@ from sr_core.pruning.budget import (
     uniform_ratios,
     with_ratios,
 )
-from sr_core.pruning.schemes import layer_mask
-from sr_core.supernet.extract import extract
 from tests import tiny
 from tests.search.profiles import device, on_engine
 

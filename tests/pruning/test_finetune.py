@@ -13,16 +13,16 @@ import pytest
 pytest.importorskip("torch")
 from safetensors.numpy import load_file
 
+from sr_core.catalogue.final import read_final
 from sr_core.errors import TrainingError
-from sr_core.final import read_final
-from sr_core.notation import from_text, to_text
+from sr_core.network.extract import extract
+from sr_core.network.notation import from_text, to_text
 from sr_core.pruning.finetune import Start, finetune
-from sr_core.pruning.network import Network
+from sr_core.pruning.module import Network
 from sr_core.pruning.settings import FinetuneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import TrainingPatches, validation_crops
 from sr_core.runtime.upscale import Upscaler
-from sr_core.supernet.extract import extract
 from sr_core.training.settings import Progress
 from tests import tiny
 

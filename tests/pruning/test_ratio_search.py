@@ -14,17 +14,17 @@ import pytest
 pytest.importorskip("torch")
 import torch
 
-from sr_core.candidate import Candidate, Scheme, uniform
+from sr_core.catalogue.final import read_final, tensors_of
 from sr_core.errors import TrainingError
-from sr_core.final import read_final, tensors_of
 from sr_core.latency.estimate import estimate
-from sr_core.notation import from_text, to_text
+from sr_core.network.candidate import Candidate, Scheme, uniform
+from sr_core.network.extract import extract
+from sr_core.network.notation import from_text, to_text
 from sr_core.pruning import ratio_search
 from sr_core.pruning.budget import Budget, importance, with_ratios
 from sr_core.pruning.ratio_search import EPSILON, prune, squared_norms
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.datasets import TrainingPatches
-from sr_core.supernet.extract import extract
 from sr_core.training.loop import Batch
 from sr_core.training.settings import Progress
 from tests import tiny

@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sr_core.install import LICENCE, install_rival
+from sr_core.catalogue.store import Quality
+from sr_core.catalogue.writer import LICENCE, install_rival
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.rivals.arch import ARCHITECTURES, Architecture
 from sr_core.rivals.weights import file_name, random_tensors, read_rival, write_rival
-from sr_core.store import Quality
 
 
 def described(

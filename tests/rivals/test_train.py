@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_core.install import LICENCE
+from sr_core.catalogue.publish_rival import runner
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.catalogue.writer import LICENCE
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import validation_crops
-from sr_core.rivals.publish import runner
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.train import train
 from sr_core.rivals.weights import read_rival
-from sr_core.store import Catalogue
 from sr_core.training.settings import Progress
-from sr_core.verify import verify
 from tests import tiny
-from tests.test_cli import Shell
+from tests.cli.test_main import Shell
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAME = "ecbsr-m4c16-x4.safetensors"
@@ -85,7 +85,7 @@ def test_published_with_what_was_measured(
 
 
 def test_what_is_not_published_or_was_changed_is_found(own_root: Path, run: Path) -> None:
-    from sr_core.install import install_rival, write_manifest
+    from sr_core.catalogue.writer import install_rival, write_manifest
 
     install_rival(own_root, run / NAME, read_rival(run / NAME).descriptor)
     assert any("not listed" in problem for problem in verify(Catalogue(own_root)))

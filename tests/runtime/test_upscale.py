@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from sr_core.candidate import SCALES, Block, Candidate, Scheme, uniform
 from sr_core.engine.library import Library
 from sr_core.errors import Cancelled, InvalidImage
-from sr_core.layers import halo
+from sr_core.network.candidate import SCALES, Block, Candidate, Scheme, uniform
+from sr_core.network.extract import extract
+from sr_core.network.layers import halo
 from sr_core.runtime import image as images
 from sr_core.runtime.upscale import Upscaler, tiles
-from sr_core.supernet.extract import extract
 from tests import tiny
 from tests.tiny import drawn
 
@@ -217,7 +217,7 @@ def test_16_bit_grey_is_finer_than_8_bit_grey() -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_untrained_network_keeps_a_constant_grey(scale: int) -> None:
     """At mid-grey its cells see zeros, so only the bicubic path speaks; at the border too."""
-    from sr_core.supernet.network import Supernet
+    from sr_core.supernet.module import Supernet
 
     net = Supernet(SUPERNETS[scale].spec)
     tensors = {name: p.detach().numpy() for name, p in net.named_parameters()}

@@ -12,12 +12,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Candidate
 from sr_core.search import database
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.settings import SearchArgs
 from sr_core.search.study import search
-from sr_core.store import Catalogue
 
 PASSWORD = "open-sesame"
 

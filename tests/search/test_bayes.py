@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr_core.candidate import Candidate
+from sr_core.latency.prices import count
+from sr_core.network.candidate import Candidate
 from sr_core.search import bayes
 from sr_core.search.bayes import BayesSampler
 from sr_core.search.encoding import Encoder, Pool
 from sr_core.search.front import expected_gain, hypervolume
 from sr_core.search.objective import Objective, latency
-from sr_core.search.price import count
 from sr_core.search.propose import Sampled, Sampler
 from sr_core.search.space import Space
 from tests.search.profiles import device

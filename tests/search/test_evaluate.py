@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_core.candidate import uniform
+from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
+from sr_core.network.candidate import uniform
 from sr_core.quality.benchmark import bicubic_upscale, score, score_crops
 from sr_core.quality.datasets import benchmark_pairs, validation_crops
 from sr_core.runtime.upscale import Upscaler
 from sr_core.search.evaluate import Evaluator
-from sr_core.store import Catalogue
 
 
 @pytest.mark.parametrize("scale", [2, 4])

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sr_core.candidate import PATTERN_MIN_RATIO, Candidate, LayerPruning, uniform
-from sr_core.notation import from_text
-from sr_core.presets import presets
+from sr_core.network.candidate import PATTERN_MIN_RATIO, Candidate, LayerPruning, uniform
+from sr_core.network.notation import from_text
+from sr_core.network.presets import presets
 from sr_core.search.space import KINDS, RATIOS, Params, Space
 
 SPACE = Space(scale=4, width=32, cells=12)

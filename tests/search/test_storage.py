@@ -13,9 +13,11 @@ import pytest
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import SearchError
-from sr_core.install import write_manifest
+from sr_core.network.candidate import Candidate
 from sr_core.search.database import MAX_RETRIES, open_database, refused
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.result import read_result
@@ -23,8 +25,6 @@ from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepared
 from sr_core.search.storage import SharedStudy
 from sr_core.search.study import search
-from sr_core.store import Catalogue
-from sr_core.verify import verify
 from tests import tiny
 from tests.search.helpers import quality
 from tests.search.profiles import device, install

@@ -6,21 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.fronts import Front
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import LatencyError, SearchError
-from sr_core.install import write_manifest
+from sr_core.network.candidate import Candidate
 from sr_core.search import study
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import Event, Start
 from sr_core.search.front import hypervolume
 from sr_core.search.objective import latency, objective
 from sr_core.search.propose import Sampled
-from sr_core.search.records import Front
 from sr_core.search.settings import SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.study import search
-from sr_core.store import Catalogue
-from sr_core.verify import verify
 from tests import tiny
 from tests.search.profiles import device, install
 

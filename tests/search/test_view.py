@@ -6,23 +6,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.fronts import Front, empty_front, write_front
+from sr_core.catalogue.publish import benchmark_sets
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.catalogue.writer import changing
 from sr_core.errors import SearchError
-from sr_core.install import changing
-from sr_core.notation import from_text
-from sr_core.presets import presets
-from sr_core.quality.publish import benchmark_sets
+from sr_core.latency.prices import count
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import from_text
+from sr_core.network.presets import presets
 from sr_core.search.front import hypervolume
-from sr_core.search.price import count
-from sr_core.search.records import Front, empty_front, write_front
 from sr_core.search.report import lacking, measure
 from sr_core.search.view import view
-from sr_core.store import Catalogue
-from sr_core.verify import verify
 from tests import tiny
-from tests.search import test_records
+from tests.catalogue import test_fronts as test_records
+from tests.catalogue.test_fronts import found, header, run
 from tests.search.profiles import device
-from tests.search.test_records import found, header, run
 
 PRESETS = [preset.candidate for preset in presets(scale=4, width=16, cells=2)]
 NETWORKS = {

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import SearchError
-from sr_core.install import write_manifest
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepared
 from sr_core.search.storage import SharedStudy
 from sr_core.search.study import search
-from sr_core.store import Catalogue
 from tests.engine.networks import lacking
 from tests.search import helpers
 from tests.search.profiles import device, install

@@ -18,21 +18,21 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from sr_core.candidate import Block, Candidate, uniform
 from sr_core.errors import CatalogueError, DatasetError, InvalidCandidate, TrainingError
 from sr_core.files import sha256
 from sr_core.machine import processor
-from sr_core.presets import presets
+from sr_core.network.candidate import Block, Candidate, uniform
+from sr_core.network.extract import extract
+from sr_core.network.presets import presets
+from sr_core.network.weights import SupernetSpec, read_supernet
 from sr_core.quality.benchmark import network_upscale
 from sr_core.quality.datasets import TrainingPatches, validation_crops
 from sr_core.quality.metrics import psnr_y
 from sr_core.runtime.upscale import Upscaler
 from sr_core.supernet import train as training
-from sr_core.supernet.extract import extract
-from sr_core.supernet.network import Supernet
+from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
 from sr_core.supernet.train import train
-from sr_core.supernet.weights import SupernetSpec, read_supernet
 from sr_core.training.settings import Progress
 
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "supernet.safetensors"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sr_core.store import Catalogue
+from sr_core.catalogue.store import Catalogue
 from tests import app_root
-from tests.ui import made_up_findings, made_up_search
+from tests.ui.findings import made_up as made_up_findings
+from tests.ui.search import made_up as made_up_search
 
 
 @pytest.fixture(autouse=True)

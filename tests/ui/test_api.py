@@ -11,12 +11,12 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from sr_core.catalogue.store import Catalogue
 from sr_core.runtime.upscale import Upscaler
-from sr_core.store import Catalogue
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
 from tests import app_root, tiny
-from tests.ui.made_up_findings import GOOD, OUTSIDE
+from tests.ui.findings.made_up import GOOD, OUTSIDE
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
-from sr_core.latency.schemes import Saving, SchemeRow, SchemeTiming
-from sr_core.layers import describe, lr_size
-from sr_core.notation import from_text
-from sr_core.store import Catalogue
-from sr_core.ui import cards, quick
+from sr_core.latency.savings import Saving, SchemeRow, SchemeTiming
+from sr_core.network.candidate import Candidate
+from sr_core.network.layers import describe, lr_size
+from sr_core.network.notation import from_text
+from sr_core.ui import cards, quick_look
 from sr_core.ui.pricing import Pricing, cost_of
 from sr_core.ui.titles import title
 from sr_core.ui.view import make_view
@@ -102,7 +102,7 @@ def test_schemes_show_counted_estimated_and_measured_savings() -> None:
 
 
 def test_the_quick_look_is_a_real_evaluation(catalogue: Catalogue) -> None:
-    look = quick.QuickLook(catalogue)
+    look = quick_look.QuickLook(catalogue)
     dense, pruned = catalogue.named("x4-wide"), catalogue.named("x4-wide-block75")
     first, second = look.score(dense), look.score(pruned)
     assert first.psnr_y_db == first.dense_psnr_y_db == second.dense_psnr_y_db

@@ -11,17 +11,17 @@ from urllib.parse import parse_qsl
 import gradio as gr
 import pytest
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.fronts import Front
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
-from sr_core.notation import to_text
-from sr_core.search.records import Front
-from sr_core.store import Catalogue
-from sr_core.ui import finals, jobs
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import to_text
+from sr_core.ui import comparison, finals
 from sr_core.ui.page import Page
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.view import Link, Pick, View, make_view, parse_query, pick, query
 from tests import app_root, tiny
-from tests.ui.made_up_findings import AFTER_DB, BEFORE_DB, GOOD, NOT_STORED, ON_FRONT, OUTSIDE
+from tests.ui.findings.made_up import AFTER_DB, BEFORE_DB, GOOD, NOT_STORED, ON_FRONT, OUTSIDE
 
 REQUEST: Any = SimpleNamespace(session_hash="s", query_params={})
 
@@ -134,7 +134,7 @@ def test_comparing_both_uses_both_weights(page: Page, state: dict[str, Any]) -> 
 
 
 def test_sessions_of_one_network_are_told_apart_by_weights(page: Page) -> None:
-    upscalers = jobs.Upscalers(page.catalogue)
+    upscalers = comparison.Upscalers(page.catalogue)
     own = upscalers.get(ON_FRONT, GOOD)
     assert own.network.model_id != upscalers.get(ON_FRONT).network.model_id
     assert upscalers.get(ON_FRONT, GOOD) is own

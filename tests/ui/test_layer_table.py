@@ -8,9 +8,9 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from sr_core.candidate import BLOCKS, Candidate, uniform
 from sr_core.errors import InvalidCandidate
-from sr_core.layers import describe
+from sr_core.network.candidate import BLOCKS, Candidate, uniform
+from sr_core.network.layers import describe
 from sr_core.ui.components.layer_table import LayerTable, vocabulary
 
 FIRST = uniform(scale=4, width=16, blocks=("wide", "residual"), scheme="block", ratio=0.5)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from sr_core import ui
-from sr_core.candidate import DENSE, Candidate, Cell, LayerPruning, Scheme, uniform
 from sr_core.errors import InvalidCandidate
-from sr_core.pruning.schemes import Mask
-from sr_core.supernet.extract import extract
+from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning, Scheme, uniform
+from sr_core.network.extract import extract
+from sr_core.network.masks import Mask
 from sr_core.ui import masks
 from tests import tiny
 

@@ -19,14 +19,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
+from sr_core.files import REPOSITORY
 from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import DeviceProfile
 from sr_core.machine import processor
-from sr_core.notation import to_text
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import to_text
 from sr_core.runtime.choice import runtime_version
-from sr_core.store import Catalogue
-from sr_core.ui import jobs, samples
+from sr_core.ui import comparison, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.layer_table import vocabulary
 from sr_core.ui.page import Page, build_page
@@ -34,8 +35,6 @@ from sr_core.ui.prune import EDITED
 from sr_core.ui.server import launch, serve
 from tests import app_root, tiny
 from tests.search.profiles import device, on_engine
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -317,7 +316,7 @@ def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, An
         assert upscaler.runtime.startswith("UpFront engine")
         assert facts["PSNR-Y"][1] == facts[f"This run, {upscaler.runtime}"][1] == "measured"
         assert facts["1280×720 frame on the device"][1] == "estimated"
-        again = jobs.compare([upscaler], image, "test").outcomes[0].result
+        again = comparison.compare([upscaler], image, "test").outcomes[0].result
         with Image.open(unquote(tile["src"].removeprefix("gradio_api/file="))) as saved:
             assert (saved.format, saved.tobytes()) == ("PNG", again.tobytes())
     assert "no phone latency" in answer[page.compare.outcome]
@@ -527,15 +526,15 @@ def test_editing_does_not_wait_in_the_queue(catalogue: Catalogue) -> None:
 _WITHOUT_TORCH = """
 import sys
 from pathlib import Path
-from sr_core.store import Catalogue
-from sr_core.ui import jobs
+from sr_core.catalogue.store import Catalogue
+from sr_core.ui import comparison
 from sr_core.ui.page import build_page
 from tests import tiny
 
 catalogue = Catalogue(Path(sys.argv[1]))
 build_page(catalogue)
-upscaler = jobs.Upscalers(catalogue).get(catalogue.find("x4-wide-pattern75"))
-compared = jobs.compare([upscaler], tiny.drawn(64, 64), "test")
+upscaler = comparison.Upscalers(catalogue).get(catalogue.find("x4-wide-pattern75"))
+compared = comparison.compare([upscaler], tiny.drawn(64, 64), "test")
 assert compared.outcomes[0].score.psnr_y_db > 0
 assert "torch" not in sys.modules
 """

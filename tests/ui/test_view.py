@@ -10,19 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sr_core.candidate import Candidate
+from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
-from sr_core.store import Catalogue
-from sr_core.ui.view import (
-    MAX_LINK,
-    SIZES,
-    Link,
-    Pick,
-    View,
-    make_view,
-    parse_query,
-    query,
-)
+from sr_core.network.candidate import Candidate
+from sr_core.ui.view import MAX_LINK, SIZES, Link, Pick, View, make_view, parse_query, query
 from tests import app_root, tiny
 from tests.conftest import candidates
 

@@ -11,9 +11,15 @@ from typing import Any
 
 import gradio as gr
 
-from sr_core.candidate import BLOCKS, MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
 from sr_core.errors import UpFrontError
-from sr_core.layers import INPUT_SKIP_KERNEL
+from sr_core.network.candidate import (
+    BLOCKS,
+    MAX_RATIO,
+    PATTERN_MIN_RATIO,
+    TAIL_SCHEMES,
+    Candidate,
+)
+from sr_core.network.layers import INPUT_SKIP_KERNEL
 from sr_core.ui.components import source
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
@@ -27,7 +33,7 @@ class LayerTable(gr.HTML):
         price: called on every edit, also while a slider moves, with `{"candidate", "view"}`.
             Answers `{"totals": [[label, value, beside], ...], "layers": {name: {"ms", "gmacs",
             "title", "basis"}}, "note": ...}` or `{"error": sentence}`. Layer names are those of
-            `sr_core.layers.describe`; a title says all there is to say about its layer, the
+            `sr_core.network.layers.describe`; a title says all there is to say about its layer, the
             origin of its numbers included. None: no costs are shown.
         mask: called with `{"candidate", "layer"}` for the selected layer; answers `{"src",
             "caption", "alt"}` (`sr_core.ui.masks.layer_view`) or `{"error": sentence}`. None: no

@@ -1,0 +1,228 @@
+"""Fine-tuned networks of several families side by side: quality on all sets, time in one sitting.
+
+What is compared are run folders of `finetune` and `prune`, each under the label of its family.
+Networks are timed interleaved, as in `sitting`: in our engine, and in ONNX Runtime as they
+are and with all widths filled up to multiples of 16 (the same function, with zeros), which is how
+its convolutions like them best.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.bench.engine_nets import ALIGNMENT
+from sr_core.bench.sitting import DISTURBED, drift, interleaved
+from sr_core.catalogue.final import Final, read_tuned
+from sr_core.catalogue.publish import ImageSet, benchmark_sets, score_sets
+from sr_core.catalogue.store import Catalogue
+from sr_core.engine.library import Library
+from sr_core.errors import EngineError, MeasurementError
+from sr_core.files import sha256
+from sr_core.latency.timing import Run, ready
+from sr_core.machine import processor
+from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
+from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
+from sr_core.quality.benchmark import network_upscale
+from sr_core.results.ablations import Ablation, Question, Time, Timed, TimedIn, Trained
+from sr_core.runtime.choice import runtime_name
+from sr_core.runtime.upscale import Upscaler
+from sr_core.training.settings import steps_of
+
+FINAL = "final.safetensors"
+_ALIKE = ("patch", "batch", "lr", "warmup", "fp32_last", "ema", "source_weights", "distill")
+"""Settings that runs have to have in common."""
+RUNTIMES: tuple[TimedIn, ...] = ("sparse", "onnx", "onnx, aligned")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to compare, and how long to time."""
+
+    question: Question
+    runs: Sequence[tuple[str, Path]]
+    """(label, run folder)."""
+    benchmark: Path
+    """Folder with Set5/, Set14/ and BSD100/."""
+    sitting_s: float = 40
+    rounds: int = 5
+    threads: int = 2
+    output: tuple[int, int] = OUTPUT_SIZE
+
+
+def bench_ablation(
+    catalogue: Catalogue, job: Job, *, report: Callable[[str], None] = lambda _: None
+) -> Ablation:
+    """Time all networks, then score all runs; `report` gets a line about each run.
+
+    Raises:
+        EngineError: there is no engine.
+        MeasurementError: runs that cannot be compared.
+        CatalogueError: a run folder without a sound final model.
+    """
+    library = catalogue.engine
+    if library is None:
+        raise EngineError(catalogue.engine_problem)
+    runs = [(label, read_tuned(folder / FINAL)) for label, folder in job.runs]
+    scale, crops, supernet = _common(runs)
+    sets = benchmark_sets(job.benchmark, scale)
+    threads = min(job.threads, os.cpu_count() or 1)
+    networks = {final.descriptor.network: final.network for _, final in runs}
+    timed, drifted = _time(networks, library, threads, job)
+    return Ablation(
+        question=job.question,
+        scale=scale,
+        processor=processor(),
+        cores=os.cpu_count() or 1,
+        threads=threads,
+        runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
+        library_sha256=sha256(library.path),
+        supernet_sha256=supernet,
+        validation_crops_sha256=crops,
+        image_sets={images.name: images.sha256 for images in sets},
+        output=job.output,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        drift=drifted,
+        timed=tuple(timed),
+        trained=tuple(_scored(label, final, sets, library, report) for label, final in runs),
+    )
+
+
+def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
+    """Scale, and checksums of the validation crops and the supernet, that all runs share."""
+    seeds: dict[str, set[int]] = {}
+    for label, final in runs:
+        seeds.setdefault(label, set()).add(_seed(final))
+    families = [[final for label, final in runs if label == one] for one in seeds]
+    shared: dict[str, set[object]] = {
+        "scale": {final.candidate.scale for _, final in runs},
+        "validation crops": {final.descriptor.validation_crops_sha256 for _, final in runs},
+        "supernet": {final.descriptor.supernet_sha256 for _, final in runs},
+        "training images": {final.descriptor.data_sha256 for _, final in runs},
+        "number of steps": {steps_of(final.descriptor.training) for _, final in runs},
+        "settings": {_settings(final) for _, final in runs},
+        "number of runs per family": {len(family) for family in families},
+        "number of seeds per family": {len(found) for found in seeds.values()},
+    }
+    if odd := [what for what, found in shared.items() if len(found) != 1]:
+        raise MeasurementError(
+            f"The runs cannot be compared, they differ in their {', '.join(odd)} (or there are "
+            "none): give runs that differ in the network and the seed only."
+        )
+    first = runs[0][1].descriptor
+    return first.scale, first.validation_crops_sha256, first.supernet_sha256
+
+
+def _settings(final: Final) -> str:
+    """Of the last run, those that say how it trained."""
+    settings = final.descriptor.training[-1]["settings"]
+    return json.dumps({name: settings.get(name) for name in _ALIKE})
+
+
+def _seed(final: Final) -> int:
+    return int(final.descriptor.training[-1]["settings"]["seed"])
+
+
+def _time(
+    networks: dict[str, ExtractedNetwork], library: Library, threads: int, job: Job
+) -> tuple[list[Timed], float]:
+    """Times of all networks in all runtimes, and the drift of the sitting."""
+    runs = [
+        _ready(network, runtime, library, threads, job)
+        for network in networks.values()
+        for runtime in RUNTIMES
+    ]
+    times_ms = interleaved(runs, job.sitting_s, job.rounds)
+    if abs(drift(times_ms[0])) > DISTURBED:
+        again = interleaved(runs, job.sitting_s, job.rounds)
+        times_ms = min(times_ms, again, key=lambda found: abs(drift(found[0])))
+    rest = iter(times_ms)
+    timed = [
+        _timed(text, network, [_time_of(runtime, next(rest)) for runtime in RUNTIMES])
+        for text, network in networks.items()
+    ]
+    return timed, drift(times_ms[0])
+
+
+def _ready(
+    network: ExtractedNetwork, runtime: TimedIn, library: Library, threads: int, job: Job
+) -> Run:
+    size = lr_size(network.candidate.scale, job.output)
+    if runtime == "sparse":
+        return ready(network, library, threads=threads, size=size)
+    if runtime == "onnx, aligned":
+        network = aligned(network)
+    return ready(network, None, threads=threads, size=size)
+
+
+def _timed(text: str, network: ExtractedNetwork, times: Sequence[Time]) -> Timed:
+    cost = totals(describe(network.candidate, *lr_size(network.candidate.scale)))
+    macs_g = cost.macs_kept / 1e9
+    return Timed(network=text, params_kept=cost.params_kept, macs_g=macs_g, times=tuple(times))
+
+
+def _time_of(runtime: TimedIn, times_ms: Sequence[float]) -> Time:
+    p10_ms, p90_ms = np.percentile(times_ms, [10, 90]).tolist()
+    middle_ms = median(times_ms)
+    return Time(runtime=runtime, median_ms=middle_ms, p10_ms=p10_ms, p90_ms=p90_ms, n=len(times_ms))
+
+
+def aligned(network: ExtractedNetwork) -> ExtractedNetwork:
+    """The same function with all widths filled up to multiples of 16 by channels of zeros."""
+    return replace(
+        network,
+        head=_filled(network.head, inputs=False),
+        cells=tuple(tuple(_filled(layer) for layer in cell) for cell in network.cells),
+        tail=_filled(network.tail, outputs=False),
+    )
+
+
+def _filled(layer: ExtractedLayer, *, inputs: bool = True, outputs: bool = True) -> ExtractedLayer:
+    more_out, more_in = (
+        -size % ALIGNMENT if wanted else 0
+        for size, wanted in zip(layer.weight.shape[:2], (outputs, inputs), strict=True)
+    )
+
+    def filled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.pad(values, ((0, more_out), (0, more_in), (0, 0), (0, 0)))
+
+    mask = filled(layer.mask.astype(np.float32)).astype(np.bool_)
+    bias = np.pad(layer.bias, (0, more_out))
+    return replace(layer, weight=filled(layer.weight), bias=bias, mask=mask)
+
+
+def _scored(
+    label: str,
+    final: Final,
+    sets: list[ImageSet],
+    library: Library,
+    report: Callable[[str], None],
+) -> Trained:
+    """Benchmark results and history of one run."""
+    described, network = final.descriptor, final.network
+    upscale = network_upscale(Upscaler(network, library).upscale)
+    scored = list(score_sets(network.model_id, sets, upscale, network.candidate.scale))
+    validation_db = described.validation_psnr_y_db
+    run = Trained(
+        label=label,
+        network=described.network,
+        weights_sha256=described.weights_sha256,
+        seed=_seed(final),
+        steps=steps_of(described.training),
+        reproduction=described.reproduction,
+        once_for_all_db=validation_db["once_for_all"],
+        fine_tuned_db=validation_db["fine_tuned"],
+        psnr_y_db={q.image_set: q.psnr_y for q in scored},
+        ssim_y={q.image_set: q.ssim_y for q in scored},
+    )
+    values = "  ".join(f"{q.image_set} {q.psnr_y:.3f}" for q in scored)
+    report(f"{label:24} seed {run.seed}  validation {run.fine_tuned_db:.3f}  {values}")
+    return run

@@ -1,0 +1,246 @@
+"""Our engine beside ONNX Runtime: the same dense and pruned networks, and what rivals them.
+
+One process, interleaved (`sitting`). Both runtimes are called as a user calls them:
+`session.run(frame)`, and the result is a new array.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from statistics import median
+
+import numpy as np
+import onnxruntime as ort
+from PIL import Image
+
+from sr_core.bench.engine_nets import Entry, Net, cell_weights, entries, int8_model, kept_weights
+from sr_core.bench.sitting import (
+    DISTURBED,
+    PAUSE_S,
+    RUNS_PER_VISIT,
+    WARM_UPS,
+    Call,
+    drift,
+    interleaved,
+    summary,
+)
+from sr_core.catalogue.store import Catalogue
+from sr_core.engine.library import Library
+from sr_core.engine.session import Images, Session
+from sr_core.errors import EngineError
+from sr_core.files import sha256
+from sr_core.machine import processor
+from sr_core.network.layers import OUTPUT_SIZE, RGB, lr_size
+from sr_core.network.onnx_graph import INPUT, build
+from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
+from sr_core.results.record import Runtime
+from sr_core.runtime.choice import runtime_name
+from sr_core.runtime.upscale import Upscaler
+
+FRAME_MODELS = ("x4-wide", "x4-wide-block75")
+"""Listed models whose frames are timed through the whole upscaler."""
+Report = Callable[[int, int], None]
+"""Called with (sittings done, sittings in all)."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to time, and for how long."""
+
+    nets: tuple[Net, ...]
+    sitting_s: float
+    """For one network and thread count, and for the upscaler."""
+    rounds: int
+    """Of a sitting at least, however long they take."""
+    output: tuple[int, int] = OUTPUT_SIZE
+
+
+QUICK = Job((Net(24, 8, 4),), 16, 3)
+FULL = Job(
+    tuple(
+        Net(channels, cells, scale)
+        for scale in (4, 2)
+        for channels in (16, 24, 32)
+        for cells in (4, 8, 12)
+    ),
+    6,  # with the large x2 networks, which take longer: 8 minutes on two cores
+    3,
+)
+
+
+@dataclass(frozen=True)
+class _Contestant:
+    """A network in a ready session."""
+
+    scheme: Variant
+    runtime: Runtime
+    density: float
+    macs_g: float
+    run: Call
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What the rows of a sitting are compared with."""
+
+    median_ms: dict[Runtime, float]
+    """Of the dense network."""
+    macs_g: float
+    """Of the dense network."""
+    peak_gflops: float
+    """Of all threads together."""
+
+
+def bench_engine(
+    catalogue: Catalogue, job: Job, *, report: Report = lambda done, total: None
+) -> EngineBench:
+    """Time all of `job` with one and with two threads; `EngineError` if there is no engine."""
+    library = catalogue.engine
+    if library is None:
+        raise EngineError(catalogue.engine_problem)
+    counts = sorted({1, min(2, os.cpu_count() or 1)})
+    sittings: list[Sitting] = []
+    rows: list[EngineRow] = []
+    for net in job.nets:
+        entered = list(entries(net))
+        for threads in counts:
+            report(len(sittings), len(job.nets) * len(counts))
+            found = _sit(net, entered, library, threads, job)
+            if abs(found[0].drift) > DISTURBED:
+                again = _sit(net, entered, library, threads, job)
+                found = min(found, again, key=lambda sat: abs(sat[0].drift))
+            sittings.append(found[0])
+            rows += found[1]
+    return EngineBench(
+        processor=processor(),
+        cores=os.cpu_count() or 1,
+        runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
+        library=library.path.name,
+        library_sha256=sha256(library.path),
+        precision="fp32 (int8 where the scheme says so)",
+        output=job.output,
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        pause_ms=PAUSE_S * 1e3,
+        warm_ups=WARM_UPS,
+        runs_per_visit=RUNS_PER_VISIT,
+        sittings=tuple(sittings),
+        rows=tuple(rows),
+        frames=tuple(_time_frames(catalogue, library, counts[-1], job)),
+    )
+
+
+def _sit(
+    net: Net, entered: Sequence[Entry], library: Library, threads: int, job: Job
+) -> tuple[Sitting, list[EngineRow]]:
+    """Time one network, its pruned versions and its rivals."""
+    contestants = _contestants(entered, library, threads, job)
+    peaks: list[float] = []
+
+    def between() -> None:
+        peaks.append(_peak_gflops_per_core(library, threads))
+
+    times_ms = interleaved([c.run for c in contestants], job.sitting_s, job.rounds, between)
+    timed = list(zip(contestants, times_ms, strict=True))
+    dense: dict[Runtime, Sequence[float]] = {
+        c.runtime: times for c, times in timed if c.scheme == "dense"
+    }
+    against = _Reference(
+        {runtime: median(times) for runtime, times in dense.items()},
+        contestants[0].macs_g,
+        median(peaks) * threads,
+    )
+    sitting = Sitting(
+        channels=net.channels, cells=net.cells, scale=net.scale, threads=threads,
+        rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=drift(dense["onnx"]),
+    )  # fmt: skip
+    return sitting, [_row(net, threads, c, times, against) for c, times in timed]
+
+
+def _contestants(
+    entered: Sequence[Entry], library: Library, threads: int, job: Job
+) -> list[_Contestant]:
+    dense = entered[0].network
+    height, width = lr_size(dense.candidate.scale, job.output)
+    frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
+    return [
+        _Contestant(
+            entry.scheme,
+            runtime,
+            cell_weights(entry.network) / cell_weights(dense),
+            kept_weights(entry.network) * height * width / 1e9,
+            _call(entry, runtime, library, threads, frame),
+        )
+        for entry in entered
+        for runtime in entry.runtimes
+    ]
+
+
+def _call(entry: Entry, runtime: Runtime, library: Library, threads: int, frame: Images) -> Call:
+    """One run of a session made for it."""
+    if runtime == "sparse":
+        engine = Session(entry.network, library, threads=threads)
+        return partial(engine.run, frame)
+    if entry.scheme == "int8":
+        data = int8_model(entry.network)
+    else:
+        data = build(entry.network).SerializeToString()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return partial(session.run, None, {INPUT: frame})
+
+
+def _peak_gflops_per_core(library: Library, threads: int) -> float:
+    """Of `threads` cores that multiply and add at the same time."""
+    with ThreadPoolExecutor(threads) as pool:
+        running = [pool.submit(library.peak_flops) for _ in range(threads)]
+        return sum(peak.result() for peak in running) / threads / 1e9
+
+
+def _row(
+    net: Net, threads: int, contestant: _Contestant, times_ms: Sequence[float], against: _Reference
+) -> EngineRow:
+    median_ms = median(times_ms)
+    gflops = 2 * contestant.macs_g / median_ms * 1e3
+    dense_cost = against.median_ms[contestant.runtime] / against.macs_g
+    return EngineRow(
+        channels=net.channels,
+        cells=net.cells,
+        scale=net.scale,
+        scheme=contestant.scheme,
+        density=contestant.density,
+        threads=threads,
+        **summary(times_ms),
+        macs_g=contestant.macs_g,
+        ratio_vs_ort_dense=against.median_ms["onnx"] / median_ms,
+        runtime=contestant.runtime,
+        gflops=gflops,
+        share_of_peak=None if contestant.scheme == "int8" else gflops / against.peak_gflops,
+        cost_per_mac_vs_dense=median_ms / contestant.macs_g / dense_cost,
+    )
+
+
+def _time_frames(catalogue: Catalogue, library: Library, threads: int, job: Job) -> list[FrameTime]:
+    """One image through the whole upscaler: before (ONNX Runtime) and after (our engine)."""
+    runtimes: dict[Runtime, Library | None] = {"onnx": None, "sparse": library}
+    kinds: list[tuple[str, Runtime]] = []
+    calls: list[Call] = []
+    for model in FRAME_MODELS:
+        network = catalogue.network(catalogue.named(model))
+        size = (*lr_size(network.candidate.scale, job.output), RGB)
+        pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+        image = Image.fromarray(pixels)
+        for runtime, used in runtimes.items():
+            kinds.append((model, runtime))
+            calls.append(partial(Upscaler(network, used, threads=threads).upscale, image))
+    timed = interleaved(calls, job.sitting_s / 2, job.rounds)
+    return [
+        FrameTime(model=model, runtime=runtime, threads=threads, **summary(times_ms))
+        for (model, runtime), times_ms in zip(kinds, timed, strict=True)
+    ]

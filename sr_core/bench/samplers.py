@@ -1,0 +1,116 @@
+"""`bench samplers`: the samplers at equal numbers of evaluations, from the same start."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, get_args
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.errors import SearchError
+from sr_core.network.candidate import Candidate
+from sr_core.results.samplers import SamplerBench, SamplerRun
+from sr_core.search.evaluate import Evaluation
+from sr_core.search.front import hypervolume
+from sr_core.search.propose import Sampled, Sampler
+from sr_core.search.settings import SearchArgs
+from sr_core.search.setup import Setup, prepared, space_of
+
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
+_MAX_TRIALS = 20
+"""Proposals per evaluation before a sampler that only repeats itself is given up."""
+
+
+def bench_samplers(
+    catalogue: Catalogue,
+    args: SearchArgs,
+    evaluations: int,
+    seeds: int,
+    report: Callable[[SamplerRun], object] = lambda _: None,
+) -> SamplerBench:
+    """Each sampler with the seeds 0, 1, ...; a network is evaluated once for all of them.
+
+    `args`: scale, images, objective, budget and space; `report` is called after each run.
+    `SearchError` as for `search`, or if the start alone has as many networks as are evaluated.
+    """
+    setup = prepared(catalogue, args)
+    presets = [model.candidate for model in catalogue.models(setup.start.scale)]
+    if not (seeds >= 1 and evaluations > len(presets)):
+        raise SearchError(
+            f"--evaluations {evaluations} --seeds {seeds}: expected at least 1 seed and more "
+            f"evaluations than the {len(presets)} of the start."
+        )
+    cache: dict[Candidate, Evaluation] = {}
+    runs: list[SamplerRun] = []
+    for seed in range(seeds):
+        for sampler in SAMPLERS:
+            runs.append(_run(setup, sampler, seed, presets, evaluations, cache))
+            report(runs[-1])
+    return SamplerBench(
+        **described(setup),
+        unit=setup.start.unit,
+        budget_ms=setup.start.budget_ms,
+        reference_cost=setup.start.reference_cost,
+        reference_psnr_y_db=setup.start.crops.bicubic_psnr_y_db,
+        evaluations=evaluations,
+        start=len(presets),
+        runs=tuple(runs),
+    )
+
+
+def described(setup: Setup) -> dict[str, Any]:
+    """What all benchmarks of the search say about where and on what they were run."""
+    return {
+        "processor": setup.facts["processor"],
+        "cores": os.cpu_count() or 1,
+        "commit": setup.facts["commit"],
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": setup.facts["versions"],
+        "scale": setup.start.scale,
+        "objective": setup.start.objective,
+        "weights_sha256": setup.evaluator.supernet.sha256,
+        "crops_sha256": setup.start.crops.sha256,
+        "crops": setup.start.crops.about,
+    }
+
+
+def _run(
+    setup: Setup,
+    sampler: Sampler,
+    seed: int,
+    start: list[Candidate],
+    evaluations: int,
+    cache: dict[Candidate, Evaluation],
+) -> SamplerRun:
+    reference = setup.start.reference_cost, setup.start.crops.bicubic_psnr_y_db
+    space = space_of(setup.args, setup.evaluator)
+    sampled = Sampled(space, sampler, seed, setup.aim, reference, start=start)
+    found: dict[Candidate, tuple[float, float]] = {}
+    curve: list[float] = []
+    proposal_s, trials = 0.0, 0
+    while len(found) < evaluations and trials < _MAX_TRIALS * evaluations:
+        asked = time.perf_counter()
+        candidate = sampled.ask()
+        proposal_s += time.perf_counter() - asked
+        if candidate not in cache:
+            cache[candidate] = setup.evaluator.evaluate(candidate)
+        psnr_db, cost = cache[candidate].psnr_y_db, float(setup.aim.cost([candidate])[0])
+        told = time.perf_counter()
+        sampled.tell(cost, psnr_db)
+        proposal_s += time.perf_counter() - told
+        trials += 1
+        if candidate not in found:
+            found[candidate] = cost, psnr_db
+            costs, values = zip(*found.values(), strict=True)
+            curve.append(hypervolume(costs, values, reference))
+    return SamplerRun(
+        sampler=sampler,
+        seed=seed,
+        trials=trials,
+        evaluated=len(found),
+        proposal_s=proposal_s,
+        evaluation_s=sum(cache[candidate].seconds for candidate in found),
+        hypervolume=curve,
+    )

@@ -1,0 +1,267 @@
+"""Final models: one fine-tuned candidate on disk, safetensors plus a JSON descriptor. No torch.
+
+The tensors are `{layer}.weight` and `{layer}.bias` as the runtimes take them: channels that
+`channel` removed are gone, masked weights are zero. Masks are not stored: `layer_mask` finds them
+again, because the largest magnitudes are exactly the weights that are not zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors.numpy import save
+
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import read_tensors, write_atomic
+from sr_core.network.candidate import BLOCKS, Candidate, model_id
+from sr_core.network.checks import shown
+from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
+from sr_core.network.layers import ConvLayer, describe, lr_size, totals
+from sr_core.network.masks import layer_mask
+from sr_core.network.notation import to_text
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.quality import Quality, quality_row
+
+Arrays = Mapping[str, NDArray[np.float32]]
+Text = Annotated[str, Field(min_length=1)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
+
+
+class Descriptor(BaseModel):
+    """How a final model came about and what was measured on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    candidate: dict[str, Any]
+    network: Text
+    """The candidate in the notation of `sr_core.network.notation`."""
+    name: str = ""
+    """Empty until it is published."""
+    scale: int
+    weights_sha256: Sha256
+    supernet_sha256: Sha256
+    """The weights that the first of the runs started from."""
+    training: list[dict[str, Any]] = Field(min_length=1)
+    """One record per run: command, commit, settings, seed, checksums, processor."""
+    data_sha256: Sha256
+    validation_crops_sha256: Sha256
+    validation_psnr_y_db: dict[str, float]
+    """Of `once_for_all` (the candidate with the supernet's weights) and `fine_tuned`."""
+    quality: list[dict[str, Any]] = []
+    once_for_all_quality: list[dict[str, Any]] = []
+    licence: str = ""
+    reproduction: Text
+    """The commands that lead from the supernet to these weights."""
+
+
+@dataclass(frozen=True)
+class Final:
+    """A final model in memory."""
+
+    network: ExtractedNetwork
+    descriptor: Descriptor
+
+    @property
+    def name(self) -> str:
+        """As `models` lists it; empty if it was not published."""
+        return self.descriptor.name
+
+    @property
+    def id(self) -> str:
+        """Model id: candidate and weights."""
+        return self.network.model_id
+
+    @property
+    def candidate(self) -> Candidate:
+        """Its architecture and pruning."""
+        return self.network.candidate
+
+    @cached_property
+    def quality(self) -> tuple[Quality, ...]:
+        """Results of these weights."""
+        return _results(self.descriptor.quality, f"{self.name}.json, quality")
+
+    @cached_property
+    def once_for_all(self) -> tuple[Quality, ...]:
+        """Results of the same candidate with the supernet's weights; may be empty."""
+        return _results(self.descriptor.once_for_all_quality, f"{self.name}.json, once_for_all")
+
+    def problems(self) -> list[str]:
+        """What keeps it from being shown, one sentence each: results of other weights, say."""
+        before = model_id(self.candidate, self.descriptor.supernet_sha256)
+        checks = (
+            (bool(self.descriptor.licence), "has no licence note"),
+            (all(q.model_id == self.id for q in self.quality), "holds results of other weights"),
+            (
+                all(q.model_id == before for q in self.once_for_all),
+                "compares itself with other weights than it started from",
+            ),
+            (
+                all(q.protocol == PROTOCOL for q in (*self.quality, *self.once_for_all)),
+                f"holds results of another protocol than {PROTOCOL}",
+            ),
+        )
+        where = f"models/{self.name}.json"
+        return [f"{where} {what}: publish it again." for fine, what in checks if not fine]
+
+    @property
+    def params_kept(self) -> int:
+        """Kept weights and biases."""
+        return totals(describe(self.candidate, *lr_size(self.candidate.scale))).params_kept
+
+
+def _results(rows: Sequence[object], where: str) -> tuple[Quality, ...]:
+    return tuple(Quality(**quality_row(row, f"{where} row {i}")) for i, row in enumerate(rows, 1))
+
+
+def checked_name(name: str) -> str:
+    """`name` if a model may be called so; `CatalogueError` otherwise."""
+    if not _NAME.fullmatch(name):
+        raise CatalogueError(
+            f"A model cannot be called {shown(name)}: expected up to 40 small letters, digits "
+            "and hyphens."
+        )
+    return name
+
+
+def tensors_of(network: ExtractedNetwork) -> dict[str, NDArray[np.float32]]:
+    """`{layer}.weight` and `{layer}.bias`; masked weights are zero."""
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for layer in network.layers:
+        tensors[f"{layer.name}.weight"] = np.ascontiguousarray(layer.weight * layer.mask)
+        tensors[f"{layer.name}.bias"] = np.ascontiguousarray(layer.bias)
+    return tensors
+
+
+def assemble(candidate: Candidate, tensors: Arrays, weights_sha256: str) -> ExtractedNetwork:
+    """The network of a final model's tensors; `CatalogueError` if they do not fit `candidate`."""
+    shapes = {layer.name: layer for layer in describe(candidate, 1, 1)}
+    expected = {f"{name}.{kind}" for name in shapes for kind in ("weight", "bias")}
+    if odd := sorted(expected ^ tensors.keys()):
+        verb = "lacks" if odd[0] in expected else "has an unknown"
+        raise CatalogueError(f"the file {verb} {odd[0]}")
+    inner: list[tuple[ExtractedLayer, ...]] = []
+    for index, cell in enumerate(candidate.cells):
+        convs = BLOCKS[cell.block].convs
+        names = [f"cells.{index}.{cell.block}.{conv.name}" for conv in convs]
+        layers = [
+            _layer(shapes[name], tensors, relu=conv.relu)
+            for name, conv in zip(names, convs, strict=True)
+        ]
+        if layers:
+            inner.append(tuple(layers))
+    head, tail, skip = (_layer(shapes[name], tensors) for name in ("head", "tail", "input_skip"))
+    identity = model_id(candidate, weights_sha256)
+    return ExtractedNetwork(candidate, identity, head, tuple(inner), tail, skip)
+
+
+def _layer(layer: ConvLayer, tensors: Arrays, *, relu: bool = False) -> ExtractedLayer:
+    name = layer.name
+    weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+    shape = (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
+    for key, value, wanted in (("weight", weight, shape), ("bias", bias, shape[:1])):
+        if value.dtype != np.float32 or value.shape != wanted or not np.isfinite(value).all():
+            raise CatalogueError(
+                f"{name}.{key} should be finite float32 {wanted}, got {value.dtype} {value.shape}"
+            )
+    if layer.pruning.scheme == "channel":  # the removed channels are not there
+        mask = np.ones(shape, dtype=np.bool_)
+    else:
+        mask = layer_mask(weight, layer.pruning)
+    if (weight[~mask] != 0).any():
+        raise CatalogueError(
+            f"{name} has weights outside its mask, which keeps {layer.weights_kept:,} "
+            f"({layer.pruning.scheme} {layer.pruning.ratio:.2%})"
+        )
+    return ExtractedLayer(name, weight, bias, mask, layer.pruning, relu)
+
+
+def write_final(path: Path, network: ExtractedNetwork, described: Mapping[str, Any]) -> str:
+    """Write `path` (.safetensors) and its .json descriptor; returns the weights' SHA-256.
+
+    `described` holds the fields of `Descriptor` but for what follows from the network.
+    """
+    data = save(tensors_of(network))
+    digest = hashlib.sha256(data).hexdigest()
+    candidate = network.candidate
+    descriptor = {
+        **described,
+        "candidate": candidate.to_json(),
+        "network": to_text(candidate),
+        "scale": candidate.scale,
+        "weights_sha256": digest,
+        "reproduction": reproduction(described["training"]),
+    }
+    Descriptor.model_validate(descriptor)
+    write_atomic(path, data)
+    write_atomic(path.with_suffix(".json"), json.dumps(descriptor, indent=1) + "\n")
+    return digest
+
+
+def read_final(path: Path) -> Final:
+    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    descriptor = read_descriptor(path)
+    tensors, digest = read_tensors(path, descriptor.weights_sha256, remake="fine-tune again")
+    try:
+        candidate = Candidate.from_json(descriptor.candidate)
+        if (candidate.scale, to_text(candidate)) != (descriptor.scale, descriptor.network):
+            raise InvalidCandidate(f"it is {to_text(candidate)}, not {descriptor.network}")
+    except InvalidCandidate as error:
+        raise CatalogueError(f"{path.stem}.json: the candidate is off ({error}).") from None
+    try:
+        return Final(assemble(candidate, tensors, digest), descriptor)
+    except CatalogueError as error:
+        raise CatalogueError(
+            f"{path.name} does not fit the candidate in {path.stem}.json: {error}."
+        ) from None
+
+
+def read_tuned(path: Path) -> Final:
+    """As `read_final`; `CatalogueError` also if it is no fine-tuned model, such as what the first
+    phase of `prune` leaves."""
+    final = read_final(path)
+    if not {"once_for_all", "fine_tuned"} <= final.descriptor.validation_psnr_y_db.keys():
+        raise CatalogueError(
+            f"{path} was not fine-tuned: expected the final.safetensors of a run folder itself, "
+            "not of its folder regularised/."
+        )
+    return final
+
+
+def read_descriptor(path: Path) -> Descriptor:
+    """The descriptor beside a final model's `path`."""
+    path = path.with_suffix(".json")
+    try:
+        return Descriptor.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CatalogueError(
+            f"{path.name} is damaged ({where}: {first['msg']}): restore it or publish it again."
+        ) from None
+    except FileNotFoundError:
+        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
+    except OSError as error:
+        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
+
+
+def reproduction(history: Sequence[Mapping[str, Any]]) -> str:
+    """The commands in order: one for both phases of `prune`, and of one that was resumed the
+    settings it ended with."""
+    commands: list[str] = []
+    for record in history:
+        if record.get("continues") in ("first phase", "checkpoint") and commands:
+            commands.pop()
+        commands.append(str(record.get("command", "")).replace(" --resume", ""))
+    return " && ".join(commands)

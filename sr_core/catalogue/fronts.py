@@ -1,0 +1,252 @@
+"""The stored front of a scale: every network that was ever evaluated, and how it came about.
+
+    fronts/x4.parquet   one row per network: text, quality, which run and trial found it
+    fronts/x4.json      weights, crops, image sets and the runs, with their hypervolume curves
+
+The name says "front", but dominated networks are kept: which ones are on the front depends on the
+device. Latency is not stored, it is computed anew for any device (`latency.prices`).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import write_atomic
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import from_text, to_text
+from sr_core.quality.datasets import BENCHMARKS
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.quality import MAX_PSNR_DB
+
+_REQUIRED: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "network": pa.string(),
+    "psnr_y_db": pa.float64(),
+    "ssim_y": pa.float64(),
+    "run": pa.int64(),
+    "trial": pa.int64(),
+    "evaluation_s": pa.float64(),
+}
+_REPORTED = {f"{m}_{name.lower()}": name for name in BENCHMARKS for m in ("psnr_y", "ssim_y")}
+"""Nullable column -> image set."""
+SCHEMA = pa.schema(
+    [pa.field(name, kind, nullable=False) for name, kind in _REQUIRED.items()]
+    + [pa.field(name, pa.float64()) for name in _REPORTED]
+)
+_LIMITS = {
+    "psnr_y": (0.0, float(MAX_PSNR_DB)), "ssim_y": (-1.0, 1.0), "evaluation_s": (0.0, np.inf),
+    "trial": (0, np.inf),
+}  # fmt: skip
+"""Start of a column's name -> lowest and highest value."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Crops(_Record):
+    """The validation crops that all PSNR-Y and SSIM-Y of the search are measured on."""
+
+    sha256: Sha256
+    n: int = Field(ge=1)
+    bicubic_psnr_y_db: Finite
+    """Of the baseline: what a network has to beat to count in a hypervolume."""
+
+
+class Curve(_Record):
+    """Hypervolume of a run's own trials over time, in the objective's unit times dB."""
+
+    reference_cost: Finite
+    reference_psnr_y_db: Finite
+    points: list[tuple[Count, Count, Finite]]
+    """(trials, evaluations, hypervolume) whenever it grew, and at the end."""
+
+
+class Run(_Record):
+    """One call of `search`, or a study that several processes worked on.
+
+    `started`, `commit`, `processor`, `versions` and `threads` of a shared one are those of the
+    process that appended it.
+    """
+
+    started: Text
+    """UTC."""
+    command: Text
+    commit: Text
+    sampler: Text
+    objective: Text
+    """Device id, or `macs`."""
+    unit: Text
+    budget_ms: Seconds | None
+    seed: int
+    trials: Count
+    evaluated: Count
+    """Trials that were not known before."""
+    proposal_s: Seconds
+    evaluation_s: Seconds
+    hypervolume: Curve
+    processor: Text
+    versions: dict[str, str]
+    threads: int = Field(ge=1)
+    """Crops evaluated at the same time."""
+
+
+class Header(_Record):
+    """What the rows have in common."""
+
+    scale: int
+    weights_sha256: Sha256
+    protocol: Text
+    crops: Crops
+    image_sets: dict[str, Sha256] = Field(default_factory=dict)
+    """Benchmark name -> checksum of the images its columns were measured on."""
+    runs: list[Run] = Field(default_factory=list[Run])
+
+
+@dataclass(frozen=True)
+class Front:
+    """Rows (columns of `SCHEMA`) with their header; never changed in place."""
+
+    header: Header
+    rows: pd.DataFrame
+
+    @cached_property
+    def candidates(self) -> list[Candidate]:
+        """The networks, aligned with the rows."""
+        return [from_text(text) for text in self.rows["network"]]
+
+    def with_run(self, run: Run, found: list[dict[str, Any]], earlier: Run | None = None) -> Front:
+        """This front and what one more run evaluated (columns of `SCHEMA` but `run`).
+
+        `earlier`: the run as it was stored before, if it was; `run` takes its place.
+        """
+        runs = list(self.header.runs)
+        index = runs.index(earlier) if earlier in runs else len(runs)
+        runs[index : index + 1] = [run]
+        header = self.header.model_copy(update={"runs": runs})
+        new = _frame([{"run": index, **one} for one in found])
+        return Front(header, pd.concat([self.rows, new], ignore_index=True))
+
+    def with_results(self, index: int, results: Mapping[str, tuple[float, float]]) -> Front:
+        """This front with PSNR-Y and SSIM-Y of the row `index` on benchmarks (set name -> both)."""
+        rows = self.rows.copy()
+        for name, scores in results.items():
+            rows.loc[index, [f"psnr_y_{name.lower()}", f"ssim_y_{name.lower()}"]] = scores
+        return replace(self, rows=rows)
+
+
+def empty_front(header: Header) -> Front:
+    """No rows yet."""
+    return Front(header, _frame([]))
+
+
+def front_paths(root: Path, scale: int) -> tuple[Path, Path]:
+    """The Parquet and the JSON file of a scale."""
+    return root / "fronts" / f"x{scale}.parquet", root / "fronts" / f"x{scale}.json"
+
+
+def write_front(root: Path, front: Front) -> None:
+    """Replace the two files, each whole or not at all; the caller re-seals the manifest."""
+    table, header = front_paths(root, front.header.scale)
+    data = io.BytesIO()
+    rows = pa.Table.from_pandas(front.rows, schema=SCHEMA, preserve_index=False)
+    pq.write_table(rows.replace_schema_metadata(None), data)
+    text = front.header.model_dump_json(indent=1) + "\n"
+    try:
+        write_atomic(header, text)  # first: it may name a run without rows, not the other way
+        write_atomic(table, data.getvalue())
+    except OSError as error:
+        raise CatalogueError(
+            f"Cannot write {table.parent} ({error}): free some space first."
+        ) from error
+
+
+def read_front(root: Path, scale: int) -> Front:
+    """Read and check both files; `CatalogueError` names the first thing that is wrong."""
+    table, described = front_paths(root, scale)
+    front = Front(_read_header(described), _read_rows(table))
+    if front.header.scale != scale:
+        raise _damaged(described, f"it is of x{front.header.scale}")
+    if front.header.protocol != PROTOCOL:
+        raise _damaged(described, f"it follows another protocol than {PROTOCOL}")
+    if fault := _first_fault(front):
+        raise _damaged(table, fault)
+    return front
+
+
+def _read_header(path: Path) -> Header:
+    try:
+        return Header.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise _damaged(path, f"{where}: {first['msg']}") from None
+    except OSError as error:
+        raise _damaged(path, str(error)) from None
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    try:
+        table = pq.read_table(io.BytesIO(path.read_bytes()))
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, str(error).partition("\n")[0]) from None
+    if not table.schema.remove_metadata().equals(SCHEMA):
+        raise _damaged(path, f"expected the columns {', '.join(SCHEMA.names)} and their types")
+    return table.to_pandas()
+
+
+def _first_fault(front: Front) -> str:
+    """What is wrong with the rows, in words; "" if nothing."""
+    rows, header = front.rows, front.header
+    if rows["id"].duplicated().any():
+        return "an id appears twice"
+    for text, identity in zip(rows["network"], rows["id"], strict=True):
+        try:
+            candidate = from_text(text)
+        except InvalidCandidate as error:
+            return str(error).removesuffix(".")
+        if (
+            candidate.id != identity
+            or candidate.scale != header.scale
+            or to_text(candidate) != text
+        ):
+            return f"id {identity} is not that of the x{header.scale} network {text}"
+    if not rows["run"].between(0, len(header.runs) - 1).all():
+        return f"a row names none of the {len(header.runs)} runs"
+    for name in SCHEMA.names:
+        low, high = next((v for key, v in _LIMITS.items() if name.startswith(key)), (None, None))
+        values = rows[name].dropna() if name in _REPORTED else rows[name]
+        if low is not None and not (values.between(low, high) & (values < np.inf)).all():
+            return f"{name} should be a number of {low:g} to {high:g}"
+        if name in _REPORTED and len(values) and _REPORTED[name] not in header.image_sets:
+            return f"{name} has no checksum of its images"
+    return ""
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    return pa.Table.from_pylist(rows, schema=SCHEMA).to_pandas()
+
+
+def _damaged(path: Path, fault: str) -> CatalogueError:
+    return CatalogueError(
+        f"fronts/{path.name} cannot be used ({fault}): restore it from the repository, or delete "
+        f"fronts/{path.stem}.* and search again."
+    )

@@ -1,0 +1,180 @@
+"""Put trained weights into precomputed/ and measure them: a supernet, or a final model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_core.catalogue.final import checked_name, read_tuned, write_final
+from sr_core.catalogue.store import Catalogue, Quality, bicubic_id
+from sr_core.catalogue.writer import (
+    LICENCE,
+    changing,
+    install_supernet,
+    keep_history,
+    write_quality,
+)
+from sr_core.errors import CatalogueError, DatasetError
+from sr_core.network.extract import ExtractedNetwork
+from sr_core.network.weights import read_spec
+from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
+from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.runtime.upscale import Upscaler
+
+VALIDATION = "Val"
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images to measure on."""
+
+    name: str
+    hr: Path
+    lr: Path | None
+    """None: LR images are made from the HR images."""
+    sha256: str
+    """Over names and contents of the HR images and, where given, their LR images."""
+
+    @classmethod
+    def of(cls, name: str, hr: Path, lr: Path | None) -> ImageSet:
+        """Find and checksum the images; `DatasetError` if some are missing."""
+        files = list_images(hr)
+        checksum = folder_checksum(hr, files)
+        if lr:
+            small = [lr / path.relative_to(hr) for path in files]
+            if missing := [path for path in small if not path.is_file()]:
+                raise DatasetError(f"{lr} has no {missing[0].name}: each HR image needs its LR.")
+            both = f"HR {checksum} LR {folder_checksum(lr, small)}"
+            checksum = hashlib.sha256(both.encode()).hexdigest()
+        return cls(name, hr, lr, checksum)
+
+
+def publish(
+    root: Path,
+    weights: Path,
+    benchmark: Path,
+    val: Path | None,
+    *,
+    report: Callable[[str], None],
+) -> None:
+    """Install `weights` in `root`, then measure bicubic and every preset, then seal the manifest.
+
+    Args:
+        root: the precomputed folder.
+        weights: a trained supernet.safetensors with its descriptor.
+        benchmark: holds Set5, Set14 and BSD100, each with HR/ and LRx<scale>/.
+        val: validation images, scored as set "Val" with LR images made from them.
+        report: gets a line per model.
+    """
+    scale = read_spec(weights).scale
+    sets = _sets(benchmark, val, scale)
+    with changing(root):
+        install_supernet(root, weights)
+    catalogue = Catalogue(root)
+    rows: list[Quality] = []
+
+    def measure(name: str, identity: str, upscale: Upscale) -> None:
+        rows.extend(_measured(name, identity, sets, upscale, scale, report))
+
+    measure("bicubic", bicubic_id(scale), bicubic_upscale(scale))
+    for model in catalogue.models(scale):
+        upscaler = Upscaler(catalogue.network(model.candidate), catalogue.engine)
+        measure(model.name, model.id, network_upscale(upscaler.upscale))
+    with changing(root):
+        now = Catalogue(root)
+        others = [q for q in now.quality if _scale_of(now, q.model_id) not in (scale, None)]
+        write_quality(root, [*others, *rows])
+
+
+def publish_final(
+    root: Path,
+    weights: Path,
+    name: str,
+    benchmark: Path,
+    val: Path | None,
+    *,
+    report: Callable[[str], None],
+) -> None:
+    """Put a fine-tuned network into `root` as `name`, measured beside its once-for-all self.
+
+    Its once-for-all self is measured only while the supernet that it started from is the shipped
+    one. Arguments as for `publish`; `weights` is a final.safetensors with its descriptor.
+    """
+    catalogue, final = Catalogue(root), read_tuned(weights)
+    if checked_name(name) in {model.name for model in catalogue.models()}:
+        raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
+    scale = final.candidate.scale
+    sets = _sets(benchmark, val, scale)
+
+    def measure(title: str, network: ExtractedNetwork) -> list[dict[str, Any]]:
+        upscale = network_upscale(Upscaler(network, catalogue.engine).upscale)
+        rows = _measured(title, network.model_id, sets, upscale, scale, report)
+        return [asdict(row) for row in rows]
+
+    described = final.descriptor.model_dump() | {
+        "name": name,
+        "licence": LICENCE,
+        "quality": measure(name, final.network),
+        "once_for_all_quality": [],
+    }
+    if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
+        before = catalogue.network(final.candidate)
+        described["once_for_all_quality"] = measure("once for all", before)
+    with changing(root):
+        target = root / f"models/{name}.safetensors"
+        write_final(target, final.network, described)
+        keep_history(weights, target, "log.csv")
+
+
+def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
+    more = [ImageSet.of(VALIDATION, val, None)] if val else []
+    return benchmark_sets(benchmark, scale) + more
+
+
+def _measured(
+    name: str,
+    identity: str,
+    sets: list[ImageSet],
+    upscale: Upscale,
+    scale: int,
+    report: Callable[[str], None],
+) -> list[Quality]:
+    scored = list(score_sets(identity, sets, upscale, scale))
+    values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in scored)
+    report(f"{name:24} {values}")
+    return scored
+
+
+def benchmark_sets(benchmark: Path, scale: int) -> list[ImageSet]:
+    """Set5, Set14 and BSD100 below `benchmark`; `DatasetError` if something is missing."""
+    return [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
+
+
+def score_sets(
+    identity: str, sets: list[ImageSet], upscale: Upscale, scale: int
+) -> Iterator[Quality]:
+    """Score one model, which `identity` names, on each of the sets."""
+    for images in sets:
+        result = score(benchmark_pairs(images.hr, images.lr, scale), upscale, scale=scale)
+        scores = (result.n, result.psnr_y, result.ssim_y)
+        yield Quality(identity, images.name, images.sha256, PROTOCOL, *scores)
+
+
+def _set_folders(folder: Path, scale: int) -> tuple[Path, Path]:
+    hr, lr = folder / "HR", folder / f"LRx{scale}"
+    for path in (hr, lr):
+        if not path.is_dir():
+            raise DatasetError(f"{path} is missing: expected {folder.name}/HR and /LRx{scale}.")
+    return hr, lr
+
+
+def _scale_of(catalogue: Catalogue, identity: str) -> int | None:
+    """Scale of a listed model or of bicubic; None if the id is of no shipped weights."""
+    for scale in catalogue.scales:
+        if identity == bicubic_id(scale) or identity in {m.id for m in catalogue.models(scale)}:
+            return scale
+    return None

@@ -1,0 +1,415 @@
+"""The one reader of precomputed/: weights, candidates, results, checksums (`writer` writes it).
+
+    manifest.json                  SHA-256 of every other file
+    supernets/x4.safetensors+.json EMA weights and how they were trained
+    supernets/x4.csv, x4.png       log and curve of that training
+    devices/*.json                 latency profiles of devices
+    engine/*.so                    the sparse engine, compiled
+    fronts/x4.parquet+.json        networks that the search evaluated, and its runs
+    rivals/NAME-x4.safetensors+.json  published architectures, trained here
+    results/published.json         accuracy of others' models, with sources
+    results/engine.json            our engine beside ONNX Runtime (`bench engine --store`)
+    results/rivals.json            re-trained published architectures beside ours (`bench rivals`)
+    results/ablations.json         families of fine-tuned networks side by side (`bench ablation`)
+    results/samplers.json          the search's samplers at equal evaluations (`bench samplers`)
+    results/workers.json           trials a second of 1 and 2 workers (`bench workers`)
+    results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
+    models/*.safetensors+.json     final models: fine-tuned candidates with their own results
+    models/*.csv                   log of the last run that trained each
+
+A result counts only for the exact weights it was measured with (its model id holds their
+checksum), so a retrained supernet can never show old numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from sr_core.catalogue.final import Final, checked_name, read_final
+from sr_core.catalogue.manifest import Manifest, mismatch
+from sr_core.catalogue.writer import (
+    ABLATIONS,
+    ENGINE_BENCH,
+    QUALITY,
+    RIVAL_BENCH,
+    SAMPLER_BENCH,
+    WORKER_BENCH,
+    write_file,
+)
+from sr_core.engine.library import Library, find
+from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
+from sr_core.files import PRECOMPUTED, read_json
+from sr_core.latency.own import OWN, own_device, own_device_path
+from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
+from sr_core.latency.profile import to_json as profile_json
+from sr_core.network.candidate import Candidate, model_id
+from sr_core.network.checks import shown
+from sr_core.network.extract import ExtractedNetwork, extract
+from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.notation import EXAMPLE, from_text, looks_like_text
+from sr_core.network.presets import presets
+from sr_core.network.weights import SupernetWeights, read_descriptor, read_supernet
+from sr_core.results.ablations import Ablation, read_ablations
+from sr_core.results.engine import EngineBench, read_engine_bench
+from sr_core.results.published import PublishedModel, read_published
+from sr_core.results.quality import Quality, quality_row
+from sr_core.results.rivals import RivalBench, read_rival_bench
+from sr_core.results.samplers import SamplerBench, WorkerBench, read_bench
+from sr_core.rivals.weights import Rival, read_rival
+from sr_core.runtime.choice import runtime_version
+
+if TYPE_CHECKING:  # pandas and pyarrow load only where a front is read
+    from sr_core.catalogue.fronts import Front
+
+Result = TypeVar("Result")
+_PUBLISHED = "results/published.json"
+_ENGINE = "engine/"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A listed model with its measured quality: a preset candidate of a shipped supernet, or a
+    final model."""
+
+    id: str
+    name: str
+    title: str
+    candidate: Candidate
+    quality: tuple[Quality, ...]
+    kind: Literal["supernet", "final"] = "supernet"
+
+    @classmethod
+    def of_final(cls, final: Final) -> Model:
+        """A final model as the list shows it."""
+        title = f"Fine-tuned {final.descriptor.network}"
+        return cls(final.id, final.name, title, final.candidate, final.quality, "final")
+
+    def summary(self) -> dict[str, Any]:
+        """The JSON row of `python -m sr_core models --json`."""
+        cost = totals(describe(self.candidate, *lr_size(self.candidate.scale)))
+        row: dict[str, Any] = {
+            "id": self.id,
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "scale": self.candidate.scale,
+            "params_kept": cost.params_kept,
+            "params_dense": cost.params_dense,
+            "macs_kept_g": round(cost.macs_kept / 1e9, 4),
+            "macs_dense_g": round(cost.macs_dense / 1e9, 4),
+        }
+        for result in self.quality:
+            row[f"psnr_y_{result.image_set.lower()}"] = round(result.psnr_y, 3)
+            row[f"ssim_y_{result.image_set.lower()}"] = round(result.ssim_y, 4)
+        return row
+
+
+class Catalogue:
+    """Read access to a precomputed folder. Files are read on first use and kept."""
+
+    def __init__(self, root: Path = PRECOMPUTED, *, use_engine: bool = True) -> None:
+        self.root = root
+        self._manifest = Manifest(root)
+        self._use_engine = use_engine
+        self._supernets: dict[int, SupernetWeights] = {}
+        self._models: dict[int, list[Model]] = {}
+        self._fronts: dict[int, Front] = {}
+        self.device_problem = ""
+        """What is wrong with this computer's own profiles, in sentences; set by `devices`."""
+
+    @cached_property
+    def scales(self) -> list[int]:
+        """Scales that have a supernet here; `CatalogueError` if there is none."""
+        found = sorted(
+            int(path.stem[1:])
+            for path in (self.root / "supernets").glob("x*.safetensors")
+            if path.stem[1:].isdigit()
+        )
+        if not found:
+            raise CatalogueError(
+                f"No supernet in {self.root}: restore the folder from the repository, or train "
+                "one with `python -m sr_core train` and `publish` it."
+            )
+        return found
+
+    def supernet(self, scale: int) -> SupernetWeights:
+        """Weights of one scale, checked against the manifest."""
+        if scale not in self.scales:
+            listed = ", ".join(f"x{s}" for s in self.scales)
+            raise CatalogueError(f"There is no x{scale} supernet here: expected {listed}.")
+        if scale not in self._supernets:
+            path = self._supernet_path(scale)
+            loaded = read_supernet(path)  # first: it says more about a damaged file
+            self._manifest.require(path)
+            if loaded.spec.scale != scale:
+                raise mismatch(f"supernets/{path.name}")
+            self._supernets[scale] = loaded
+        return self._supernets[scale]
+
+    def descriptor(self, scale: int) -> dict[str, Any]:
+        """How the supernet was trained, as written by `train` and `publish`."""
+        return read_descriptor(self._supernet_path(scale))
+
+    @cached_property
+    def quality(self) -> list[Quality]:
+        """All stored results, checked against the manifest; an empty list if none were stored."""
+        path = self.root / QUALITY
+        if not path.is_file():
+            return []
+        self._manifest.require(path)
+        rows = enumerate(read_json(path, list), start=1)
+        return [Quality(**quality_row(row, f"{QUALITY}, row {i},")) for i, row in rows]
+
+    def models(self, scale: int | None = None) -> list[Model]:
+        """The listed models, of one scale or of all."""
+        scales = self.scales if scale is None else [scale]
+        return [model for one in scales for model in self._models_of(one)]
+
+    def _models_of(self, scale: int) -> list[Model]:
+        if scale not in self._models:
+            spec, digest = self.supernet(scale).spec, self.supernet(scale).sha256
+            listed: list[Model] = []
+            for preset in presets(scale=scale, width=spec.width, cells=spec.cells):
+                identity = model_id(preset.candidate, digest)
+                results = tuple(q for q in self.quality if q.model_id == identity)
+                listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))
+            self._models[scale] = listed
+        return self._models[scale]
+
+    def finals(self, scale: int | None = None) -> list[Final]:
+        """The final models, of one scale or of all, those with the fewest kept parameters first.
+
+        `CatalogueError` if one is damaged or does not match the manifest.
+        """
+        return [f for f in self._finals if scale in (None, f.candidate.scale)]
+
+    @cached_property
+    def _finals(self) -> list[Final]:
+        paths = sorted((self.root / "models").glob("*.safetensors"))
+        found = [self._final(path) for path in paths]
+        return sorted(found, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
+
+    def _final(self, path: Path) -> Final:
+        self._manifest.require(path, path.with_suffix(".json"))
+        final = read_final(path)
+        if final.name != checked_name(path.stem):
+            raise CatalogueError(
+                f"models/{path.stem}.json is of {shown(final.name)}: expected its own file name."
+            )
+        return final
+
+    def listed(self, candidate: Candidate) -> Model | None:
+        """The listed model that is this candidate, if there is one."""
+        return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
+
+    @cached_property
+    def published(self) -> list[PublishedModel]:
+        """Models of others, with their sources; none if the file is not there."""
+        return self._result(_PUBLISHED, read_published) or []
+
+    @cached_property
+    def engine_bench(self) -> EngineBench | None:
+        """What `bench engine --store` measured; None if the file is not there."""
+        return self._result(ENGINE_BENCH, read_engine_bench)
+
+    def rivals(self, scale: int) -> list[Rival]:
+        """Published architectures that were trained here, in the order of their parameters."""
+        found: list[Rival] = []
+        for path in sorted((self.root / "rivals").glob(f"*-x{scale}.safetensors")):
+            self._manifest.require(path, path.with_suffix(".json"))
+            found.append(read_rival(path))
+        return sorted(found, key=lambda rival: rival.layout.params)
+
+    @cached_property
+    def ablations(self) -> tuple[Ablation, ...]:
+        """What `bench ablation --store` measured; none if the file is not there."""
+        return self._result(ABLATIONS, read_ablations) or ()
+
+    @cached_property
+    def rival_bench(self) -> RivalBench | None:
+        """What `bench rivals --store` measured; None if the file is not there."""
+        return self._result(RIVAL_BENCH, read_rival_bench)
+
+    @cached_property
+    def sampler_bench(self) -> SamplerBench | None:
+        """What `bench samplers --store` measured; None if the file is not there."""
+        return self._result(SAMPLER_BENCH, lambda path: read_bench(path, SamplerBench))
+
+    @cached_property
+    def worker_bench(self) -> WorkerBench | None:
+        """What `bench workers --store` measured; None if the file is not there."""
+        return self._result(WORKER_BENCH, lambda path: read_bench(path, WorkerBench))
+
+    def _result(self, name: str, read: Callable[[Path], Result]) -> Result | None:
+        """A file of results, checked against the manifest; None if it is not there."""
+        path = self.root / name
+        if not path.is_file():
+            return None
+        self._manifest.require(path)
+        return read(path)
+
+    def bicubic(self, scale: int) -> tuple[Quality, ...]:
+        """The baseline's stored results."""
+        return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
+
+    @property
+    def engine(self) -> Library | None:
+        """The sparse engine; None if it cannot be used here, `engine_problem` says why."""
+        return self._engine[0]
+
+    @property
+    def engine_problem(self) -> str:
+        """Why there is no engine, in a sentence; empty if there is one."""
+        return self._engine[1]
+
+    @cached_property
+    def _engine(self) -> tuple[Library | None, str]:
+        if not self._use_engine:
+            return None, "The sparse engine was switched off by --engine onnx."
+        try:
+            checksums = {
+                name.removeprefix(_ENGINE): digest
+                for name, digest in self.manifest.items()
+                if name.startswith(_ENGINE)
+            }
+            return find(self.root / _ENGINE, checksums), ""
+        except (CatalogueError, EngineError) as error:
+            return None, str(error)
+
+    @cached_property
+    def devices(self) -> list[DeviceProfile]:
+        """Latency profiles, the best founded first: this computer's, if it was measured.
+
+        Among equally founded ones those of the sparse engine come first.
+        """
+        found = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        own = [own_device(name, lambda name=name: self._runtime_version(name)) for name in OWN]
+        self.device_problem = " ".join(problem for _, problem in own if problem)
+        found += [profile for profile, _ in own if profile]
+        return sorted(found, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
+
+    def _runtime_version(self, runtime_id: RuntimeId) -> str:
+        """Of the runtime at hand; empty if there is none."""
+        if runtime_id == "sparse" and self.engine is None:
+            return ""
+        return runtime_version(self.engine if runtime_id == "sparse" else None)
+
+    def device(self, identity: str | None = None) -> DeviceProfile:
+        """The profile called `identity`; None takes the first."""
+        for profile in self.devices:
+            if identity in (None, profile.id):
+                return profile
+        if not self.devices:
+            raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
+        listed = ", ".join(profile.id for profile in self.devices)
+        raise LatencyError(f"There is no device {shown(identity)}: expected one of {listed}.")
+
+    def keep_device(self, profile: DeviceProfile) -> Path:
+        """Keep this computer's new profile in the user's data folder; returns where."""
+        path = own_device_path(profile.runtime_id or "onnx")
+        write_file(path, profile_json(profile))
+        self.__dict__.pop("devices", None)  # so that the cached list is made anew
+        return path
+
+    def _device(self, path: Path) -> DeviceProfile:
+        self._manifest.require(path)
+        return read_profile(path)
+
+    def front(self, scale: int) -> Front | None:
+        """What the search evaluated with the shipped weights of a scale; None if nothing.
+
+        `CatalogueError` if the files are damaged, or are of other weights.
+        """
+        from sr_core.catalogue.fronts import front_paths, read_front
+
+        paths = front_paths(self.root, scale)
+        if not any(path.exists() for path in paths):
+            return None
+        if scale not in self._fronts:
+            self._manifest.require(*paths)
+            front = read_front(self.root, scale)
+            self._check_weights(front)
+            self._fronts[scale] = front
+        return self._fronts[scale]
+
+    def _check_weights(self, front: Front) -> None:
+        scale = front.header.scale
+        supernet = self.supernet(scale)
+        if front.header.weights_sha256 != supernet.sha256:
+            raise CatalogueError(
+                f"fronts/x{scale}.json is of other weights than supernets/x{scale}.safetensors: "
+                f"delete fronts/x{scale}.* and search again."
+            )
+        try:
+            for candidate in front.candidates:
+                supernet.spec.check(candidate)
+        except InvalidCandidate as error:
+            raise CatalogueError(f"fronts/x{scale}.parquet: {error} Search again.") from None
+
+    def find(self, reference: str) -> Candidate:
+        """A candidate by the path of its JSON file or final.safetensors, or as `named` finds it."""
+        if reference.lower().endswith(".safetensors"):
+            return read_final(Path(reference)).candidate
+        if not reference.lower().endswith(".json"):
+            return self.named(reference)
+        try:
+            text = Path(reference).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
+        return Candidate.loads(text)
+
+    def named(self, reference: str) -> Candidate:
+        """A candidate by model name or id, or as a network text; opens no file."""
+        if looks_like_text(reference):
+            return from_text(reference)
+        for model in self.models():
+            if reference in (model.name, model.id):
+                return model.candidate
+        if final := self.final_named(reference):
+            return final.candidate
+        names = ", ".join(model.name for model in [*self.models(), *self.finals()])
+        raise InvalidCandidate(
+            f"There is no model {shown(reference)}: expected a candidate's .json file, a network "
+            f"text like {EXAMPLE}, or one of {names}."
+        )
+
+    def check(self, candidate: Candidate, scale: int | None = None) -> Candidate:
+        """`candidate`, if the shipped supernet of `scale` (default: its own) holds it."""
+        self.supernet(candidate.scale if scale is None else scale).spec.check(candidate)
+        return candidate
+
+    def network(self, candidate: Candidate) -> ExtractedNetwork:
+        """A candidate with the shipped weights of its scale."""
+        return extract(self.supernet(candidate.scale), candidate)
+
+    def network_of(self, reference: str) -> ExtractedNetwork:
+        """What `find` takes, with weights: those of a final model, else the shipped ones."""
+        final = self.final(reference)
+        return final.network if final else self.network(self.find(reference))
+
+    def final(self, reference: str) -> Final | None:
+        """The final model of this name, id or path of a final.safetensors; None if it is none."""
+        if reference.lower().endswith(".safetensors"):
+            return read_final(Path(reference))
+        return self.final_named(reference)
+
+    def final_named(self, reference: str) -> Final | None:
+        """The final model of this name or id; None if it is none. Opens no other file."""
+        return next((f for f in self.finals() if reference in (f.name, f.id)), None)
+
+    def _supernet_path(self, scale: int) -> Path:
+        return self.root / "supernets" / f"x{scale}.safetensors"
+
+    @property
+    def manifest(self) -> dict[str, str]:
+        """File name -> SHA-256."""
+        return self._manifest.entries
+
+
+def bicubic_id(scale: int) -> str:
+    """Stands in for a model id in the baseline's results."""
+    return f"bicubic-x{scale}"

@@ -1,0 +1,169 @@
+"""What `verify` checks: every file of precomputed/, its checksum, and that they fit together."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from sr_core.catalogue.store import (
+    ABLATIONS,
+    QUALITY,
+    RIVAL_BENCH,
+    SAMPLER_BENCH,
+    WORKER_BENCH,
+    Catalogue,
+    bicubic_id,
+)
+from sr_core.catalogue.writer import files_below
+from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
+from sr_core.files import sha256
+from sr_core.latency.profile import read_profile
+from sr_core.network.candidate import SCALES
+from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.quality import descriptor_problems
+
+
+def verify(catalogue: Catalogue) -> list[str]:
+    """Every damage found, one sentence each; empty if all is well."""
+    try:
+        manifest = catalogue.manifest
+    except CatalogueError as error:
+        return [str(error)]
+    present = set(files_below(catalogue.root))
+    problems = [f"{name} is missing." for name in sorted(manifest.keys() - present)]
+    problems += [
+        f"{name} is not listed in manifest.json." for name in sorted(present - manifest.keys())
+    ]
+    problems += [
+        f"{name} does not match its checksum in manifest.json."
+        for name in sorted(manifest.keys() & present)
+        if sha256(catalogue.root / name) != manifest[name]
+    ]
+    checks = (
+        _check_supernets, _check_quality, _check_fronts, _check_devices,
+        _check_finals,
+        _check_rivals, _check_rival_bench,
+        _check_published, _check_engine_bench,
+        _check_samplers, _check_workers, _check_ablations,
+    )  # fmt: skip
+    for check in checks:
+        try:
+            problems += check(catalogue)
+        except (CatalogueError, LatencyError) as error:
+            problems.append(str(error))
+    return list(dict.fromkeys(problems))
+
+
+def _check_supernets(catalogue: Catalogue) -> list[str]:
+    problems: list[str] = []
+    for scale in catalogue.scales:
+        try:
+            catalogue.supernet(scale)
+            problems += descriptor_problems(catalogue.descriptor(scale), f"supernets/x{scale}.json")
+        except CatalogueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_quality(catalogue: Catalogue) -> list[str]:
+    """Stored results must be of the listed models with the shipped weights, or bicubic's."""
+    known = {model.id for model in catalogue.models()} | {bicubic_id(s) for s in catalogue.scales}
+    foreign = sorted({q.model_id for q in catalogue.quality} - known)
+    problems = [f"{QUALITY} holds results of {name}, which is no listed model." for name in foreign]
+    if any(q.protocol != PROTOCOL for q in catalogue.quality):
+        problems.append(f"{QUALITY} holds results of another protocol than {PROTOCOL}.")
+    return problems
+
+
+def _check_devices(catalogue: Catalogue) -> list[str]:
+    """Shipped profiles must be sound, named after their id, and not of "this computer"."""
+    problems: list[str] = []
+    for path in sorted((catalogue.root / "devices").glob("*.json")):
+        profile = read_profile(path)
+        if profile.id != path.stem or profile.basis == "measured here":
+            problems.append(
+                f"devices/{path.name} is profile {profile.id!r}, {profile.basis}: expected "
+                "its id as file name, and no profile of this computer."
+            )
+    return problems
+
+
+def _check_rivals(catalogue: Catalogue) -> list[str]:
+    """Every rival must be sound, published, and measured with the weights that it has."""
+    problems: list[str] = []
+    for rival in (rival for scale in SCALES for rival in catalogue.rivals(scale)):
+        if not rival.quality or not rival.descriptor.licence:
+            problems.append(f"{rival.id} has no results or licence: use `publish-rival`.")
+        if any((q.model_id, q.protocol) != (rival.id, PROTOCOL) for q in rival.quality):
+            problems.append(f"{rival.id} has results of other weights or another protocol.")
+    return problems
+
+
+def _check_rival_bench(catalogue: Catalogue) -> list[str]:
+    """Networks that were timed must still have the weights that gave their PSNR."""
+    rows = catalogue.rival_bench.rows if catalogue.rival_bench else ()
+    ids = {rival.id for scale in SCALES for rival in catalogue.rivals(scale)}
+    for row in rows:
+        if row.network != row.rival and row.model_id not in ids:
+            with suppress(InvalidCandidate):  # a final model that is gone
+                ids.add(catalogue.network_of(row.network).model_id)
+    return [
+        f"{RIVAL_BENCH} is of {name} with other weights: run `bench rivals --store`."
+        for name in sorted({row.network for row in rows if row.model_id not in ids})
+    ]
+
+
+def _check_published(catalogue: Catalogue) -> list[str]:
+    _ = catalogue.published  # raises what is wrong
+    return []
+
+
+def _check_engine_bench(catalogue: Catalogue) -> list[str]:
+    _ = catalogue.engine_bench  # raises what is wrong
+    return []
+
+
+def _check_samplers(catalogue: Catalogue) -> list[str]:
+    bench = catalogue.sampler_bench
+    return _of_earlier(catalogue, SAMPLER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+
+
+def _check_workers(catalogue: Catalogue) -> list[str]:
+    bench = catalogue.worker_bench
+    return _of_earlier(catalogue, WORKER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+
+
+def _check_ablations(catalogue: Catalogue) -> list[str]:
+    return [
+        problem
+        for one in catalogue.ablations
+        for problem in _of_earlier(catalogue, ABLATIONS, one.scale, one.supernet_sha256)
+    ]
+
+
+def _of_earlier(catalogue: Catalogue, name: str, scale: int, supernet_sha256: str) -> list[str]:
+    """Results must be of the shipped supernet."""
+    if catalogue.supernet(scale).sha256 == supernet_sha256:
+        return []
+    command = {ABLATIONS: "ablation", SAMPLER_BENCH: "samplers", WORKER_BENCH: "workers"}[name]
+    return [f"{name} is of earlier x{scale} weights: run `bench {command} --store` again."]
+
+
+def _check_fronts(catalogue: Catalogue) -> list[str]:
+    problems: list[str] = []
+    for scale in SCALES:
+        try:
+            catalogue.front(scale)
+        except CatalogueError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _check_finals(catalogue: Catalogue) -> list[str]:
+    """Names must be free, results of their weights and of those that they started from."""
+    taken = {model.name for model in catalogue.models()}
+    problems = [
+        f"models/{final.name}.json has the name of a model of the supernet."
+        for final in catalogue.finals()
+        if final.name in taken
+    ]
+    return problems + [p for final in catalogue.finals() for p in final.problems()]

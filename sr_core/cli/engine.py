@@ -1,0 +1,82 @@
+"""The option `--engine` of commands that run networks, and the commands of `engine`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import write_manifest
+from sr_core.engine.build import build_here, build_shipped, own_path
+from sr_core.engine.library import Library, self_test
+from sr_core.errors import EngineError
+from sr_core.runtime.choice import runtime_name
+
+
+def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    """Which runtime computes."""
+    parser.add_argument(
+        "--engine", choices=("sparse", "onnx"), default="sparse",
+        help="the sparse engine (default), or ONNX Runtime",
+    )  # fmt: skip
+
+
+def chosen(catalogue: Catalogue, engine: str) -> Library | None:
+    """The engine's library; None for ONNX Runtime, which with a warning is also the fallback."""
+    if engine == "onnx":
+        return None
+    if catalogue.engine is None:
+        print(
+            f"warning: ONNX Runtime computes instead. {catalogue.engine_problem}", file=sys.stderr
+        )
+    return catalogue.engine
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """For which computers."""
+    parser.add_argument(
+        "--shipped", action="store_true",
+        help="make the shipped libraries instead, in the precomputed folder (needs ziglang)",
+    )  # fmt: skip
+
+
+def run_build(args: argparse.Namespace) -> int:
+    """`engine build`: compile and test a library for this computer, or make the shipped ones."""
+    if args.shipped:
+        for path in build_shipped(args.root / "engine"):
+            print(path)
+        write_manifest(args.root)
+        return 0
+    path = build_here()
+    if fault := self_test(path):
+        path.unlink()
+        raise EngineError(f"The library built for this computer does not work ({fault}).")
+    print(f"{path}: {runtime_name(Library(path))}")
+    return 0
+
+
+def run_status(args: argparse.Namespace) -> int:
+    """`engine status`: the library in use, tested anew, or why there is none (exit code 1)."""
+    catalogue = Catalogue(args.root)
+    library, problem = catalogue.engine, catalogue.engine_problem
+    if library and (fault := self_test(library.path)):
+        problem = f"{library.path.name} does not work on this computer ({fault})."
+    status = {
+        "library": str(library.path) if library else None,
+        "built_here": library.path == own_path() if library else None,
+        "runtime": runtime_name(library) if library else None,
+        "floats_per_vector": library.lanes if library else None,
+        "problem": problem,
+    }
+    if args.json:
+        print(json.dumps(status, indent=1))
+    elif library and not problem:
+        origin = "built here" if status["built_here"] else "shipped"
+        print(
+            f"{status['runtime']}: {library.lanes} floats in a vector, self-test passed\n"
+            f"{library.path} ({origin})"
+        )
+    else:
+        print(f"ONNX Runtime computes instead. {problem}")
+    return 1 if problem else 0

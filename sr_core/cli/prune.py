@@ -1,0 +1,107 @@
+"""The commands of final models: `prune` (stage 3), `finetune` and `publish-final`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sr_core.catalogue.final import Final, read_final
+from sr_core.catalogue.store import Catalogue
+from sr_core.cli.train import add_run_options, reporter, run_options, training_code, warn
+from sr_core.errors import TrainingError
+from sr_core.network.candidate import Candidate
+from sr_core.network.notation import to_text
+from sr_core.pruning.settings import FinetuneArgs, PruneArgs
+
+
+def add_prune_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of `PruneArgs`."""
+    add_run_options(parser, PruneArgs)
+
+
+def add_finetune_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of `FinetuneArgs`."""
+    add_run_options(parser, FinetuneArgs)
+
+
+def add_publish_final_options(parser: argparse.ArgumentParser) -> None:
+    """The weights, their name, and the images to measure them on."""
+    parser.add_argument("weights", type=Path, help="final.safetensors of a run folder")
+    parser.add_argument("--name", required=True, help="small letters, digits and hyphens")
+    parser.add_argument(
+        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
+    )
+    parser.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
+
+
+def run_prune(args: argparse.Namespace) -> int:
+    """`prune`: a line per validation of both phases, then the network that was found."""
+    settings = run_options(args, PruneArgs)
+    with training_code():
+        from sr_core.pruning.ratio_search import prune
+    from sr_core.latency.estimate import estimate
+
+    catalogue = Catalogue(args.root)
+    profile = catalogue.device(settings.device)
+    candidate = catalogue.find(settings.candidate)
+    supernet = catalogue.supernet(candidate.scale)
+    settings = replace(settings, candidate=to_text(candidate))
+    path = prune(
+        settings,
+        candidate,
+        lambda c: estimate(profile, c, threads=settings.threads).total_ms,
+        supernet,
+        reporter(args.json),
+        warn,
+    )
+    network = read_final(path).descriptor.network
+    print(f"Network: {network}\nWeights: {path}", file=sys.stderr)
+    return 0
+
+
+def run_finetune(args: argparse.Namespace) -> int:
+    """`finetune`: prints a line per validation, warnings on standard error."""
+    settings = run_options(args, FinetuneArgs)
+    with training_code():
+        from sr_core.pruning.finetune import Start, finetune
+
+    if settings.model.lower().endswith(".safetensors") and settings.init_from:
+        raise TrainingError(
+            "--model and --init-from are both files of weights: give the one to start from as "
+            "--model, and no --init-from."
+        )
+    catalogue = Catalogue(args.root)
+    candidate = catalogue.find(settings.model)
+    supernet = catalogue.supernet(candidate.scale)
+    if settings.model.lower().endswith(".safetensors") and not settings.resume:
+        settings = replace(settings, init_from=Path(settings.model))
+    final = _final(catalogue, settings, candidate)
+    start = Start.of_final(final) if final else Start(catalogue.network(candidate), supernet.sha256)
+    if settings.model not in {f.name for f in catalogue.finals()}:  # a path, say: not to publish
+        settings = replace(settings, model=to_text(candidate))
+    path = finetune(settings, start, supernet, reporter(args.json), warn)
+    print(f"Weights: {path}", file=sys.stderr)
+    return 0
+
+
+def _final(catalogue: Catalogue, settings: FinetuneArgs, candidate: Candidate) -> Final | None:
+    """The final model that a run goes on from; None if it starts from the supernet."""
+    if not settings.init_from:
+        return catalogue.final(settings.model)
+    final = read_final(settings.init_from)
+    if final.candidate != candidate:
+        raise TrainingError(
+            f"--init-from holds {final.descriptor.network}, --model is another network: give "
+            "that text as --model."
+        )
+    return final
+
+
+def run_publish_final(args: argparse.Namespace) -> int:
+    """`publish-final`: prints a line for the model and one for its once-for-all self."""
+    from sr_core.catalogue.publish import publish_final
+
+    publish_final(args.root, args.weights, args.name, args.benchmark, args.val, report=print)
+    return 0

@@ -1,0 +1,289 @@
+"""The commands of stage 2: `search` the space, and show the `front` it found."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.cli.engine import add_engine_option, chosen
+from sr_core.cli.latency import add_estimate_options
+from sr_core.errors import LatencyError, SearchError, UpFrontError
+from sr_core.latency.estimate import CONFIDENCE
+from sr_core.latency.profile import DeviceProfile
+from sr_core.network.candidate import Scheme
+
+if TYPE_CHECKING:
+    from sr_core.catalogue.fronts import Front
+    from sr_core.latency.prices import Costs
+    from sr_core.search.settings import SearchArgs
+    from sr_core.search.view import FrontView
+
+SAMPLERS = ("random", "nsga2", "tpe", "bayes", "presets", "uniform")
+"""Those of `search.settings`, which takes a second to import."""
+SCHEMES = get_args(Scheme)
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """What to search on, how, and how long."""
+    parser.add_argument("--scale", type=int, help="upscaling factor: 2 or 4 (not for --worker)")
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--val", type=Path,
+        help="search: folder of HR validation images; the result is appended to the stored front. "
+        "Without it: crops of scikit-image's photographs, which leave the front alone",
+    )  # fmt: skip
+    data.add_argument(
+        "--benchmark", type=Path,
+        help="instead of searching, measure the networks on the front on Set5, Set14 and BSD100 "
+        "below this folder (for reporting; these images never choose a network)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sampler", choices=SAMPLERS, default="nsga2",
+        help="who proposes networks (default nsga2); random, nsga2, tpe and bayes (a Gaussian "
+        "process) start from the presets and a spread of the stored front; presets: evaluate the "
+        "listed models, nothing else; uniform: every plain network (one block, scheme and ratio "
+        "throughout)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--objective", default="macs", metavar="DEVICE_ID",
+        help="cost to trade against PSNR: a device from `devices`, or macs (default)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--budget-ms", type=float, help="slower networks count as infeasible (device only)"
+    )
+    parser.add_argument("--trials", type=int, default=600, help="proposals (default 600)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
+    parser.add_argument("--threads", type=int, help="crops at the same time; default: all cores")
+    parser.add_argument(
+        "--schemes", type=_schemes, default=SCHEMES, metavar="A,B,...",
+        help=f"pruning schemes that layers may take besides dense: {','.join(SCHEMES[1:])}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--ratio-per-layer-kind", action="store_true",
+        help="one ratio for each kind of layer instead of one for all",
+    )  # fmt: skip
+    _add_study_options(parser)
+    add_engine_option(parser)
+
+
+def _schemes(text: str) -> tuple[str, ...]:
+    """Comma-separated names in menu order, with dense; unknown ones are refused later."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return (*(s for s in SCHEMES if s in names or s == "dense"), *(set(names) - set(SCHEMES)))
+
+
+def _add_study_options(parser: argparse.ArgumentParser) -> None:
+    """Where the study is kept, and who works on it."""
+    parser.add_argument(
+        "--storage", metavar="URL",
+        help="keep the study in a database, where more workers can help and a stopped search can "
+        "be resumed: sqlite:///FILE.db, or postgresql+psycopg://USER:PASSWORD@HOST/NAME (needs "
+        '`pip install "psycopg[binary]"`)',
+    )  # fmt: skip
+    parser.add_argument("--study", metavar="NAME", help="its name; default: from the settings")
+    parser.add_argument("--resume", action="store_true", help="go on with a study of this name")
+    parser.add_argument(
+        "--worker", action="store_true", help="only evaluate for a study that is there already"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the result there")
+    parser.add_argument(
+        "--events", action="store_true",
+        help="print a line of JSON for whatever happens, and stop when standard input ends or "
+        "says `stop`",
+    )  # fmt: skip
+
+
+def add_front_options(parser: argparse.ArgumentParser) -> None:
+    """Which front, and as which device sees it."""
+    parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
+    add_estimate_options(parser)
+    parser.add_argument("--budget-ms", type=float, help="also name the best network within it")
+
+
+def run_search(args: argparse.Namespace) -> int:
+    """`search`: appends a run to the stored front, or benchmark results."""
+    if args.benchmark:
+        return _benchmark(args)
+    return _with_events(args) if args.events else _search(args)
+
+
+def _search(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from sr_core.search.events import Event, Start, Trial
+    from sr_core.search.study import search
+
+    catalogue = Catalogue(args.root)
+    chosen(catalogue, args.engine)  # warns if there is no engine
+    with tqdm(unit="trial", disable=None) as bar:
+
+        def report(event: Event) -> None:
+            if isinstance(event, Start):
+                bar.total = event.trials
+            elif isinstance(event, Trial):
+                shown = f"{event.hypervolume:.4g}"
+                bar.set_postfix(evaluated=event.evaluated, hypervolume=shown, refresh=False)
+                bar.update(event.trials - bar.n)
+
+        result = search(catalogue, _settings(args), report)
+    run = result.run
+    rate = f", {run.evaluated / run.evaluation_s:.1f} a second" if run.evaluation_s else ""
+    front = Catalogue(args.root).front(result.start.scale) if args.val else None
+    stored = f" {len(front.rows)} networks stored." if front else ""
+    print(
+        f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s"
+        f"{rate}, proposed in {run.proposal_s:.1f} s, hypervolume "
+        f"{run.hypervolume.points[-1][2]:.4g} {run.unit} dB.{stored}"
+    )
+    return 0
+
+
+def _settings(args: argparse.Namespace) -> SearchArgs:
+    from sr_core.search.settings import SearchArgs
+
+    return SearchArgs(**{item.name: getattr(args, item.name) for item in fields(SearchArgs)})
+
+
+def _with_events(args: argparse.Namespace) -> int:
+    """Events on standard output, errors too; ends with whoever holds our standard input."""
+    from sr_core.search.events import Event, Failure, line
+    from sr_core.search.study import search
+
+    def report(event: Event) -> None:
+        print(line(event), flush=True)
+
+    stop = threading.Event()
+    threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
+    try:
+        search(Catalogue(args.root), _settings(args), report, stop.is_set)
+    except BrokenPipeError:
+        raise
+    except (UpFrontError, OSError) as error:
+        report(Failure(message=str(error)))
+        return 1
+    return 0
+
+
+def _wait_for_stop(stop: threading.Event) -> None:
+    """Until `stop` is said; what is not text, or ends, stops the search too."""
+    try:
+        with suppress(UnicodeDecodeError):
+            for text in sys.stdin:
+                if text.strip() == "stop":
+                    break
+    finally:
+        stop.set()
+
+
+def _benchmark(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from sr_core.catalogue.publish import benchmark_sets
+    from sr_core.search.report import lacking, measure
+
+    if args.scale is None:
+        raise SearchError("--scale is missing: give 2 or 4.")
+    catalogue = Catalogue(args.root)
+    front = _stored(catalogue, args.scale)
+    sets = benchmark_sets(args.benchmark, args.scale)
+    rows = lacking(front, catalogue.devices)
+    library = chosen(catalogue, args.engine)
+    with tqdm(unit="network", total=len(rows), disable=None) as bar:
+        measure(catalogue, front, rows, sets, library=library, report=bar.update)
+    print(f"{len(rows)} networks measured on {', '.join(images.name for images in sets)}.")
+    return 0
+
+
+def run_front(args: argparse.Namespace) -> int:
+    """`front`: the networks that no other one beats on a device."""
+    from sr_core.latency.prices import count
+    from sr_core.search.view import view
+
+    catalogue = Catalogue(args.root)
+    if not catalogue.devices:
+        raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
+    profile = catalogue.device(args.device)
+    presets = [model.candidate for model in catalogue.models(args.scale)]
+    front = _stored(catalogue, args.scale)
+    seen = view(
+        front, presets, profile,
+        output=args.size, threads=args.threads, budget_ms=args.budget_ms,
+    )  # fmt: skip
+    costs = count(front.candidates)
+    points = [_point(front, seen, costs, int(row)) for row in seen.on_front]
+    if args.budget_ms is not None:
+        points = [point for point in points if point["total_ms"] <= args.budget_ms]
+    summary = {
+        "scale": args.scale, "device": profile.id,
+        "threads": profile.setting(args.threads).threads,
+        "output": list(args.size), "stored": len(front.rows), "on_front": len(seen.on_front),
+        "knee": front.rows["id"][seen.knee],
+        "budget_ms": args.budget_ms,
+        "best_within_budget": None if seen.best is None else front.rows["id"][seen.best],
+        "hypervolume_ms_db": seen.hypervolume,
+        "reference": {"ms": seen.reference[0], "psnr_y_db": seen.reference[1]},
+        "points": points,
+    }  # fmt: skip
+    print(json.dumps(summary, indent=1) if args.json else _text(profile, summary))
+    return 0
+
+
+def _stored(catalogue: Catalogue, scale: int) -> Front:
+    front = catalogue.front(scale)
+    if front is None or not len(front.rows):
+        raise SearchError(
+            f"There is no x{scale} front in {catalogue.root}: run `python -m sr_core search "
+            f"--scale {scale} --val PHOTOS` first."
+        )
+    return front
+
+
+def _point(front: Front, seen: FrontView, costs: Costs, row: int) -> dict[str, Any]:
+    stored = front.rows.iloc[row]
+    return {
+        "id": stored["id"],
+        "network": stored["network"],
+        "psnr_y_db": stored["psnr_y_db"],
+        "ssim_y": stored["ssim_y"],
+        "total_ms": seen.prices.total_ms[row],
+        "low_ms": seen.prices.low_ms[row],
+        "high_ms": seen.prices.high_ms[row],
+        "coverage": seen.prices.coverage[row],
+        "basis": seen.prices.basis[row],
+        "macs_kept_g": costs.macs_kept[row] / 1e9,
+        "params_kept": int(costs.params_kept[row]),
+    }
+
+
+def _text(profile: DeviceProfile, summary: dict[str, Any]) -> str:
+    width, height = summary["output"]
+    threads = f", {summary['threads']} thread(s)" if summary["threads"] else ""
+    named = {summary["knee"]: "knee", summary["best_within_budget"]: "best within the budget"}
+    rows = [
+        f"{point['id']} {point['psnr_y_db']:>7.3f} {point['ssim_y']:>7.4f} "
+        f"{point['total_ms']:>9.3f} {point['low_ms']:>9.3f}-{point['high_ms']:<9.3f} "
+        f"{point['coverage']:>5.0%} {point['basis']:18} {point['macs_kept_g']:>6.2f} "
+        f"{point['params_kept']:>8,}  {point['network']} {named.get(point['id'], '')}".rstrip()
+        for point in summary["points"]
+    ]
+    reference = summary["reference"]
+    return "\n".join(
+        [
+            f"{profile.title}, {profile.runtime}, {profile.precision}{threads}, output "
+            f"{width}x{height}. PSNR-Y and SSIM-Y: measured on validation crops; ms: estimated, "
+            f"{CONFIDENCE:.0%} interval; GMACs at 1280x720.",
+            f"{'id':10} {'dB':>7} {'SSIM-Y':>7} {'ms':>9} {'interval':^19} {'known':>5} "
+            f"{'basis':18} {'GMACs':>6} {'params':>8}  network",
+            *rows,
+            f"{summary['on_front']} of {summary['stored']} networks are on the front; hypervolume "
+            f"{summary['hypervolume_ms_db']:.4g} ms dB, up to {reference['ms']:.4g} ms and down "
+            f"to {reference['psnr_y_db']:.2f} dB (bicubic).",
+        ]
+    )

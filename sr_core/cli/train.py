@@ -1,0 +1,162 @@
+"""The commands of stage 1: `train` a supernet and `publish` it. Torch is loaded only to train."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import TypeVar
+
+from sr_core.errors import RuntimeUnavailable, TrainingError
+from sr_core.machine import keep_freed_memory
+from sr_core.rivals.arch import ARCHITECTURES
+from sr_core.rivals.settings import RivalArgs
+from sr_core.supernet.settings import TrainArgs
+from sr_core.training.settings import Progress, RunArgs
+
+Kind = TypeVar("Kind", bound=RunArgs)
+
+
+def add_train_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of `TrainArgs`, and of a rival instead of the supernet."""
+    add_run_options(parser, TrainArgs)
+    parser.add_argument(
+        "--arch",
+        help="train another architecture instead (precomputed/rivals/ tells the rates of the "
+        "shipped ones): one of " + ", ".join(ARCHITECTURES),
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser, kind: type[RunArgs]) -> None:
+    """One option per field of `kind`; torch need not be there to list them."""
+    for item in filter(lambda item: item.init, fields(kind)):
+        flag = f"--{item.name.replace('_', '-')}"
+        text = item.metadata["help"].replace("%", "%%")  # argparse formats help texts
+        if item.name == "source_weights":
+            parser.add_argument(flag, nargs="*", default=[], metavar="NAME=FACTOR", help=text)
+        elif item.type == "bool":
+            parser.add_argument(flag, action="store_true", help=text)
+        else:
+            of = {"int": int, "float": float, "str": str}.get(str(item.type).split(" ")[0], Path)
+            needed = item.default is MISSING
+            default = None if needed else item.default
+            text += "" if default is None else f" (default {default})"
+            parser.add_argument(flag, type=of, required=needed, default=default, help=text)
+
+
+def add_publish_options(parser: argparse.ArgumentParser) -> None:
+    """The weights, and the images to measure them on."""
+    parser.add_argument("weights", type=Path, help="supernet.safetensors of a run folder")
+    parser.add_argument(
+        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
+    )
+    parser.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
+
+
+def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
+    """The settings that `add_run_options` listed."""
+    values = {item.name: getattr(args, item.name) for item in fields(kind) if item.init}
+    values["source_weights"] = dict(_factor(text) for text in args.source_weights)
+    return kind(**values)
+
+
+@contextmanager
+def training_code() -> Generator[None]:
+    """Around imports of what trains: says how to install torch, and prepares the process."""
+    try:
+        yield
+        keep_freed_memory()
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise RuntimeUnavailable(
+            "Training needs torch, which is not installed: run `pip install torch==2.13.0`."
+        ) from None
+
+
+def reporter(as_json: bool) -> Callable[[Progress], None]:
+    """Prints a line per validation."""
+
+    def report(progress: Progress) -> None:
+        print(json.dumps(progress.to_json()) if as_json else _line(progress), flush=True)
+
+    return report
+
+
+def warn(text: str) -> None:
+    """A line on standard error."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """`train`: prints a line per validation, warnings on standard error."""
+    if args.arch is not None:
+        return _train_rival(args)
+    with training_code():
+        from sr_core.supernet.train import train
+    path = train(run_options(args, TrainArgs), reporter(args.json), warn)
+    print(f"Weights: {path}", file=sys.stderr)
+    return 0
+
+
+def _train_rival(args: argparse.Namespace) -> int:
+    own = {item.name for item in fields(RivalArgs)}
+    for item in fields(TrainArgs):
+        if item.name not in own and getattr(args, item.name) != item.default:
+            flag = f"--{item.name.replace('_', '-')}"
+            raise TrainingError(f"{flag} is a setting of the supernet: leave it out with --arch.")
+    settings = run_options(args, RivalArgs)
+    with training_code():
+        from sr_core.rivals.train import train
+    path = train(settings, reporter(args.json), warn)
+    print(f"Weights: {path}", file=sys.stderr)
+    return 0
+
+
+def _line(progress: Progress) -> str:
+    quality = " ".join(f"{name} {db:.2f}" for name, db in progress.psnr_db.items())
+    losses = " ".join(f"{v:.4f}" for k, v in progress.readings.items() if k.startswith("loss_"))
+    return (
+        f"step {progress.step}/{progress.steps}  loss {losses}  "
+        f"{progress.steps_per_s:.1f} steps/s  ETA {progress.eta_s / 60:.0f} min  "
+        f"PSNR-Y dB: {quality}"
+    )
+
+
+def _factor(text: str) -> tuple[str, float]:
+    name, _, factor = text.partition("=")
+    try:
+        return name, float(factor)
+    except ValueError:
+        raise TrainingError(f"--source-weights {text!r}: expected NAME=FACTOR.") from None
+
+
+def run_publish(args: argparse.Namespace) -> int:
+    """`publish`: prints a line per measured model."""
+    from sr_core.catalogue.publish import publish
+
+    publish(args.root, args.weights, args.benchmark, args.val, report=print)
+    return 0
+
+
+def add_publish_rival_options(parser: argparse.ArgumentParser) -> None:
+    """The run, and the images to measure it on."""
+    parser.add_argument("run_folder", type=Path, help="run folder of `train --arch`")
+    parser.add_argument(
+        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
+    )
+    parser.add_argument(
+        "--val", type=Path, required=True, help="validation images of the stored front"
+    )
+
+
+def run_publish_rival(args: argparse.Namespace) -> int:
+    """`publish-rival`: prints a line of results."""
+    from sr_core.catalogue.publish_rival import publish_rival
+
+    publish_rival(args.root, args.run_folder, args.benchmark, args.val, report=print)
+    return 0

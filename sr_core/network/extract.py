@@ -1,0 +1,108 @@
+"""From supernet to candidate: plain NumPy weights and masks, no torch.
+
+Channels removed by `channel` are really gone; the other schemes leave a mask and zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_core.network.candidate import BLOCKS, DENSE, Candidate, LayerPruning, model_id
+from sr_core.network.layers import RGB
+from sr_core.network.masks import Mask, kept_channel_mask, layer_mask
+from sr_core.network.weights import Array, SupernetWeights
+
+
+@dataclass(frozen=True)
+class ExtractedLayer:
+    """One convolution ready to run: stride 1, same padding."""
+
+    name: str
+    weight: Array
+    """(out, in, k, k), zero where `mask` is False."""
+    bias: Array
+    """(out,)."""
+    mask: Mask
+    """(out, in, k, k), True = kept; what engines pack."""
+    pruning: LayerPruning
+    relu: bool
+
+
+@dataclass(frozen=True)
+class ExtractedNetwork:
+    """A candidate with its weights."""
+
+    candidate: Candidate
+    model_id: str
+    head: ExtractedLayer
+    cells: tuple[tuple[ExtractedLayer, ...], ...]
+    """The convolutions of each cell that is not skipped, in order."""
+    tail: ExtractedLayer
+    input_skip: ExtractedLayer
+    """5x5, reads the edge-padded input; its output is added to the tail's."""
+
+    @property
+    def layers(self) -> tuple[ExtractedLayer, ...]:
+        """All convolutions, in the order of `sr_core.network.layers.describe`."""
+        inner = tuple(layer for cell in self.cells for layer in cell)
+        return (self.head, *inner, self.tail, self.input_skip)
+
+
+def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork:
+    """Cut `candidate` out of `supernet`; `InvalidCandidate` if it is not a part of it."""
+    supernet.spec.check(candidate)
+    width, phases, rgb = candidate.width, RGB * candidate.scale**2, np.arange(RGB)
+    head, stream = _cut(supernet, "head", width, rgb)
+    return ExtractedNetwork(
+        candidate=candidate,
+        model_id=model_id(candidate, supernet.sha256),
+        head=head,
+        cells=tuple(
+            _cell(supernet, candidate, index)
+            for index, cell in enumerate(candidate.cells)
+            if cell.block != "skip"
+        ),
+        tail=_cut(supernet, "tail", phases, stream, candidate.tail)[0],
+        input_skip=_cut(supernet, "input_skip", phases, rgb)[0],
+    )
+
+
+def _cell(
+    supernet: SupernetWeights, candidate: Candidate, index: int
+) -> tuple[ExtractedLayer, ...]:
+    cell, reaching = candidate.cells[index], np.arange(candidate.width)
+    layers: list[ExtractedLayer] = []
+    for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
+        name = f"cells.{index}.{cell.block}.{conv.name}"
+        out_channels = conv.out_channels(candidate.width)
+        layer, reaching = _cut(supernet, name, out_channels, reaching, pruning, relu=conv.relu)
+        layers.append(layer)
+    return tuple(layers)
+
+
+def _cut(
+    supernet: SupernetWeights,
+    name: str,
+    out_channels: int,
+    reaching: NDArray[np.intp],
+    pruning: LayerPruning = DENSE,
+    *,
+    relu: bool = False,
+) -> tuple[ExtractedLayer, NDArray[np.intp]]:
+    """One layer, and the indices of its output channels that still exist.
+
+    `out_channels` is what the candidate's width gives, `reaching` the input channels that exist.
+    """
+    weight = supernet.tensors[f"{name}.weight"][:out_channels][:, reaching]
+    bias = supernet.tensors[f"{name}.bias"][:out_channels]
+    kept = np.arange(out_channels)
+    if pruning.scheme == "channel":
+        kept = np.flatnonzero(kept_channel_mask(weight, pruning.ratio))
+        weight, bias = weight[kept], bias[kept]
+        mask = np.ones(weight.shape, dtype=np.bool_)
+    else:
+        mask = layer_mask(weight, pruning)
+    return ExtractedLayer(name, weight * mask, bias, mask, pruning, relu), kept

@@ -1,0 +1,184 @@
+"""What a candidate costs: its convolutions with exact shapes, MACs, parameters and bytes.
+
+Pure Python, and no weights: how many weights a layer keeps is an integer function of (shape,
+scheme, ratio). *Which* ones it keeps is decided by `sr_core.network.masks`, which asks the
+functions here how many. Latency, MACs and parameters are computed from `describe` alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from sr_core.network.candidate import BLOCKS, DENSE, GROUP, Candidate, LayerPruning
+
+Role = Literal["head", "cell", "tail", "input_skip"]
+
+RGB = 3
+PATTERN_TAPS = 4
+"""Taps that a 3x3 kernel keeps under `pattern`."""
+INPUT_SKIP_KERNEL = 5
+"""5x5 reaches every LR pixel that bicubic x2 or x4 reads, so bicubic is its starting point."""
+BYTES_PER_VALUE = 4  # fp32
+OUTPUT_SIZE = (1280, 720)
+"""Width and height of the frame that MACs and latency are quoted for."""
+
+
+@dataclass(frozen=True)
+class ConvLayer:
+    """One convolution as it runs: shapes after channel removal, stride 1, same padding."""
+
+    name: str
+    role: Role
+    kernel: int
+    in_channels: int
+    out_channels: int
+    dense_in_channels: int
+    dense_out_channels: int
+    height: int
+    """Rows of its output, in LR pixels."""
+    width: int
+    """Columns of its output, in LR pixels."""
+    pruning: LayerPruning
+    weights_kept: int
+    """Weights left after channel removal and masking; biases not counted."""
+
+    @property
+    def weights_dense(self) -> int:
+        """Weights of this layer with nothing pruned, here or upstream."""
+        return self.dense_in_channels * self.dense_out_channels * self.kernel**2
+
+    @property
+    def params_kept(self) -> int:
+        """Kept weights plus the biases of the kept output channels."""
+        return self.weights_kept + self.out_channels
+
+    @property
+    def params_dense(self) -> int:
+        """Weights and biases with nothing pruned."""
+        return self.weights_dense + self.dense_out_channels
+
+    @property
+    def macs_kept(self) -> int:
+        """Multiply-accumulates for one frame, kept weights only."""
+        return self.weights_kept * self.height * self.width
+
+    @property
+    def macs_dense(self) -> int:
+        """Multiply-accumulates for one frame with nothing pruned."""
+        return self.weights_dense * self.height * self.width
+
+    @property
+    def bytes_moved(self) -> int:
+        """fp32 bytes read and written once each: input, output, kept weights and biases.
+
+        A layer-by-layer runtime moves at least this much; position tables are not counted.
+        """
+        values = (self.in_channels + self.out_channels) * self.height * self.width
+        return BYTES_PER_VALUE * (values + self.params_kept)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a network's layers."""
+
+    params_kept: int
+    params_dense: int
+    macs_kept: int
+    macs_dense: int
+
+
+def totals(layers: list[ConvLayer]) -> Totals:
+    """Add up what `describe` returned."""
+    return Totals(
+        params_kept=sum(layer.params_kept for layer in layers),
+        params_dense=sum(layer.params_dense for layer in layers),
+        macs_kept=sum(layer.macs_kept for layer in layers),
+        macs_dense=sum(layer.macs_dense for layer in layers),
+    )
+
+
+def kept_channels(out_channels: int, ratio: float) -> int:
+    """Output channels that `channel` keeps: the nearest multiple of 4, at least 4."""
+    return max(GROUP, GROUP * round((1.0 - ratio) * out_channels / GROUP))
+
+
+def kept_positions(in_channels: int, out_channels: int, kernel: int, ratio: float) -> int:
+    """(group, input channel, row, column) positions that `block` keeps, each 4 weights wide."""
+    positions = out_channels // GROUP * in_channels * kernel**2
+    return max(1, round((1.0 - ratio) * positions))
+
+
+def kept_kernels(in_channels: int, out_channels: int, ratio: float) -> int:
+    """(group, input channel) kernels that `pattern` keeps, each with 4 of its 9 taps."""
+    kernels = out_channels // GROUP * in_channels
+    return min(kernels, max(1, round((1.0 - ratio) * kernels * 9 / PATTERN_TAPS)))
+
+
+def kept_weights(in_channels: int, out_channels: int, kernel: int, pruning: LayerPruning) -> int:
+    """Weights that a layer keeps, given the channels that reach it and those it computes.
+
+    `in_channels` is counted after upstream channel removal, `out_channels` after the layer's
+    own.
+    """
+    match pruning.scheme:
+        case "dense" | "channel":
+            return in_channels * out_channels * kernel**2
+        case "block":
+            return GROUP * kept_positions(in_channels, out_channels, kernel, pruning.ratio)
+        case "pattern":
+            return GROUP * PATTERN_TAPS * kept_kernels(in_channels, out_channels, pruning.ratio)
+        case "unstructured":
+            weights = in_channels * out_channels * kernel**2
+            return max(1, round((1.0 - pruning.ratio) * weights))
+
+
+def lr_size(scale: int, output: tuple[int, int] = OUTPUT_SIZE) -> tuple[int, int]:
+    """(height, width) of the LR frame that gives an output of (width, height)."""
+    return output[1] // scale, output[0] // scale
+
+
+def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLayer]:
+    """The convolutions of `candidate` on an LR input of lr_height x lr_width, in forward order.
+
+    Head and input skip are never pruned. The input skip comes last: it is added to the tail's
+    output before the pixel shuffle.
+    """
+
+    def conv(
+        name: str,
+        role: Role,
+        kernel: int,
+        dense: tuple[int, int],
+        in_channels: int | None = None,
+        pruning: LayerPruning = DENSE,
+    ) -> ConvLayer:
+        dense_in, dense_out = dense
+        reaching = dense_in if in_channels is None else in_channels
+        computed = (
+            kept_channels(dense_out, pruning.ratio) if pruning.scheme == "channel" else dense_out
+        )
+        kept = kept_weights(reaching, computed, kernel, pruning)
+        return ConvLayer(
+            name, role, kernel, reaching, computed, dense_in, dense_out,
+            lr_height, lr_width, pruning, kept,
+        )  # fmt: skip
+
+    width, phases = candidate.width, RGB * candidate.scale**2
+    layers = [conv("head", "head", 3, (RGB, width))]
+    for index, cell in enumerate(candidate.cells):
+        dense_in, reaching = width, width
+        for spec, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
+            name = f"cells.{index}.{cell.block}.{spec.name}"
+            dense_out = spec.out_channels(width)
+            layers.append(conv(name, "cell", spec.kernel, (dense_in, dense_out), reaching, pruning))
+            dense_in, reaching = dense_out, layers[-1].out_channels
+    layers.append(conv("tail", "tail", 3, (width, phases), pruning=candidate.tail))
+    layers.append(conv("input_skip", "input_skip", INPUT_SKIP_KERNEL, (RGB, phases)))
+    return layers
+
+
+def halo(candidate: Candidate) -> int:
+    """LR pixels by which an output pixel can see beyond its own position (receptive radius)."""
+    cells = sum(conv.kernel // 2 for cell in candidate.cells for conv in BLOCKS[cell.block].convs)
+    return max(1 + cells + 1, INPUT_SKIP_KERNEL // 2)

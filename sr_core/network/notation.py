@@ -1,0 +1,112 @@
+"""A candidate as one short line of text, for URLs, tables, Parquet rows and `--model`.
+
+`x4c32_12wb50b50b50` reads: x4, 32 channels, 12 wide cells whose three layers each lose 50 % to
+block pruning. In full:
+
+    text    x<scale>c<width> _ cells [_ cells ...] [_ t<pruning>]
+    cells   [count] block [one item per layer]     count: equal neighbouring cells, 2 or more
+    block   w (wide), r (residual), s (skip)
+    item    d (dense) or <pruning>; no items at all: all layers are dense
+    pruning c (channel), b (block), p (pattern), u (unstructured), then the percent removed
+
+The last part, `t...`, is the tail's pruning; without it the tail is dense. Percentages have up to
+2 decimals, which is all that a `LayerPruning` holds, so nothing is lost on the way.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from itertools import groupby
+
+from sr_core.errors import InvalidCandidate
+from sr_core.network.candidate import DENSE, Block, Candidate, Cell, LayerPruning, Scheme
+from sr_core.network.checks import shown
+
+EXAMPLE = "x4c32_12wb50b50b50"
+MAX_LENGTH = 700
+"""Characters; 32 cells that all differ need 653."""
+_BLOCKS: dict[str, Block] = {"w": "wide", "r": "residual", "s": "skip"}
+_SCHEMES: dict[str, Scheme] = {
+    "d": "dense", "c": "channel", "b": "block", "p": "pattern", "u": "unstructured",
+}  # fmt: skip
+_BLOCK_LETTERS = {name: letter for letter, name in _BLOCKS.items()}
+_SCHEME_LETTERS = {name: letter for letter, name in _SCHEMES.items()}
+_PRUNED = r"[cbpu][0-9]{1,2}(?:\.[0-9]{1,2})?"
+_HEAD = re.compile(r"x([0-9]{1,2})c([0-9]{1,3})")
+_CELLS = re.compile(rf"([2-9]|[1-9][0-9])?([{''.join(_BLOCKS)}])((?:d|{_PRUNED})*)")
+_TAIL = re.compile(rf"t({_PRUNED})")
+_ITEM = re.compile(rf"d|{_PRUNED}")
+
+
+def to_text(candidate: Candidate) -> str:
+    """The one canonical text of a candidate; `from_text` gives an equal candidate back."""
+    parts = [f"x{candidate.scale}c{candidate.width}"]
+    for cell, run in groupby(candidate.cells):
+        count = len(list(run))
+        parts.append(f"{count if count > 1 else ''}{_cell_text(cell)}")
+    if candidate.tail != DENSE:
+        parts.append(f"t{_item_text(candidate.tail)}")
+    return "_".join(parts)
+
+
+def looks_like_text(text: str) -> bool:
+    """Whether `text` starts as the notation does (`x4c32_...`), right or wrong as it goes on."""
+    return _HEAD.fullmatch(text.partition("_")[0]) is not None and "_" in text
+
+
+def from_text(text: str) -> Candidate:
+    """Parse the notation, also where it is not canonical (`w_w` for `2w`, `b50.0` for `b50`).
+
+    Raises:
+        InvalidCandidate: too long, not in the notation, or not a network of the vocabulary.
+    """
+    if len(text) > MAX_LENGTH:
+        raise InvalidCandidate(
+            f"The network text has {len(text)} characters: expected at most {MAX_LENGTH}."
+        )
+    first, *parts = text.split("_")
+    head = _HEAD.fullmatch(first)
+    if not head:
+        raise _not_understood(first)
+    tail = DENSE
+    if parts and (ending := _TAIL.fullmatch(parts[-1])):
+        tail = _item(ending[1])
+        parts.pop()
+    cells = tuple(cell for part in parts for cell in _cells(part))
+    return Candidate(int(head[1]), int(head[2]), cells, tail)
+
+
+def _cell_text(cell: Cell) -> str:
+    pruned = any(layer != DENSE for layer in cell.layers)
+    items = "".join(map(_item_text, cell.layers)) if pruned else ""
+    return _BLOCK_LETTERS[cell.block] + items
+
+
+def _item_text(pruning: LayerPruning) -> str:
+    if pruning == DENSE:
+        return _SCHEME_LETTERS["dense"]
+    percent = f"{100 * pruning.ratio:.2f}".rstrip("0").rstrip(".")
+    return _SCHEME_LETTERS[pruning.scheme] + percent
+
+
+@lru_cache(maxsize=4096)  # a stored front repeats the same few cells thousands of times
+def _cells(part: str) -> tuple[Cell, ...]:
+    found = _CELLS.fullmatch(part)
+    if not found:
+        raise _not_understood(part)
+    count, block, items = found.groups()
+    layers = tuple(map(_item, _ITEM.findall(items)))
+    return (Cell(_BLOCKS[block], layers),) * int(count or 1)
+
+
+def _item(text: str) -> LayerPruning:
+    return LayerPruning(_SCHEMES[text[0]], float(text[1:] or 0) / 100)
+
+
+def _not_understood(part: str) -> InvalidCandidate:
+    return InvalidCandidate(
+        f"Network text: {shown(part)} is not understood; expected a form like {EXAMPLE}: scale "
+        "and channels, then cells (count, block w, r or s, per layer d or c, b, p, u with the "
+        "percent removed)."
+    )

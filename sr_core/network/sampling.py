@@ -1,0 +1,84 @@
+"""Which sub-networks a training step sees: dense anchors and random pruned candidates.
+
+The sandwich of once-for-all training: the anchor keeps the full network strong, the random
+candidate makes every width, depth, scheme and ratio usable without fine-tuning.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sr_core.network.candidate import (
+    BLOCKS,
+    DENSE,
+    PATTERN_MIN_RATIO,
+    TAIL_SCHEMES,
+    WIDTHS,
+    Block,
+    Candidate,
+    Cell,
+    LayerPruning,
+    Scheme,
+)
+
+Rng = np.random.Generator
+
+_WIDTH_SHARES = {32: 0.6, 24: 0.2, 16: 0.2}
+_SKIP_CELLS_SHARE = 0.3
+"""Share of candidates with some cells left out (up to half of them)."""
+_ONE_SCHEME_SHARE = 0.7
+"""Share of candidates with one scheme and one ratio for the whole network."""
+_DENSE_SHARE = 0.1
+_PRUNED_TAIL_SHARE = 0.2
+_MIN_RATIO, _MAX_RATIO = 0.1, 0.9
+
+
+def sample_anchor(rng: Rng, *, scale: int, width: int, cells: int) -> Candidate:
+    """A dense full-width candidate without skips: all-wide, all-residual or mixed alike often."""
+    return Candidate(scale, width, tuple(Cell(block) for block in _blocks(rng, cells)))
+
+
+def sample_candidate(rng: Rng, *, scale: int, width: int, cells: int) -> Candidate:
+    """A random sub-network: blocks, width, depth, scheme and ratio per layer."""
+    widths = [w for w in WIDTHS if w <= width]
+    shares = np.array([_WIDTH_SHARES[w] for w in widths])
+    chosen_width = int(rng.choice(widths, p=shares / shares.sum()))
+    blocks = _blocks(rng, cells)
+    if rng.random() < _SKIP_CELLS_SHARE:
+        for index in rng.choice(cells, size=int(rng.integers(0, cells // 2 + 1)), replace=False):
+            blocks[index] = "skip"
+    network_wide = _network_wide(rng) if rng.random() < _ONE_SCHEME_SHARE else None
+    built = tuple(
+        Cell(b, tuple(_layer(rng, c.schemes, network_wide) for c in BLOCKS[b].convs))
+        for b in blocks
+    )
+    tail = _layer(rng, TAIL_SCHEMES, network_wide) if rng.random() < _PRUNED_TAIL_SHARE else DENSE
+    return Candidate(scale, chosen_width, built, tail)
+
+
+def _blocks(rng: Rng, cells: int) -> list[Block]:
+    kinds: list[Block] = ["wide", "residual"]
+    mode = rng.integers(3)
+    if mode < 2:
+        return [kinds[mode]] * cells
+    return [kinds[int(rng.integers(2))] for _ in range(cells)]
+
+
+def _network_wide(rng: Rng) -> LayerPruning:
+    if rng.random() < _DENSE_SHARE:
+        return DENSE
+    schemes: list[Scheme] = ["block", "pattern", "channel", "unstructured"]
+    return _pruning(rng, schemes[int(rng.choice(4, p=[0.4, 0.2, 0.2, 0.2]))])
+
+
+def _pruning(rng: Rng, scheme: Scheme) -> LayerPruning:
+    lowest = PATTERN_MIN_RATIO if scheme == "pattern" else _MIN_RATIO
+    return LayerPruning(scheme, float(rng.uniform(lowest, _MAX_RATIO)))
+
+
+def _layer(
+    rng: Rng, schemes: tuple[Scheme, ...], network_wide: LayerPruning | None
+) -> LayerPruning:
+    if network_wide is None:
+        return _pruning(rng, schemes[int(rng.integers(len(schemes)))])
+    return network_wide.fitted_to(schemes)

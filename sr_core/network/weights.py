@@ -1,0 +1,135 @@
+"""A supernet on disk: one safetensors file of EMA weights plus a JSON descriptor. No torch.
+
+Tensor names are the layer names of `sr_core.network.layers` at full width, plus `.weight` or
+`.bias`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from sr_core.errors import CatalogueError, InvalidCandidate
+from sr_core.files import read_json, read_tensors, write_atomic
+from sr_core.network.candidate import BLOCKS, MAX_CELLS, SCALES, WIDTHS, Candidate
+from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
+
+Array = NDArray[np.float32]
+
+INPUT_MEAN = 0.5
+"""Subtracted before the head, so that zero padding means mid-grey."""
+
+
+@dataclass(frozen=True)
+class SupernetSpec:
+    """Size of a supernet; candidates need the same scale and cells, and at most its width."""
+
+    scale: int
+    width: int = max(WIDTHS)
+    cells: int = 12
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES or self.width not in WIDTHS:
+            raise InvalidCandidate(
+                f"Supernet x{self.scale}, width {self.width}: expected a scale of {SCALES} and "
+                f"a width of {WIDTHS}."
+            )
+        if not 1 <= self.cells <= MAX_CELLS:
+            raise InvalidCandidate(f"Supernet of {self.cells} cells: expected 1 to {MAX_CELLS}.")
+
+    def check(self, candidate: Candidate) -> None:
+        """`InvalidCandidate` unless the candidate is a sub-network of this supernet."""
+        got = (candidate.scale, len(candidate.cells))
+        if got != (self.scale, self.cells) or candidate.width > self.width:
+            raise InvalidCandidate(
+                f"The candidate is x{got[0]} with {got[1]} cells, width {candidate.width}; this "
+                f"supernet is x{self.scale} with {self.cells} cells, width up to {self.width}."
+            )
+
+    def weight_shapes(self) -> dict[str, tuple[int, int, int, int]]:
+        """Layer name -> (out, in, k, k) of every convolution, all blocks of all cells."""
+        phases = RGB * self.scale**2
+        shapes = {"head": (self.width, RGB, 3, 3)}
+        for index in range(self.cells):
+            for block in BLOCKS.values():
+                in_channels = self.width
+                for conv in block.convs:
+                    out_channels, kernel = conv.out_channels(self.width), conv.kernel
+                    name = f"cells.{index}.{block.name}.{conv.name}"
+                    shapes[name] = (out_channels, in_channels, kernel, kernel)
+                    in_channels = out_channels
+        shapes["tail"] = (phases, self.width, 3, 3)
+        shapes["input_skip"] = (phases, RGB, INPUT_SKIP_KERNEL, INPUT_SKIP_KERNEL)
+        return shapes
+
+
+@dataclass(frozen=True)
+class SupernetWeights:
+    """Trained weights in memory."""
+
+    spec: SupernetSpec
+    tensors: Mapping[str, Array]
+    sha256: str
+    """Of the safetensors file; half of every model id."""
+
+
+def random_supernet(spec: SupernetSpec, rng: np.random.Generator) -> SupernetWeights:
+    """Weights for timing and self-tests: they keep values near 0..1, and mean nothing."""
+    tensors: dict[str, Array] = {}
+    for name, shape in spec.weight_shapes().items():
+        spread = 1 / np.sqrt(np.prod(shape[1:]))
+        tensors[f"{name}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
+        tensors[f"{name}.bias"] = np.zeros(shape[0], dtype=np.float32)
+    return SupernetWeights(spec, tensors, "0" * 64)
+
+
+def write_supernet(
+    path: Path, spec: SupernetSpec, tensors: Mapping[str, Array], descriptor: Mapping[str, Any]
+) -> str:
+    """Write `path` (.safetensors) and its .json descriptor; returns the weights' SHA-256.
+
+    `descriptor` says how the weights came about; `spec` and `weights_sha256` are added here.
+    """
+    data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    digest = hashlib.sha256(data).hexdigest()
+    described = {"spec": asdict(spec), "weights_sha256": digest, **descriptor}
+    write_atomic(path, data)
+    write_atomic(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    return digest
+
+
+def read_supernet(path: Path) -> SupernetWeights:
+    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    spec, described = read_spec(path), read_descriptor(path)
+    tensors, digest = read_tensors(path, described.get("weights_sha256"), remake="train a supernet")
+    for name, shape in spec.weight_shapes().items():
+        for key, expected in ((f"{name}.weight", shape), (f"{name}.bias", shape[:1])):
+            found = tensors.get(key)
+            if found is None or found.shape != expected or not np.isfinite(found).all():
+                got = "nothing" if found is None else f"{found.shape}"
+                raise CatalogueError(f"{path.name}: {key} should be finite {expected}, got {got}.")
+    return SupernetWeights(spec, tensors, digest)
+
+
+def read_descriptor(path: Path) -> dict[str, Any]:
+    """The JSON descriptor beside a supernet's `path` (.safetensors or .json)."""
+    return read_json(path.with_suffix(".json"), dict, if_missing="weights need their descriptor")
+
+
+def read_spec(path: Path) -> SupernetSpec:
+    """The spec in the descriptor beside `path`."""
+    try:
+        spec = read_descriptor(path)["spec"]
+        if any(type(value) is not int for value in spec.values()):
+            raise TypeError("scale, width and cells must be whole numbers")
+        return SupernetSpec(**spec)
+    except (KeyError, TypeError, AttributeError, InvalidCandidate) as error:
+        raise CatalogueError(f"{path.stem}.json has no valid spec ({error!r}).") from None

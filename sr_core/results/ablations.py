@@ -1,0 +1,135 @@
+"""Results of `bench ablation`: fine-tuned networks of several families, measured side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, RootModel, ValidationError
+
+from sr_core.errors import CatalogueError
+from sr_core.results.record import Count, Positive, Record, Runtime, Text
+
+Question = Literal["schemes", "ratios"]
+"""`schemes`: does fine-grained pruning beat the best channel-pruned rival at equal latency?
+`ratios`: do the ratios of stage 3 beat one ratio everywhere at equal latency?"""
+QUESTIONS: tuple[Question, ...] = get_args(Question)
+TimedIn = Literal["sparse", "onnx", "onnx, aligned"]
+"""Our engine; ONNX Runtime; and there with all widths filled up to multiples of 16."""
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class Time(Record):
+    """Of one frame of one network."""
+
+    runtime: TimedIn
+    median_ms: Positive
+    p10_ms: Positive
+    p90_ms: Positive
+    n: Count
+
+
+class Timed(Record):
+    """A network, whatever its weights."""
+
+    network: Text
+    params_kept: Count
+    macs_g: Positive
+    """10^9 multiply-accumulates of a 1280x720 frame, kept weights only."""
+    times: tuple[Time, ...] = Field(min_length=1)
+
+
+class Trained(Record):
+    """One fine-tuning run."""
+
+    label: Text
+    """Its family in this comparison."""
+    network: Text
+    weights_sha256: Sha256
+    seed: int
+    steps: Count
+    """Of all phases after the supernet."""
+    reproduction: Text
+    once_for_all_db: Positive
+    """PSNR-Y on the validation crops with the supernet's weights."""
+    fine_tuned_db: Positive
+    """The same with its own."""
+    psnr_y_db: dict[str, Positive]
+    """On the benchmarks, fine-tuned."""
+    ssim_y: dict[str, float]
+
+
+class Ablation(Record):
+    """One question at one scale, all of it measured in one call."""
+
+    question: Question
+    scale: Count
+    processor: Text
+    cores: Count
+    threads: Count
+    runtimes: dict[Runtime, Text]
+    library_sha256: Sha256
+    supernet_sha256: Sha256
+    """That all runs started from."""
+    validation_crops_sha256: Sha256
+    image_sets: dict[str, Sha256]
+    output: tuple[Count, Count]
+    """Width and height of the frame; batch 1, fp32."""
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    drift: Annotated[float, Field(gt=-1, allow_inf_nan=False)]
+    """Change of the first network's median between the two halves of the sitting."""
+    timed: tuple[Timed, ...] = Field(min_length=1)
+    trained: tuple[Trained, ...] = Field(min_length=1)
+
+    @property
+    def labels(self) -> list[str]:
+        """The families, in the order given."""
+        return list(dict.fromkeys(run.label for run in self.trained))
+
+    def of(self, label: str) -> list[Trained]:
+        """The runs of a family."""
+        return [run for run in self.trained if run.label == label]
+
+    def median_ms(self, network: str, runtime: TimedIn) -> float | None:
+        """Of a network; None where it was not timed."""
+        return next(
+            (
+                time.median_ms
+                for timed in self.timed
+                if timed.network == network
+                for time in timed.times
+                if time.runtime == runtime
+            ),
+            None,
+        )
+
+
+class _File(RootModel[tuple[Ablation, ...]]):
+    pass
+
+
+def read_ablations(path: Path) -> tuple[Ablation, ...]:
+    """What `to_json` wrote; `CatalogueError` names the first thing that is wrong."""
+    try:
+        return _File.model_validate_json(path.read_bytes()).root
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise CatalogueError(
+            f"{path.name} is damaged ({where}: {first['msg']}): restore it from the repository, "
+            "or run `python -m sr_core bench ablation --store`."
+        ) from None
+    except OSError as error:
+        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
+
+
+def to_json(ablations: Iterable[Ablation]) -> str:
+    """What `read_ablations` reads."""
+    return _File(tuple(ablations)).model_dump_json(indent=1) + "\n"
+
+
+def merged(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:
+    """`new` takes the place of an older answer to the same question at the same scale."""
+    kept = [old for old in before if (old.question, old.scale) != (new.question, new.scale)]
+    return tuple(sorted([*kept, new], key=lambda one: (one.question, -one.scale)))

@@ -1,0 +1,150 @@
+"""Stage 1: the weight-sharing supernet (torch).
+
+Every cell holds full-width weights of every block. A candidate runs on slices of them (the
+first C channels) times its masks, so all candidates share one set of weights. Head 3x3, cells,
+tail 3x3 to 3 s^2 channels, plus a 5x5 convolution straight from the input that starts as
+bicubic interpolation, then pixel shuffle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_core.network.candidate import BLOCKS, Candidate
+from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
+from sr_core.network.masks import candidate_masks
+from sr_core.network.weights import INPUT_MEAN, SupernetSpec
+
+
+class Supernet(nn.Module):
+    """All candidates of one scale in one set of weights.
+
+    State-dict keys are the layer names of `sr_core.network.layers` plus `.weight` and `.bias`.
+    """
+
+    def __init__(self, spec: SupernetSpec, seed: int = 0) -> None:
+        super().__init__()
+        self.spec = spec
+        phases = RGB * spec.scale**2
+        self.head = nn.Conv2d(RGB, spec.width, 3, padding=1)
+        self.cells = nn.ModuleList(_cell(spec.width) for _ in range(spec.cells))
+        self.tail = nn.Conv2d(spec.width, phases, 3, padding=1)
+        self.input_skip = nn.Conv2d(RGB, phases, INPUT_SKIP_KERNEL)
+        self._initialise(torch.Generator().manual_seed(seed))
+
+    def forward(
+        self, lr: Tensor, candidate: Candidate, masks: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Upscale with one sub-network.
+
+        Args:
+            lr: (N, 3, H, W) RGB in 0..1.
+            candidate: a sub-network of `spec` (not checked here: this is the inner loop).
+            masks: layer name -> (out, in, k, k) 0/1 tensors, as from `torch_masks`.
+
+        Returns:
+            (N, 3, s H, s W), not clipped.
+        """
+        masks = masks or {}
+        x = self._conv("head", lr - INPUT_MEAN, candidate.width, masks).float()
+        for index, cell in enumerate(candidate.cells):
+            branch = x
+            for conv in BLOCKS[cell.block].convs:
+                name = f"cells.{index}.{cell.block}.{conv.name}"
+                branch = self._conv(name, branch, conv.out_channels(candidate.width), masks)
+                # ReLU: in bf16 on a CPU, its backward takes half the time in this form.
+                branch = F.leaky_relu(branch, 0.0) if conv.relu else branch
+            if cell.block != "skip":
+                x = x + branch  # fp32 even under bf16 autocast: 12 additions lose no precision
+        y = self._conv("tail", x, self.tail.out_channels, masks).float()
+        with torch.autocast(lr.device.type, enabled=False):
+            edge = INPUT_SKIP_KERNEL // 2
+            y = y + self.input_skip(F.pad(lr.float(), (edge,) * 4, mode="replicate"))
+        return F.pixel_shuffle(y, self.spec.scale)
+
+    def torch_masks(self, candidate: Candidate) -> dict[str, Tensor]:
+        """Masks for `forward`, from the magnitudes of the current weights."""
+        weights = dict(self.sliced_weights(candidate))
+        device, dtype = self.head.weight.device, self.head.weight.dtype
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(mask)).to(device, dtype)
+            for name, mask in candidate_masks(candidate, weights).items()
+        }
+
+    def sliced_weights(self, candidate: Candidate) -> Iterator[tuple[str, NDArray[np.float32]]]:
+        """(name, weight) of each prunable layer at the candidate's width; no copy on a CPU."""
+        for index, cell in enumerate(candidate.cells):
+            in_channels = candidate.width
+            for conv in BLOCKS[cell.block].convs:
+                name = f"cells.{index}.{cell.block}.{conv.name}"
+                out_channels = conv.out_channels(candidate.width)
+                weight = self._layer(name).weight[:out_channels, :in_channels]
+                yield name, weight.detach().cpu().numpy()
+                in_channels = out_channels
+        yield "tail", self.tail.weight[:, : candidate.width].detach().cpu().numpy()
+
+    def _layer(self, name: str) -> nn.Conv2d:
+        layer = self.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        return layer
+
+    def _conv(self, name: str, x: Tensor, out_channels: int, masks: Mapping[str, Tensor]) -> Tensor:
+        layer = self._layer(name)
+        weight = layer.weight[:out_channels, : x.shape[1]]
+        if name in masks:
+            # Channels removed upstream are False in this mask, so their biases need no masking.
+            weight = weight * masks[name]
+        assert layer.bias is not None
+        return F.conv2d(x, weight, layer.bias[:out_channels], padding=layer.kernel_size[0] // 2)
+
+    def _initialise(self, generator: torch.Generator) -> None:
+        for name, layer in self.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, generator=generator)
+                assert layer.bias is not None
+                nn.init.zeros_(layer.bias)
+                if name == "tail" or name.endswith(_LAST_CONVS):
+                    with torch.no_grad():
+                        layer.weight.mul_(0.1)  # start near the identity: near bicubic as a whole
+        with torch.no_grad():
+            self.input_skip.weight.copy_(torch.from_numpy(bicubic_kernel(self.spec.scale)))
+
+
+_LAST_CONVS = tuple(f".{b.name}.{b.convs[-1].name}" for b in BLOCKS.values() if b.convs)
+
+
+def _cell(width: int) -> nn.ModuleDict:
+    blocks: dict[str, nn.Module] = {}
+    for block in BLOCKS.values():
+        in_channels = width
+        convs: dict[str, nn.Module] = {}
+        for conv in block.convs:
+            out_channels = conv.out_channels(width)
+            padding = conv.kernel // 2
+            convs[conv.name] = nn.Conv2d(in_channels, out_channels, conv.kernel, padding=padding)
+            in_channels = out_channels
+        if convs:
+            blocks[block.name] = nn.ModuleDict(convs)
+    return nn.ModuleDict(blocks)
+
+
+def bicubic_kernel(scale: int) -> NDArray[np.float32]:
+    """(3 s^2, 3, 5, 5) weights that, after pixel shuffle, are bicubic upscaling (a = -0.5)."""
+    taps = np.zeros((scale, INPUT_SKIP_KERNEL))
+    for phase in range(scale):
+        position = (phase + 0.5) / scale - 0.5
+        distance = np.abs(np.arange(INPUT_SKIP_KERNEL) - INPUT_SKIP_KERNEL // 2 - position)
+        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+        taps[phase] = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+    kernel = np.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 5, 5)
+    weights = np.zeros((RGB, scale**2, RGB, 5, 5), dtype=np.float32)
+    for channel in range(RGB):
+        weights[channel, :, channel] = kernel
+    return weights.reshape(RGB * scale**2, RGB, 5, 5)

@@ -1,0 +1,166 @@
+"""HTML of the stored benchmark: our engine beside ONNX Runtime. Pure functions, no Gradio."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from statistics import median
+
+from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.layers import describe
+from sr_core.results.engine import EngineBench, EngineRow
+from sr_core.results.record import Runtime
+
+_NAMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
+_SAME_DENSITY = 0.02
+_OPEN = (4, 24, 8)
+"""Scale, channels and cells of the network whose table is open."""
+_READING = (
+    "Time of one frame. All cells wide, with random weights; head, tail and input skip dense. "
+    "“Kept” is the share of the cells' weights. “Aligned” is another dense network whose widths "
+    "are multiples of 16, which is what ONNX Runtime computes in; “int8” the dense network in 8 "
+    "bits. “Faster” compares with ONNX Runtime on the dense network. Speed is not quality: which "
+    "of two equally fast networks is the better one, Explore shows."
+)
+
+
+def bench_tables(bench: EngineBench) -> str:
+    """A table for each network, and under what conditions they were measured."""
+
+    def network(row: EngineRow) -> tuple[int, int, int]:
+        return -row.scale, row.channels, row.cells
+
+    rows = sorted(bench.rows, key=network)
+    tables = "".join(
+        f"<details{' open' if (-scale, channels, cells) == _OPEN else ''}><summary>×{-scale}, "
+        f"{channels} channels, {cells} cells</summary>{_table(list(group))}</details>"
+        for (scale, channels, cells), group in groupby(rows, network)
+    )
+    return (
+        f"<p class='origin'><em class='mark measured'>measured</em> {_READING}</p>"
+        f"{tables}{_frames(bench)}<p class='origin'>{html.escape(_conditions(bench))}</p>"
+    )
+
+
+def _conditions(bench: EngineBench) -> str:
+    fewest = min(row.n for row in bench.rows)
+    calm = ""
+    if bench.sittings:
+        peak = median(sitting.peak_gflops_per_core for sitting in bench.sittings)
+        drift = max(abs(sitting.drift) for sitting in bench.sittings)
+        calm = (
+            f" One core multiplies and adds {peak:.0f} GFLOP/s at most; during one network's runs "
+            f"the machine drifted by {drift:.0%} at most."
+        )
+    return (
+        f"{bench.processor}, {bench.cores} cores; {bench.runtimes['sparse']} and "
+        f"{bench.runtimes['onnx']}, {bench.precision}; {bench.output[0]}×{bench.output[1]} output, "
+        f"batch 1; {bench.date}. Medians of at least {fewest} frames, networks in "
+        f"turns.{calm} Measured by: python -m sr_core bench engine."
+    )
+
+
+def _table(rows: Sequence[EngineRow]) -> str:
+    threads = sorted({row.threads for row in rows})
+    heads = "".join(
+        f"<th scope=col>{_threads(n)}, ms</th><th scope=col>faster</th>" for n in threads
+    )
+    return (
+        "<table class='scores'><thead><tr><th scope=col>Network</th><th scope=col>Kept</th>"
+        f"<th scope=col>GMACs</th>{heads}</tr></thead>"
+        f"<tbody>{''.join(_lines(rows))}</tbody></table>"
+    )
+
+
+def _lines(rows: Sequence[EngineRow]) -> Iterator[str]:
+    """One per network and runtime, its thread counts side by side; rivals of like size meet."""
+
+    def network(row: EngineRow) -> tuple[float, str, str]:
+        return row.density, row.scheme, row.runtime
+
+    for _, same in groupby(sorted(rows, key=network, reverse=True), network):
+        timed = sorted(same, key=lambda row: row.threads)
+        first = timed[0]
+        times = "".join(
+            f"<td title='p10 to p90: {row.p10_ms:.1f} to {row.p90_ms:.1f} ms, n = {row.n}'>"
+            f"{row.median_ms:.1f}</td><td>{row.ratio_vs_ort_dense:.2f}×</td>"
+            for row in timed
+        )
+        yield (
+            f"<tr><th scope=row>{first.scheme}, {_NAMES[first.runtime]}</th>"
+            f"<td>{first.density:.0%}</td><td>{first.macs_g:.2f}</td>{times}</tr>"
+        )
+
+
+def _frames(bench: EngineBench) -> str:
+    """One image through the whole upscaler, in each runtime."""
+    body = "".join(
+        f"<tr><th scope=row>{html.escape(frame.model)}, {_NAMES[frame.runtime]}</th>"
+        f"<td>{_threads(frame.threads)}</td><td>{frame.median_ms:.1f} ms</td>"
+        f"<td>{frame.p10_ms:.1f} to {frame.p90_ms:.1f} ms</td></tr>"
+        for frame in bench.frames
+    )
+    if not body:
+        return ""
+    return (
+        "<details><summary>One image through this app: pixels, tiles and rounding included"
+        "</summary><table class='scores'><thead><tr><th scope=col>Network</th>"
+        "<th scope=col>Threads</th><th scope=col>Median</th><th scope=col>p10 to p90</th></tr>"
+        f"</thead><tbody>{body}</tbody></table></details>"
+    )
+
+
+def stored_savings(
+    bench: EngineBench, networks: Mapping[Scheme, Candidate], threads: int | None
+) -> dict[tuple[Scheme, Runtime], float]:
+    """Shares of the dense network's time that networks like these saved in the benchmark.
+
+    `networks`: pruned all over by one scheme. Those that are not like any it timed are left out.
+    """
+    found: dict[tuple[Scheme, Runtime], float] = {}
+    for scheme, pruned in networks.items():
+        rows = _timed_like(bench, pruned, _count(bench, threads))
+        if not rows:
+            continue
+        dense_ms = {row.runtime: row.median_ms for row in rows if row.scheme == "dense"}
+        density = _density(pruned)
+        for row in rows:
+            like = row.scheme == scheme and abs(row.density - density) < _SAME_DENSITY
+            if like and row.runtime in dense_ms:
+                found[scheme, row.runtime] = 1 - row.median_ms / dense_ms[row.runtime]
+    return found
+
+
+def elsewhere(bench: EngineBench, threads: int | None) -> str:
+    """Where `stored_savings` were measured."""
+    return (
+        f"“Elsewhere” is the stored benchmark on {bench.processor} ({bench.runtimes['sparse']} and "
+        f"{bench.runtimes['onnx']}, {_threads(_count(bench, threads))}, "
+        f"{bench.output[0]}×{bench.output[1]} output, random weights, {bench.date})."
+    )
+
+
+def _timed_like(bench: EngineBench, pruned: Candidate, threads: int) -> list[EngineRow]:
+    """Rows of networks with these blocks and channels; all that were timed have wide cells."""
+    if {cell.block for cell in pruned.cells} != {"wide"}:
+        return []
+    wanted = pruned.scale, pruned.width, len(pruned.cells), threads
+    return [
+        row for row in bench.rows if (row.scale, row.channels, row.cells, row.threads) == wanted
+    ]
+
+
+def _density(pruned: Candidate) -> float:
+    """Kept weights of the cells, as a share of the dense network's."""
+    cells = [layer for layer in describe(pruned, 1, 1) if layer.role == "cell"]
+    return sum(layer.weights_kept for layer in cells) / sum(layer.weights_dense for layer in cells)
+
+
+def _count(bench: EngineBench, threads: int | None) -> int:
+    """The view's threads, or on a device without that choice the most that were timed."""
+    return threads or max(row.threads for row in bench.rows)
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"

@@ -1,0 +1,83 @@
+"""Who searches on this server: one search per visitor, and not too many at once. No Gradio."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from sr_core.errors import SearchError
+from sr_core.ui.search.live import ACTIVE, WORKER, LiveSearch, Settings, Snapshot
+
+
+class Searches:
+    """The searches of all visitors of a server, by session. Thread-safe."""
+
+    def __init__(
+        self, root: Path, *, worker: Sequence[str] = WORKER, at_once: int | None = None
+    ) -> None:
+        self._root, self._worker = root, worker
+        self._at_once = at_once or max(1, (os.cpu_count() or 1) // 2)
+        self._lock = threading.Lock()
+        self._of: dict[str, LiveSearch] = {}
+        self._loaded: dict[str, Snapshot] = {}
+
+    def start(self, session: str, settings: Settings) -> None:
+        """Start a search in place of the visitor's last one; `SearchError` if too many run."""
+        with self._lock:
+            self._demand_room()
+            self._forget(session)
+            self._of[session] = LiveSearch(settings, self._root, worker=self._worker)
+
+    def pause_or_resume(self, session: str) -> None:
+        """Whichever is possible; `SearchError` if too many others run."""
+        with self._lock:
+            if search := self._of.get(session):
+                if search.snapshot().phase == "paused":
+                    self._demand_room()
+                    search.resume()
+                else:
+                    search.pause()
+
+    def cancel(self, session: str) -> None:
+        """End the visitor's search at once."""
+        with self._lock:
+            if search := self._of.get(session):
+                search.cancel()
+
+    def show(self, session: str, result: Snapshot) -> None:
+        """A result that was loaded takes the place of the visitor's search."""
+        with self._lock:
+            self._forget(session)
+            self._loaded[session] = result
+
+    def snapshot(self, session: str) -> Snapshot | None:
+        """The visitor's search; None without one."""
+        with self._lock:
+            search = self._of.get(session)
+            return search.snapshot() if search else self._loaded.get(session)
+
+    def result(self, session: str) -> Path | None:
+        """The result file of the visitor's search; None while there is none."""
+        with self._lock:
+            search = self._of.get(session)
+            return search.result() if search else None
+
+    def end(self, session: str) -> None:
+        """The visitor has gone."""
+        with self._lock:
+            self._forget(session)
+
+    def _forget(self, session: str) -> None:
+        self._loaded.pop(session, None)
+        if search := self._of.pop(session, None):
+            search.close()
+
+    def _demand_room(self) -> None:
+        running = sum(search.snapshot().phase in ACTIVE for search in self._of.values())
+        if running >= self._at_once:
+            raise SearchError(
+                f"This server is busy: {running} of at most {self._at_once} searches are running, "
+                "so wait for one to end and press the button again."
+            )

@@ -1,0 +1,278 @@
+"""`bench engine`: what is timed, how rows are made of times, and what is stored."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import onnxruntime as ort
+import pytest
+
+from sr_core.bench import engine as bench_engine
+from sr_core.bench import sitting
+from sr_core.bench.engine import Job
+from sr_core.bench.engine_nets import (
+    ALIGNMENT,
+    EQUAL_DENSITY,
+    Net,
+    cell_weights,
+    entries,
+    int8_model,
+    kept_weights,
+)
+from sr_core.bench.sitting import Call, interleaved
+from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.verify import verify
+from sr_core.catalogue.writer import write_engine_bench, write_manifest
+from sr_core.errors import CatalogueError
+from sr_core.files import PRECOMPUTED
+from sr_core.network.candidate import WIDTHS
+from sr_core.network.extract import extract
+from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.onnx_graph import INPUT
+from sr_core.results.engine import (
+    TARGETS,
+    EngineBench,
+    EngineRow,
+    Target,
+    read_engine_bench,
+    to_json,
+)
+from tests.cli.test_main import COUNT, NUMBER, TEXT, Shell, record
+
+RUNTIME = {"enum": ["sparse", "onnx"]}
+POSITIVE = {"type": "number", "exclusiveMinimum": 0}
+TIMES = {"median_ms": POSITIVE, "p10_ms": POSITIVE, "p90_ms": POSITIVE, "n": COUNT}
+SCHEMA = record(
+    processor=TEXT, cores=COUNT, runtimes=record(sparse=TEXT, onnx=TEXT), library=TEXT,
+    library_sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}, precision=TEXT,
+    output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2},
+    date={"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"}, pause_ms=POSITIVE,
+    warm_ups=COUNT, runs_per_visit=COUNT,
+    sittings={
+        "type": "array", "minItems": 1,
+        "items": record(
+            channels=COUNT, cells=COUNT, scale={"enum": [2, 4]}, threads={"enum": [1, 2]},
+            rounds=COUNT, peak_gflops_per_core=POSITIVE, drift=NUMBER,
+        ),
+    },
+    rows={
+        "type": "array", "minItems": 1,
+        "items": record(
+            channels=COUNT, cells=COUNT, scale={"enum": [2, 4]},
+            scheme={
+                "enum": [
+                    "dense", "channel", "block", "pattern", "unstructured", "aligned", "int8",
+                ]
+            },
+            density=POSITIVE, threads={"enum": [1, 2]}, **TIMES, macs_g=POSITIVE,
+            ratio_vs_ort_dense=POSITIVE, runtime=RUNTIME, gflops=POSITIVE,
+            share_of_peak={"anyOf": [POSITIVE, {"type": "null"}]},
+            cost_per_mac_vs_dense=POSITIVE,
+        ),
+    },
+    frames={
+        "type": "array", "minItems": 4, "maxItems": 4,
+        "items": record(model=TEXT, runtime=RUNTIME, threads=COUNT, **TIMES),
+    },
+)  # fmt: skip
+TINY = Job((Net(16, 1, 4), Net(16, 1, 2)), sitting_s=0, rounds=1, output=(64, 48))
+ROW: dict[str, Any] = {
+    "channels": 24, "cells": 8, "scale": 4, "scheme": "block", "density": 0.25, "threads": 2,
+    "median_ms": 10.0, "p10_ms": 9.0, "p90_ms": 11.0, "n": 8, "macs_g": 2.07,
+    "ratio_vs_ort_dense": 5.5, "runtime": "sparse", "gflops": 414.0, "share_of_peak": 0.8,
+    "cost_per_mac_vs_dense": 1.05,
+}  # fmt: skip
+BENCH: dict[str, Any] = {
+    "processor": "one", "cores": 2, "runtimes": {"sparse": "ours", "onnx": "theirs"},
+    "library": "a.so", "library_sha256": "0" * 64, "precision": "fp32", "output": [1280, 720],
+    "date": "2026-01-01", "pause_ms": 25, "warm_ups": 1, "runs_per_visit": 2, "sittings": [],
+    "rows": [ROW], "frames": [],
+}  # fmt: skip
+
+
+@pytest.fixture
+def engine_root(own_root: Path) -> Path:
+    """Tiny supernets and the shipped engine."""
+    shutil.copytree(PRECOMPUTED / "engine", own_root / "engine", dirs_exist_ok=True)
+    write_manifest(own_root)
+    if Catalogue(own_root).engine is None:
+        pytest.skip(Catalogue(own_root).engine_problem)
+    return own_root
+
+
+@pytest.fixture
+def shell(
+    engine_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Shell:
+    """A shell whose `bench engine` takes a moment."""
+    for name in ("QUICK", "FULL"):
+        monkeypatch.setattr(bench_engine, name, TINY)
+    monkeypatch.setattr(sitting, "PAUSE_S", 1e-3)
+    return Shell(engine_root, capsys)
+
+
+def row(**changes: Any) -> EngineRow:
+    return EngineRow.model_validate(ROW | changes)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_rivals_are_of_equal_macs(width: int) -> None:
+    entered = list(entries(Net(width, 4, 4)))
+    dense = entered[0].network
+    shares = {
+        (entry.scheme, runtime): cell_weights(entry.network) / cell_weights(dense)
+        for entry in entered
+        for runtime in entry.runtimes
+    }
+    assert [entry.scheme for entry in entered[:1]] == ["dense"]
+    for runtime in ("sparse", "onnx"):  # the last one is the smallest
+        assert shares["channel", runtime] == pytest.approx(EQUAL_DENSITY, rel=0.06)
+    large, small = (entry.network for entry in entered if entry.scheme == "aligned")
+    assert kept_weights(large) == pytest.approx(kept_weights(dense), rel=0.06)
+    assert kept_weights(small) < kept_weights(large)
+    inner = [layer for network in (large, small) for cell in network.cells for layer in cell]
+    assert all(side % ALIGNMENT == 0 for layer in inner for side in layer.weight.shape[:2])
+
+
+def test_multiply_accumulates_are_those_of_the_cost_model() -> None:
+    net = Net(24, 2, 4)
+    candidate = net.candidate("unstructured", 0.3)
+    height, width = lr_size(4)
+    expected = totals(describe(candidate, height, width)).macs_kept
+    assert kept_weights(extract(net.supernet(), candidate)) * height * width == expected
+
+
+def test_int8_runs_and_leaves_the_logger_alone() -> None:
+    root = logging.getLogger()
+    level = root.level
+    network = next(entries(Net(16, 1, 4))).network
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(int8_model(network), options)
+    frame = np.zeros((1, 3, 6, 8), dtype=np.float32)
+    assert np.asarray(session.run(None, {INPUT: frame})[0]).shape == (1, 3, 24, 32)
+    assert root.level == level
+
+
+def test_calls_take_turns_and_untimed_runs_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitting, "PAUSE_S", 0)
+    log: list[str] = []
+
+    def call(name: str) -> Call:
+        return lambda: log.append(name)
+
+    times = interleaved([call("a"), call("b")], 0, 2, call("."))
+    assert "".join(log) == "ab" + ".aaabbb" * 2
+    assert [len(times_ms) for times_ms in times] == [4, 4]
+
+
+def test_rows_are_ratios_of_medians(engine_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime takes 21 ms for the dense network, all else half of that."""
+
+    def fixed(
+        calls: Sequence[Call], seconds: float, rounds: int, between: Callable[[], object] = int
+    ) -> list[list[float]]:
+        between()
+        return [
+            [10.0, 9.0, 11.0, 30.0] if i else [20.0, 20.0, 22.0, 22.0] for i in range(len(calls))
+        ]
+
+    monkeypatch.setattr(bench_engine, "interleaved", fixed)
+
+    def peak(library: object, threads: int) -> float:
+        return 1.0
+
+    monkeypatch.setattr(bench_engine, "_peak_gflops_per_core", peak)
+    bench = bench_engine.bench_engine(Catalogue(engine_root), TINY)
+    theirs, ours, pruned, *_ = bench.rows
+    assert (theirs.runtime, theirs.scheme, theirs.median_ms) == ("onnx", "dense", 21)
+    assert theirs.ratio_vs_ort_dense == theirs.cost_per_mac_vs_dense == 1
+    assert (ours.median_ms, ours.p10_ms, ours.n) == (10.5, 9.3, 4)
+    assert (ours.ratio_vs_ort_dense, ours.cost_per_mac_vs_dense) == (2, 1)
+    assert ours.gflops == pytest.approx(2 * ours.macs_g / 10.5e-3, rel=1e-4)
+    assert ours.share_of_peak == pytest.approx(ours.gflops, rel=1e-4)
+    assert (pruned.scheme, pruned.density, pruned.ratio_vs_ort_dense) == ("block", 0.5, 2)
+    assert pruned.cost_per_mac_vs_dense == pytest.approx(ours.macs_g / pruned.macs_g, rel=1e-4)
+    assert bench.sittings[0].drift == pytest.approx(0.1)
+    assert all((r.share_of_peak is None) == (r.scheme == "int8") for r in bench.rows)
+
+
+def test_a_target_is_reached_by_its_worst_row() -> None:
+    speed = Target(24, "block", 0.25, "ratio_vs_ort_dense", 5)
+    assert speed.reached([]) is None
+    assert speed.reached([row()]) is True
+    others = (
+        row(runtime="onnx"), row(threads=1), row(cells=4), row(scale=2), row(density=0.5),
+        row(channels=16), row(scheme="pattern"),
+    )  # fmt: skip
+    assert speed.value([row(ratio_vs_ort_dense=5.2), *others]) == 5.2
+    assert speed.reached([row(), row(ratio_vs_ort_dense=4.9)]) is False
+    cost = Target(24, "block", None, "cost_per_mac_vs_dense", 1.1)
+    assert cost.value([row(), row(density=0.5, cost_per_mac_vs_dense=1.2)]) == 1.2
+    assert cost.reached([row()]) is True
+    assert len(set(TARGETS)) == 7
+
+
+def test_bench_engine_prints_json_and_a_table(shell: Shell) -> None:
+    data = json.loads(shell("bench", "engine", "--quick", "--json"))
+    jsonschema.validate(data, SCHEMA)
+    networks = {(r["channels"], r["cells"], r["scale"], r["threads"]) for r in data["rows"]}
+    assert len(networks) == len(data["sittings"])
+    text = shell("bench", "engine", "--quick")
+    for words in ("x4, 16 channels, 1 cells", "ONNX Runtime  int8", "x4-wide-block75", "peak"):
+        assert words in text
+    targets = text.split("Targets:")[1].splitlines()[1:]
+    assert len(targets) == len(TARGETS)
+    assert all(line.endswith("not measured") for line in targets)  # other networks
+
+
+def test_full_results_are_stored(shell: Shell, engine_root: Path) -> None:
+    assert "Only full results" in shell.error("bench", "engine", "--quick", "--store")
+    assert Catalogue(engine_root).engine_bench is None
+    shell("bench", "engine", "--store")
+    stored = Catalogue(engine_root).engine_bench
+    assert stored is not None
+    assert {row.runtime for row in stored.rows} == {"sparse", "onnx"}
+    assert verify(Catalogue(engine_root)) == []
+    (engine_root / "results/engine.json").write_text(to_json(stored) + " ")
+    with pytest.raises(CatalogueError, match="does not match its checksum"):
+        _ = Catalogue(engine_root).engine_bench
+
+
+def test_without_an_engine_it_says_why(own_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "engine" in Shell(own_root, capsys).error("bench", "engine", "--quick")
+
+
+def test_stored_results_come_back(own_root: Path) -> None:
+    bench = EngineBench.model_validate_json(json.dumps(BENCH))
+    write_engine_bench(own_root, bench)
+    write_manifest(own_root)
+    assert Catalogue(own_root).engine_bench == bench
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"rows": []}, "rows"),
+        ({"rows": [ROW | {"median_ms": 0}]}, "rows.0.median_ms"),
+        ({"rows": [ROW | {"scheme": "magic"}]}, "rows.0.scheme"),
+        ({"library_sha256": "0"}, "library_sha256"),
+        ({"pause_ms": float("inf")}, "pause_ms"),
+        ({"extra": 1}, "extra"),
+    ],
+)
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], place: str) -> None:
+    path = tmp_path / "engine.json"
+    path.write_text(json.dumps(BENCH | change))
+    with pytest.raises(CatalogueError, match=rf"engine\.json is damaged \({place}: "):
+        read_engine_bench(path)
+    path.write_text("{")
+    with pytest.raises(CatalogueError, match=r"engine\.json is damaged \(the file: "):
+        read_engine_bench(path)
