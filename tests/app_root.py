@@ -12,7 +12,8 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_engine_bench, write_manifest
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.prices import count
-from sr_core.network.candidate import DENSE, Block, Candidate, Cell, LayerPruning
+from sr_core.network.blocks import Block
+from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
 from sr_core.results.record import Runtime
 from tests import tiny

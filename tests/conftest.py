@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
+from sr_core.network.blocks import BLOCKS, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     MAX_RATIO,
     PATTERN_MIN_RATIO,
     SCALES,
@@ -25,7 +25,6 @@ from sr_core.network.candidate import (
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
 )
 from sr_core.network.weights import SupernetSpec
 from tests import tiny

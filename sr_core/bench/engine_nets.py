@@ -20,16 +20,14 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from sr_core.network.blocks import BLOCKS, GROUP, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
-    GROUP,
     MAX_RATIO,
     SCALES,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
     uniform,
 )
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork, extract

@@ -23,7 +23,8 @@ from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_tensors, write_atomic
-from sr_core.network.candidate import BLOCKS, Candidate, model_id
+from sr_core.network.blocks import BLOCKS
+from sr_core.network.candidate import Candidate, model_id
 from sr_core.network.checks import shown
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.layers import ConvLayer, describe, lr_size, totals
@@ -153,12 +154,8 @@ def assemble(candidate: Candidate, tensors: Arrays, weights_sha256: str) -> Extr
         raise CatalogueError(f"the file {verb} {odd[0]}")
     inner: list[tuple[ExtractedLayer, ...]] = []
     for index, cell in enumerate(candidate.cells):
-        convs = BLOCKS[cell.block].convs
-        names = [f"cells.{index}.{cell.block}.{conv.name}" for conv in convs]
-        layers = [
-            _layer(shapes[name], tensors, relu=conv.relu)
-            for name, conv in zip(names, convs, strict=True)
-        ]
+        fused = zip(candidate.cell_layers(index), BLOCKS[cell.block].fused, strict=True)
+        layers = [_layer(shapes[name], tensors, relu=relu) for (name, *_), (_, relu) in fused]
         if layers:
             inner.append(tuple(layers))
     head, tail, skip = (_layer(shapes[name], tensors) for name in ("head", "tail", "input_skip"))

@@ -173,7 +173,7 @@ class Catalogue:
         if scale not in self._models:
             spec, digest = self.supernet(scale).spec, self.supernet(scale).sha256
             listed: list[Model] = []
-            for preset in presets(scale=scale, width=spec.width, cells=spec.cells):
+            for preset in presets(spec):
                 identity = model_id(preset.candidate, digest)
                 results = tuple(q for q in self.quality if q.model_id == identity)
                 listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))

@@ -17,7 +17,7 @@ from sr_core.cli.latency import add_estimate_options
 from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Scheme
+from sr_core.network.blocks import Scheme
 
 if TYPE_CHECKING:
     from sr_core.catalogue.fronts import Front

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.engine.plan import Chain, Conv, Op, Plan, plan
-from sr_core.network.candidate import DENSE, GROUP
+from sr_core.network.blocks import GROUP
+from sr_core.network.candidate import DENSE
 from sr_core.network.extract import ExtractedLayer
 from sr_core.network.plain import Network, plain
 

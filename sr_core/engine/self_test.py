@@ -14,6 +14,7 @@ import onnxruntime as ort
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import EngineError
+from sr_core.network.blocks import trainable
 from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.layers import RGB
@@ -30,7 +31,7 @@ def check(library: Library) -> None:
     """`EngineError` if a network that uses every kind of group comes out wrong."""
     rng = np.random.default_rng(0)
     for scale in (2, 4):
-        supernet = random_supernet(SupernetSpec(scale, 16, 2), rng)
+        supernet = random_supernet(SupernetSpec(scale, 16, len(trainable()), trainable()), rng)
         for candidate in _candidates(scale):
             network = extract(supernet, candidate)
             reference = ort.InferenceSession(
@@ -46,7 +47,7 @@ def check(library: Library) -> None:
 
 
 def _candidates(scale: int) -> list[Candidate]:
-    blocks = ("wide", "residual")
+    blocks = trainable()
     return [
         uniform(scale=scale, width=16, blocks=blocks, scheme="block", ratio=0.5),
         uniform(scale=scale, width=16, blocks=blocks, scheme="unstructured", ratio=0.8),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from sr_core.errors import LatencyError
 from sr_core.latency.profile import BASES, Basis, Costs, DeviceProfile, Range, SparsityAssumption
 from sr_core.latency.work import TERMS, Work, kind, workload
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme, block_of
+from sr_core.network.candidate import Candidate
 from sr_core.network.layers import OUTPUT_SIZE, ConvLayer, describe, lr_size
 
 CONFIDENCE = 0.9
@@ -135,8 +136,8 @@ def _masked_share(layer: ConvLayer) -> float:
 
 
 def part(layer: ConvLayer) -> str:
-    """Which part of the network a layer belongs to, in the words of `profile.Part`."""
-    return layer.name.split(".")[2] if layer.role == "cell" else layer.role
+    """Which part of the network a layer belongs to: a block, or its role."""
+    return block_of(layer.name) if layer.role == "cell" else layer.role
 
 
 def _in_scope(profile: DeviceProfile, layer: ConvLayer) -> bool:
@@ -169,7 +170,11 @@ def _notes(
 ) -> tuple[str, ...]:
     notes: list[str] = []
     strange = sorted(
-        {_NAMES[part(layer)] for layer, inside in zip(layers, known, strict=True) if not inside}
+        {
+            _name(profile, part(layer))
+            for layer, inside in zip(layers, known, strict=True)
+            if not inside
+        }
     )
     if strange:
         notes.append(f"Extrapolated, not among the fitted layers: {', '.join(strange)}.")
@@ -189,6 +194,9 @@ _NAMES = {
     "head": "head",
     "tail": "tail",
     "input_skip": "input skip and pixel shuffle",
-    "wide": "wide blocks of these widths",
-    "residual": "residual blocks",
 }
+
+
+def _name(profile: DeviceProfile, part: str) -> str:
+    """Of a part that lies outside the scope; a fitted block does so for its channels."""
+    return _NAMES.get(part, f"{part} blocks{' of these widths' * (part in profile.scope.parts)}")

@@ -34,6 +34,7 @@ from sr_core.latency.profile import (
     Spread,
 )
 from sr_core.latency.work import dense
+from sr_core.network.blocks import layer_name
 from sr_core.network.candidate import DENSE, SCALES
 from sr_core.network.layers import ConvLayer, lr_size
 
@@ -108,7 +109,7 @@ def _sample(row: dict[str, str], where: str) -> Sample:
         raise DatasetError(f"{where}: expected scale 2 or 4, and channels and ms above 0.")
     height, width = lr_size(scale)
     layers = [
-        _conv(f"cells.0.wide.{name}", kernel, inputs, outputs, height, width)
+        _conv(layer_name(0, "wide", name), kernel, inputs, outputs, height, width)
         for name, kernel, inputs, outputs in zip(
             ("expand", "linear", "conv"), (1, 1, 3), channels, channels[1:], strict=False
         )

@@ -45,12 +45,11 @@ from sr_core.latency.profile import (
 from sr_core.latency.timing import ready, timed_ms
 from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
 from sr_core.machine import processor
+from sr_core.network.blocks import BLOCKS, SKIP, Block, trainable
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     SCALES,
     WIDTHS,
-    Block,
     Candidate,
     Cell,
     LayerPruning,
@@ -167,9 +166,7 @@ class _Bench:
         report: Report,
     ) -> None:
         self._library = library
-        self._supernets = {
-            scale: random_supernet(SupernetSpec(scale, _WIDTH, _CELLS), rng) for scale in SCALES
-        }
+        self._supernets = {scale: random_supernet(_spec(scale), rng) for scale in SCALES}
         self._seconds_per_job = seconds / jobs
         self._jobs = jobs
         self._report = report
@@ -212,16 +209,22 @@ def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
 
 
 def _random(rng: np.random.Generator, scale: int) -> Candidate:
-    return sample_candidate(rng, scale=scale, width=_WIDTH, cells=_CELLS)
+    return sample_candidate(rng, _spec(scale))
+
+
+def _spec(scale: int) -> SupernetSpec:
+    """All that a network may have."""
+    return SupernetSpec(scale, _WIDTH, _CELLS, trainable())
 
 
 def _unmasked(rng: np.random.Generator, scale: int) -> Candidate:
-    skipped, wide, pruned = rng.uniform(0, 0.6), rng.random(), rng.random()
+    skipped, shares = rng.uniform(0, 0.6), rng.dirichlet(np.ones(len(trainable())))
+    pruned = rng.random()
 
     def cell() -> Cell:
         if rng.random() < skipped:
-            return Cell("skip")
-        block: Block = "wide" if rng.random() < wide else "residual"
+            return Cell(SKIP)
+        block: Block = str(rng.choice(trainable(), p=shares))
         return Cell(
             block,
             tuple(
@@ -273,7 +276,7 @@ def _profile(
             _setting(n, found, checks[n], work[n], ties, factor) for n, found in seen.items()
         ),
         scope=Scope(
-            parts=("head", "wide", "residual", "tail", "input_skip"),
+            parts=("head", *trainable(), "tail", "input_skip"),
             channels=channel_ranges(everything),
             lr_mpx=(min(mpx), max(mpx)),
         ),

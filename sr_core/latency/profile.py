@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from sr_core.errors import LatencyError
+from sr_core.network.blocks import trainable
 
 Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed"]
 """How well a millisecond is founded, from the best to the weakest:
@@ -35,11 +36,21 @@ BASES: tuple[Basis, ...] = (
 RuntimeId = Literal["sparse", "onnx"]
 """Runtimes of ours: the sparse engine, and ONNX Runtime."""
 Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
-Part = Literal["head", "wide", "residual", "tail", "input_skip"]
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """The upper limit keeps every sum finite."""
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Factor = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
+
+
+def _known_part(name: str) -> str:
+    parts = ("head", *trainable(), "tail", "input_skip")
+    if name not in parts:
+        raise ValueError(f"there is no part {name!r}, expected one of {', '.join(parts)}")
+    return name
+
+
+Part = Annotated[str, AfterValidator(_known_part)]
+"""A block, or `head`, `tail` or `input_skip`."""
 
 
 def _in_order(limits: tuple[float, float]) -> tuple[float, float]:

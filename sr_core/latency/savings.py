@@ -11,7 +11,8 @@ from sr_core.engine.library import Library
 from sr_core.latency.estimate import LatencyEstimate, estimate
 from sr_core.latency.profile import DeviceProfile, RuntimeId
 from sr_core.latency.timing import Run, ready, timed_alone_ms
-from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning, Scheme
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.network.extract import extract
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.network.weights import SupernetWeights

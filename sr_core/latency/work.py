@@ -28,7 +28,7 @@ from sr_core.engine.pack import ONE_LANE_COST
 from sr_core.engine.plan import Chain, Conv, plan
 from sr_core.engine.session import ARENA_BYTES
 from sr_core.latency.profile import Costs, DeviceProfile, Kind
-from sr_core.network.candidate import GROUP
+from sr_core.network.blocks import GROUP, cell_of
 from sr_core.network.layers import BYTES_PER_VALUE, RGB, ConvLayer
 
 TERMS = tuple(Costs.model_fields)
@@ -172,7 +172,7 @@ def _planned(chain: Chain) -> _Planned:
 def _chain(layers: Sequence[ConvLayer]) -> Chain:
     """What the engine plans for: the layers with all their channels."""
     head, *inner, tail, skip = (Conv(layer.kernel, layer.out_channels, False) for layer in layers)
-    names = [layer.name.split(".")[1] for layer in layers[1:-2]]
+    names = [cell_of(layer.name) for layer in layers[1:-2]]
     groups = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])
     cells = tuple(tuple(conv for _, conv in group) for _, group in groups)
     return Chain(1, (head,), cells, tail, skip)

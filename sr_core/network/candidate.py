@@ -4,107 +4,32 @@ A candidate is a point of the paper's search space: one SR block per cell and on
 scheme (here with its ratio) per layer. The paper (arXiv 2108.08910) names both choices; the
 block menu, the schemes' exact rules and the ratio limits below are UpFront's own.
 
-`BLOCKS` is the one place where a block is defined. A block is a chain of convolutions, each
-with an optional ReLU, plus the residual addition; cost, masks, torch forward and ONNX export
-are all derived from that description.
+Blocks are defined in `network.blocks`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from sr_core.errors import InvalidCandidate
+from sr_core.network.blocks import BLOCKS, SKIP, Block, ConvSpec, Scheme, block_spec, layer_names
 from sr_core.network.checks import integer, json_array, json_object, listed, number, shown
-
-Block = Literal["skip", "wide", "residual"]
-Scheme = Literal["dense", "channel", "block", "pattern", "unstructured"]
 
 SCALES: tuple[int, ...] = (2, 4)
 WIDTHS: tuple[int, ...] = (16, 24, 32)
 MAX_CELLS = 32
-GROUP = 4
-"""Output channels that share kept positions (block, pattern), and the step of `channel`."""
 PATTERN_MIN_RATIO = 0.5556
 """A pattern keeps 4 of 9 taps, so it removes at least 5/9 of the weights."""
 MAX_RATIO = 0.95
 RATIO_DECIMALS = 4
 
 
-@dataclass(frozen=True)
-class ConvSpec:
-    """One convolution of a block, as a function of the network width C."""
-
-    name: str
-    kernel: int
-    """Side of the square kernel: 1 or 3."""
-    out_channels: Callable[[int], int]
-    """C -> output channels; always a multiple of `GROUP`."""
-    relu: bool
-    inner: bool
-    """True if only the next convolution of the same block reads the output (not the residual
-    stream), so that its channels can be removed for good."""
-
-    @property
-    def schemes(self) -> tuple[Scheme, ...]:
-        """Pruning schemes this layer may take, in menu order."""
-        options: list[Scheme] = ["dense"]
-        if self.inner:
-            options.append("channel")
-        options.append("block")
-        if self.kernel == 3:
-            options.append("pattern")
-        options.append("unstructured")
-        return tuple(options)
-
-
-@dataclass(frozen=True)
-class BlockSpec:
-    """A chain of convolutions whose output is added to its input."""
-
-    name: Block
-    convs: tuple[ConvSpec, ...]
-    summary: str
-
-
-def _wide_linear_channels(width: int) -> int:
-    return 4 * round(0.84 * width / 4)  # 12, 20, 28: WDSR-B's 0.84 C, rounded to whole groups
-
-
-BLOCKS: dict[str, BlockSpec] = {
-    "skip": BlockSpec("skip", (), "identity: the cell is left out"),
-    "wide": BlockSpec(
-        "wide",
-        (
-            ConvSpec("expand", 1, lambda c: 6 * c, relu=True, inner=True),
-            ConvSpec("linear", 1, _wide_linear_channels, relu=False, inner=True),
-            ConvSpec("conv", 3, lambda c: c, relu=False, inner=False),
-        ),
-        "WDSR-B: 1x1 to 6C, ReLU, 1x1 to 0.84C, 3x3 to C, add",
-    ),
-    "residual": BlockSpec(
-        "residual",
-        (
-            ConvSpec("conv1", 3, lambda c: c, relu=True, inner=True),
-            ConvSpec("conv2", 3, lambda c: c, relu=False, inner=False),
-        ),
-        "3x3, ReLU, 3x3, add",
-    ),
-}
 TAIL_SCHEMES: tuple[Scheme, ...] = ("dense", "block", "unstructured")
-_MAX_LAYERS = max(len(block.convs) for block in BLOCKS.values())
-
-
-def block_spec(name: object) -> BlockSpec:
-    """The block called `name`; `InvalidCandidate` lists the valid names otherwise."""
-    spec = BLOCKS.get(name) if isinstance(name, str) else None
-    if spec is None:
-        raise InvalidCandidate(f"Unknown block {shown(name)}: expected one of {', '.join(BLOCKS)}.")
-    return spec
 
 
 @dataclass(frozen=True)
@@ -182,7 +107,7 @@ class Cell:
         convs = block_spec(self.block).convs
         if not self.layers and convs:
             object.__setattr__(self, "layers", (DENSE,) * len(convs))
-        if self.block == "skip":
+        if self.block == SKIP:
             object.__setattr__(self, "layers", ())
         if len(self.layers) != len(convs):
             raise InvalidCandidate(
@@ -204,7 +129,8 @@ class Cell:
     def from_json(cls, data: object, where: str = "cell") -> Cell:
         """Parse `to_json`'s form; a missing `layers` means all dense."""
         fields = json_object(data, where, required={"block"}, optional={"layers"})
-        raw = json_array(fields.get("layers", []), where, "layers", most=_MAX_LAYERS)
+        most = max(len(block.convs) for block in BLOCKS.values())
+        raw = json_array(fields.get("layers", []), where, "layers", most=most)
         layers = tuple(
             LayerPruning.from_json(layer, f"{where}, layer {index}")
             for index, layer in enumerate(raw)
@@ -245,10 +171,17 @@ class Candidate:
 
     def layers(self) -> Iterator[tuple[str, LayerPruning]]:
         """(name, pruning) of every prunable layer in forward order: `cells.0.wide.expand`..."""
-        for index, cell in enumerate(self.cells):
-            for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
-                yield f"cells.{index}.{cell.block}.{conv.name}", pruning
+        for index in range(len(self.cells)):
+            for name, _, pruning in self.cell_layers(index):
+                yield name, pruning
         yield "tail", self.tail
+
+    def cell_layers(self, index: int) -> Iterator[tuple[str, ConvSpec, LayerPruning]]:
+        """(name, convolution, pruning) of every layer of one cell, in forward order."""
+        cell = self.cells[index]
+        named = layer_names(index, cell.block)
+        for (name, conv), pruning in zip(named, cell.layers, strict=True):
+            yield name, conv, pruning
 
     def to_json(self) -> dict[str, Any]:
         """The canonical JSON object, the one that `id` hashes."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.network.candidate import BLOCKS, DENSE, Candidate, LayerPruning, model_id
+from sr_core.network.blocks import BLOCKS, SKIP
+from sr_core.network.candidate import DENSE, Candidate, LayerPruning, model_id
 from sr_core.network.layers import RGB
 from sr_core.network.masks import Mask, kept_channel_mask, layer_mask
 from sr_core.network.weights import Array, SupernetWeights
@@ -18,7 +19,7 @@ from sr_core.network.weights import Array, SupernetWeights
 
 @dataclass(frozen=True)
 class ExtractedLayer:
-    """One convolution ready to run: stride 1, same padding."""
+    """One convolution ready to run: stride 1, same padding, and the ReLU behind it."""
 
     name: str
     weight: Array
@@ -63,7 +64,7 @@ def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork
         cells=tuple(
             _cell(supernet, candidate, index)
             for index, cell in enumerate(candidate.cells)
-            if cell.block != "skip"
+            if cell.block != SKIP
         ),
         tail=_cut(supernet, "tail", phases, stream, candidate.tail)[0],
         input_skip=_cut(supernet, "input_skip", phases, rgb)[0],
@@ -73,12 +74,11 @@ def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork
 def _cell(
     supernet: SupernetWeights, candidate: Candidate, index: int
 ) -> tuple[ExtractedLayer, ...]:
-    cell, reaching = candidate.cells[index], np.arange(candidate.width)
+    fused, reaching = BLOCKS[candidate.cells[index].block].fused, np.arange(candidate.width)
     layers: list[ExtractedLayer] = []
-    for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
-        name = f"cells.{index}.{cell.block}.{conv.name}"
+    for (name, conv, pruning), (_, relu) in zip(candidate.cell_layers(index), fused, strict=True):
         out_channels = conv.out_channels(candidate.width)
-        layer, reaching = _cut(supernet, name, out_channels, reaching, pruning, relu=conv.relu)
+        layer, reaching = _cut(supernet, name, out_channels, reaching, pruning, relu=relu)
         layers.append(layer)
     return tuple(layers)
 

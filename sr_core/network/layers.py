@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from sr_core.network.candidate import BLOCKS, DENSE, GROUP, Candidate, LayerPruning
+from sr_core.network.blocks import BLOCKS, GROUP
+from sr_core.network.candidate import DENSE, Candidate, LayerPruning
 
 Role = Literal["head", "cell", "tail", "input_skip"]
 
@@ -166,10 +167,9 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
 
     width, phases = candidate.width, RGB * candidate.scale**2
     layers = [conv("head", "head", 3, (RGB, width))]
-    for index, cell in enumerate(candidate.cells):
+    for index in range(len(candidate.cells)):
         dense_in, reaching = width, width
-        for spec, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
-            name = f"cells.{index}.{cell.block}.{spec.name}"
+        for name, spec, pruning in candidate.cell_layers(index):
             dense_out = spec.out_channels(width)
             layers.append(conv(name, "cell", spec.kernel, (dense_in, dense_out), reaching, pruning))
             dense_in, reaching = dense_out, layers[-1].out_channels

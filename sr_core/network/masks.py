@@ -16,7 +16,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.network.candidate import BLOCKS, GROUP, Candidate, LayerPruning
+from sr_core.network.blocks import GROUP
+from sr_core.network.candidate import Candidate, LayerPruning
 from sr_core.network.layers import (
     PATTERN_TAPS,
     kept_channels,
@@ -82,10 +83,9 @@ def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dic
         channels removed upstream are False, so weight * mask equals the smaller network.
     """
     masks: dict[str, Mask] = {}
-    for index, cell in enumerate(candidate.cells):
+    for index in range(len(candidate.cells)):
         alive: Mask | None = None
-        for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
-            name = f"cells.{index}.{cell.block}.{conv.name}"
+        for name, _, pruning in candidate.cell_layers(index):
             if pruning.scheme == "dense" and alive is None:
                 continue
             masks[name] = _mask_behind(weights[name], pruning, alive)

@@ -5,7 +5,7 @@ block pruning. In full:
 
     text    x<scale>c<width> _ cells [_ cells ...] [_ t<pruning>]
     cells   [count] block [one item per layer]     count: equal neighbouring cells, 2 or more
-    block   w (wide), r (residual), s (skip)
+    block   letter of an entry of `BLOCKS`: w (wide), r (residual), s (skip)
     item    d (dense) or <pruning>; no items at all: all layers are dense
     pruning c (channel), b (block), p (pattern), u (unstructured), then the percent removed
 
@@ -20,21 +20,20 @@ from functools import lru_cache
 from itertools import groupby
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.candidate import DENSE, Block, Candidate, Cell, LayerPruning, Scheme
+from sr_core.network.blocks import BLOCKS, Scheme
+from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.network.checks import shown
 
 EXAMPLE = "x4c32_12wb50b50b50"
 MAX_LENGTH = 700
 """Characters; 32 cells that all differ need 653."""
-_BLOCKS: dict[str, Block] = {"w": "wide", "r": "residual", "s": "skip"}
 _SCHEMES: dict[str, Scheme] = {
     "d": "dense", "c": "channel", "b": "block", "p": "pattern", "u": "unstructured",
 }  # fmt: skip
-_BLOCK_LETTERS = {name: letter for letter, name in _BLOCKS.items()}
 _SCHEME_LETTERS = {name: letter for letter, name in _SCHEMES.items()}
 _PRUNED = r"[cbpu][0-9]{1,2}(?:\.[0-9]{1,2})?"
 _HEAD = re.compile(r"x([0-9]{1,2})c([0-9]{1,3})")
-_CELLS = re.compile(rf"([2-9]|[1-9][0-9])?([{''.join(_BLOCKS)}])((?:d|{_PRUNED})*)")
+_CELLS = re.compile(rf"([2-9]|[1-9][0-9])?([a-z])((?:d|{_PRUNED})*)")
 _TAIL = re.compile(rf"t({_PRUNED})")
 _ITEM = re.compile(rf"d|{_PRUNED}")
 
@@ -80,7 +79,7 @@ def from_text(text: str) -> Candidate:
 def _cell_text(cell: Cell) -> str:
     pruned = any(layer != DENSE for layer in cell.layers)
     items = "".join(map(_item_text, cell.layers)) if pruned else ""
-    return _BLOCK_LETTERS[cell.block] + items
+    return BLOCKS[cell.block].letter + items
 
 
 def _item_text(pruning: LayerPruning) -> str:
@@ -92,12 +91,12 @@ def _item_text(pruning: LayerPruning) -> str:
 
 @lru_cache(maxsize=4096)  # a stored front repeats the same few cells thousands of times
 def _cells(part: str) -> tuple[Cell, ...]:
-    found = _CELLS.fullmatch(part)
-    if not found:
+    match = _CELLS.fullmatch(part)
+    block = match and {block.letter: block.name for block in BLOCKS.values()}.get(match[2])
+    if not match or not block:
         raise _not_understood(part)
-    count, block, items = found.groups()
-    layers = tuple(map(_item, _ITEM.findall(items)))
-    return (Cell(_BLOCKS[block], layers),) * int(count or 1)
+    layers = tuple(map(_item, _ITEM.findall(match[3])))
+    return (Cell(block, layers),) * int(match[1] or 1)
 
 
 def _item(text: str) -> LayerPruning:
@@ -105,8 +104,9 @@ def _item(text: str) -> LayerPruning:
 
 
 def _not_understood(part: str) -> InvalidCandidate:
+    *letters, last = (block.letter for block in BLOCKS.values())
     return InvalidCandidate(
         f"Network text: {shown(part)} is not understood; expected a form like {EXAMPLE}: scale "
-        "and channels, then cells (count, block w, r or s, per layer d or c, b, p, u with the "
-        "percent removed)."
+        f"and channels, then cells (count, block {', '.join(letters)} or {last}, per layer d or c, "
+        "b, p, u with the percent removed)."
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sr_core.network.candidate import WIDTHS, Block, Candidate, Scheme, uniform
+from sr_core.network.blocks import SKIP, Block, Scheme
+from sr_core.network.candidate import WIDTHS, Candidate, uniform
+from sr_core.network.weights import SupernetSpec
 
 
 @dataclass(frozen=True)
@@ -16,12 +18,10 @@ class Preset:
     candidate: Candidate
 
 
-def presets(*, scale: int, width: int = 32, cells: int = 12) -> list[Preset]:
-    """All presets of a supernet of the given size; the first is its all-wide anchor."""
-    wide: tuple[Block, ...] = ("wide",) * cells
-    residual: tuple[Block, ...] = ("residual",) * cells
-    mixed: tuple[Block, ...] = tuple("residual" if i % 2 else "wide" for i in range(cells))
-    skipped: tuple[Block, ...] = tuple("skip" if i % 2 else "wide" for i in range(cells))
+def presets(spec: SupernetSpec) -> list[Preset]:
+    """All presets of a supernet; the first is its anchor: dense, of its first block throughout."""
+    first = spec.blocks[0]
+    deep = (first,) * spec.cells
 
     def preset(
         name: str,
@@ -29,60 +29,70 @@ def presets(*, scale: int, width: int = 32, cells: int = 12) -> list[Preset]:
         blocks: tuple[Block, ...],
         scheme: Scheme = "dense",
         ratio: float = 0.0,
-        channels: int = width,
+        channels: int = spec.width,
     ) -> Preset:
-        candidate = uniform(scale=scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio)
-        return Preset(f"x{scale}-{name}", title, candidate)
+        candidate = uniform(
+            scale=spec.scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio
+        )
+        return Preset(f"x{spec.scale}-{name}", title, candidate)
 
-    listed = [
-        preset("wide", "All wide, dense", wide),
-        preset("residual", "All residual, dense", residual),
-        preset("mixed", "Wide and residual in turn, dense", mixed),
-    ]
-    for scheme, percents in _PRUNED.items():
-        listed += [
-            preset(f"wide-{scheme}{p}", f"All wide, {scheme} {p} %", wide, scheme, p / 100)
+    made = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
+    if len(spec.blocks) > 1:
+        in_turn = tuple(spec.blocks[i % len(spec.blocks)] for i in range(spec.cells))
+        *names, last = spec.blocks
+        title = f"{', '.join(names)} and {last} in turn, dense"
+        made.append(preset("mixed", title[0].upper() + title[1:], in_turn))
+    for block, schemes in zip(spec.blocks, (_PRUNED, _PRUNED_ELSE), strict=False):
+        made += [
+            preset(
+                f"{block}-{scheme}{p}", f"All {block}, {scheme} {p} %", (block,) * spec.cells,
+                scheme, p / 100,
+            )
+            for scheme, percents in schemes.items()
             for p in percents
-        ]
-    listed.append(
-        preset("residual-pattern75", "All residual, pattern 75 %", residual, "pattern", 0.75)
-    )
-    if cells > 1:
-        listed.append(preset("half-depth", f"{(cells + 1) // 2} wide cells, dense", skipped))
-    listed += [
-        preset(f"width{channels}", f"All wide, {channels} channels, dense", wide, channels=channels)
+        ]  # fmt: skip
+    if spec.cells > 1:
+        skipped = tuple(SKIP if i % 2 else first for i in range(spec.cells))
+        depth = (spec.cells + 1) // 2
+        made.append(preset("half-depth", f"{depth} {first} cells, dense", skipped))
+    made += [
+        preset(
+            f"width{channels}", f"All {first}, {channels} channels, dense", deep, channels=channels
+        )
         for channels in (24, 16)
-        if channels < width
+        if channels < spec.width
     ]
-    return listed
+    return made
 
 
-def uniform_networks(*, scale: int, width: int, cells: int) -> list[Candidate]:
+def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
     """The plain part of the search space: one block, one scheme and one ratio throughout.
 
-    All channel counts up to `width`, depths of a third to all of the cells (kept ones evenly
+    All channel counts of the supernet, depths of a third to all of the cells (kept ones evenly
     spread), dense and every scheme at 20 to 80 %.
     """
-    depths = sorted({max(1, round(cells * share / 6)) for share in range(2, 7)})
+    depths = sorted({max(1, round(spec.cells * share / 6)) for share in range(2, 7)})
     made = [
-        uniform(scale=scale, width=channels, blocks=_kept(block, depth, cells), scheme=s, ratio=r)
+        uniform(
+            scale=spec.scale, width=channels, blocks=_kept(block, depth, spec.cells), scheme=s,
+            ratio=r,
+        )
         for channels in WIDTHS
-        if channels <= width
-        for block in _PLAIN_BLOCKS
+        if channels <= spec.width
+        for block in spec.blocks
         for depth in depths
         for s, ratios in _UNIFORM_RATIOS.items()
         for r in ratios
-    ]
+    ]  # fmt: skip
     return list(dict.fromkeys(made))
 
 
 def _kept(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
     """`depth` blocks, evenly spread over the cells; the others are skipped."""
     kept = {(2 * i + 1) * cells // (2 * depth) for i in range(depth)}
-    return tuple(block if i in kept else "skip" for i in range(cells))
+    return tuple(block if i in kept else SKIP for i in range(cells))
 
 
-_PLAIN_BLOCKS: tuple[Block, ...] = ("wide", "residual")
 _UNIFORM_RATIOS: dict[Scheme, tuple[float, ...]] = {
     "dense": (0.0,),
     "channel": (0.2, 0.4, 0.6, 0.8),
@@ -96,3 +106,6 @@ _PRUNED: dict[Scheme, tuple[int, ...]] = {
     "channel": (25, 50),
     "unstructured": (50, 75),
 }
+"""Of the first block."""
+_PRUNED_ELSE: dict[Scheme, tuple[int, ...]] = {"pattern": (75,)}
+"""Of the second."""

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from sr_core.network.blocks import BLOCKS, SKIP, Block, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     PATTERN_MIN_RATIO,
     TAIL_SCHEMES,
     WIDTHS,
-    Block,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
 )
+from sr_core.network.weights import SupernetSpec
 
 Rng = np.random.Generator
 
@@ -33,35 +32,35 @@ _PRUNED_TAIL_SHARE = 0.2
 _MIN_RATIO, _MAX_RATIO = 0.1, 0.9
 
 
-def sample_anchor(rng: Rng, *, scale: int, width: int, cells: int) -> Candidate:
-    """A dense full-width candidate without skips: all-wide, all-residual or mixed alike often."""
-    return Candidate(scale, width, tuple(Cell(block) for block in _blocks(rng, cells)))
+def sample_anchor(rng: Rng, spec: SupernetSpec) -> Candidate:
+    """A dense full-width candidate without skips: of one block, of each alike often, or mixed."""
+    return Candidate(spec.scale, spec.width, tuple(Cell(block) for block in _blocks(rng, spec)))
 
 
-def sample_candidate(rng: Rng, *, scale: int, width: int, cells: int) -> Candidate:
+def sample_candidate(rng: Rng, spec: SupernetSpec) -> Candidate:
     """A random sub-network: blocks, width, depth, scheme and ratio per layer."""
-    widths = [w for w in WIDTHS if w <= width]
+    widths = [w for w in WIDTHS if w <= spec.width]
     shares = np.array([_WIDTH_SHARES[w] for w in widths])
     chosen_width = int(rng.choice(widths, p=shares / shares.sum()))
-    blocks = _blocks(rng, cells)
+    blocks, cells = _blocks(rng, spec), spec.cells
     if rng.random() < _SKIP_CELLS_SHARE:
         for index in rng.choice(cells, size=int(rng.integers(0, cells // 2 + 1)), replace=False):
-            blocks[index] = "skip"
+            blocks[index] = SKIP
     network_wide = _network_wide(rng) if rng.random() < _ONE_SCHEME_SHARE else None
     built = tuple(
         Cell(b, tuple(_layer(rng, c.schemes, network_wide) for c in BLOCKS[b].convs))
         for b in blocks
     )
     tail = _layer(rng, TAIL_SCHEMES, network_wide) if rng.random() < _PRUNED_TAIL_SHARE else DENSE
-    return Candidate(scale, chosen_width, built, tail)
+    return Candidate(spec.scale, chosen_width, built, tail)
 
 
-def _blocks(rng: Rng, cells: int) -> list[Block]:
-    kinds: list[Block] = ["wide", "residual"]
-    mode = rng.integers(3)
-    if mode < 2:
-        return [kinds[mode]] * cells
-    return [kinds[int(rng.integers(2))] for _ in range(cells)]
+def _blocks(rng: Rng, spec: SupernetSpec) -> list[Block]:
+    kinds = len(spec.blocks)
+    one = int(rng.integers(kinds + 1))
+    if one < kinds:
+        return [spec.blocks[one]] * spec.cells
+    return [spec.blocks[int(rng.integers(kinds))] for _ in range(spec.cells)]
 
 
 def _network_wide(rng: Rng) -> LayerPruning:

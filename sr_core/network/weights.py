@@ -19,7 +19,9 @@ from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_json, read_tensors, write_atomic
-from sr_core.network.candidate import BLOCKS, MAX_CELLS, SCALES, WIDTHS, Candidate
+from sr_core.network.blocks import FIRST_BLOCKS, SKIP, Block, block_spec, layer_names, trainable
+from sr_core.network.candidate import MAX_CELLS, SCALES, WIDTHS, Candidate
+from sr_core.network.checks import listed
 from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
 
 Array = NDArray[np.float32]
@@ -35,6 +37,8 @@ class SupernetSpec:
     scale: int
     width: int = max(WIDTHS)
     cells: int = 12
+    blocks: tuple[Block, ...] = FIRST_BLOCKS
+    """What its cells may hold besides `skip`, in the order of the menu."""
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES or self.width not in WIDTHS:
@@ -44,6 +48,13 @@ class SupernetSpec:
             )
         if not 1 <= self.cells <= MAX_CELLS:
             raise InvalidCandidate(f"Supernet of {self.cells} cells: expected 1 to {MAX_CELLS}.")
+        if not self.blocks or len(set(self.blocks)) < len(self.blocks) or SKIP in self.blocks:
+            raise InvalidCandidate(
+                f"Supernet of the blocks {listed(self.blocks)}: expected different ones of "
+                f"{listed(trainable())}."
+            )
+        for block in self.blocks:
+            block_spec(block)
 
     def check(self, candidate: Candidate) -> None:
         """`InvalidCandidate` unless the candidate is a sub-network of this supernet."""
@@ -53,22 +64,50 @@ class SupernetSpec:
                 f"The candidate is x{got[0]} with {got[1]} cells, width {candidate.width}; this "
                 f"supernet is x{self.scale} with {self.cells} cells, width up to {self.width}."
             )
+        for cell in candidate.cells:
+            if cell.block not in (SKIP, *self.blocks):
+                raise InvalidCandidate(
+                    f"The candidate has a cell of block {cell.block}; this supernet has "
+                    f"{listed(self.blocks)}."
+                )
+
+    def holds(self, candidate: Candidate) -> bool:
+        """Whether the candidate is a sub-network of this supernet."""
+        try:
+            self.check(candidate)
+        except InvalidCandidate:
+            return False
+        return True
 
     def weight_shapes(self) -> dict[str, tuple[int, int, int, int]]:
-        """Layer name -> (out, in, k, k) of every convolution, all blocks of all cells."""
+        """Layer name -> (out, in, k, k) of every convolution, all `blocks` of all cells."""
         phases = RGB * self.scale**2
         shapes = {"head": (self.width, RGB, 3, 3)}
         for index in range(self.cells):
-            for block in BLOCKS.values():
+            for block in self.blocks:
                 in_channels = self.width
-                for conv in block.convs:
+                for name, conv in layer_names(index, block):
                     out_channels, kernel = conv.out_channels(self.width), conv.kernel
-                    name = f"cells.{index}.{block.name}.{conv.name}"
                     shapes[name] = (out_channels, in_channels, kernel, kernel)
                     in_channels = out_channels
         shapes["tail"] = (phases, self.width, 3, 3)
         shapes["input_skip"] = (phases, RGB, INPUT_SKIP_KERNEL, INPUT_SKIP_KERNEL)
         return shapes
+
+    def to_json(self) -> dict[str, Any]:
+        """For the descriptor; blocks are left out where they are those of the first supernets."""
+        fields = asdict(self) | {"blocks": list(self.blocks)}
+        if self.blocks == FIRST_BLOCKS:
+            del fields["blocks"]
+        return fields
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> SupernetSpec:
+        """What `to_json` gave; `InvalidCandidate` or `TypeError` if it is none."""
+        sizes = {name: value for name, value in fields.items() if name != "blocks"}
+        if any(type(value) is not int for value in sizes.values()):
+            raise TypeError("scale, width and cells must be whole numbers")
+        return cls(**sizes, blocks=tuple(fields.get("blocks", FIRST_BLOCKS)))
 
 
 @dataclass(frozen=True)
@@ -100,7 +139,7 @@ def write_supernet(
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
-    described = {"spec": asdict(spec), "weights_sha256": digest, **descriptor}
+    described = {"spec": spec.to_json(), "weights_sha256": digest, **descriptor}
     write_atomic(path, data)
     write_atomic(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
     return digest
@@ -127,9 +166,6 @@ def read_descriptor(path: Path) -> dict[str, Any]:
 def read_spec(path: Path) -> SupernetSpec:
     """The spec in the descriptor beside `path`."""
     try:
-        spec = read_descriptor(path)["spec"]
-        if any(type(value) is not int for value in spec.values()):
-            raise TypeError("scale, width and cells must be whole numbers")
-        return SupernetSpec(**spec)
+        return SupernetSpec.from_json(read_descriptor(path)["spec"])
     except (KeyError, TypeError, AttributeError, InvalidCandidate) as error:
         raise CatalogueError(f"{path.stem}.json has no valid spec ({error!r}).") from None

@@ -18,16 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.errors import TrainingError
+from sr_core.network.blocks import GROUP, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
-    GROUP,
     MAX_RATIO,
     PATTERN_MIN_RATIO,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
 )
 from sr_core.network.layers import PATTERN_TAPS, ConvLayer, describe
 from sr_core.network.masks import kept_channel_mask, layer_mask
@@ -66,11 +64,8 @@ def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
         for name, pruning in candidate.layers()
     }
     cells = tuple(
-        Cell(
-            cell.block,
-            tuple(found[f"cells.{i}.{cell.block}.{c.name}"] for c in BLOCKS[cell.block].convs),
-        )
-        for i, cell in enumerate(candidate.cells)
+        Cell(cell.block, tuple(found[name] for name, *_ in candidate.cell_layers(index)))
+        for index, cell in enumerate(candidate.cells)
     )
     return Candidate(candidate.scale, candidate.width, cells, found["tail"])
 
@@ -177,10 +172,9 @@ class Budget:
         Layers whose pruning saves no time on the device keep everything.
         """
         found: dict[str, float] = {}
-        for index, cell in enumerate(self.candidate.cells):
+        for index in range(len(self.candidate.cells)):
             alive: NDArray[np.bool_] | None = None
-            for conv, pruning in zip(BLOCKS[cell.block].convs, cell.layers, strict=True):
-                name = f"cells.{index}.{cell.block}.{conv.name}"
+            for name, _, pruning in self.candidate.cell_layers(index):
                 weight = weights[f"{name}.weight"]
                 weight = weight if alive is None else weight[:, alive]
                 alive = None

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from sr_core.catalogue.final import Descriptor, Final, read_descriptor, write_final
 from sr_core.errors import TrainingError
-from sr_core.network.candidate import uniform
 from sr_core.network.extract import ExtractedNetwork, extract
+from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetWeights
 from sr_core.pruning.module import Network
 from sr_core.pruning.settings import TuneArgs
@@ -150,12 +150,11 @@ class _Tuned:
 
 
 class Teacher:
-    """The supernet's dense network of wide cells at full width."""
+    """The supernet's anchor: dense, full width, its first block throughout."""
 
     def __init__(self, supernet: SupernetWeights) -> None:
         spec = supernet.spec
-        blocks = ("wide",) * spec.cells
-        self._candidate = uniform(scale=spec.scale, width=spec.width, blocks=blocks)
+        self._candidate = presets(spec)[0].candidate
         self._net = Supernet(spec).to(loop.device())
         self._net.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr_core.catalogue.final import assemble
+from sr_core.network.blocks import FIRST_BLOCKS, trainable
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.masks import layer_mask
 from sr_core.network.weights import SupernetSpec
@@ -29,12 +30,14 @@ class Network(Supernet):
 
     def __init__(self, network: ExtractedNetwork) -> None:
         candidate = network.candidate
-        super().__init__(SupernetSpec(candidate.scale, candidate.width, len(candidate.cells)))
+        blocks = tuple(b for b in trainable() if any(cell.block == b for cell in candidate.cells))
+        size = (candidate.scale, candidate.width, len(candidate.cells))
+        super().__init__(SupernetSpec(*size, blocks or FIRST_BLOCKS))
         self.candidate = candidate
-        for blocks, cell in zip(self.cells, candidate.cells, strict=True):
-            assert isinstance(blocks, nn.ModuleDict)
-            for name in blocks.keys() - {cell.block}:
-                del blocks[name]
+        for modules, cell in zip(self.cells, candidate.cells, strict=True):
+            assert isinstance(modules, nn.ModuleDict)
+            for name in modules.keys() - {cell.block}:
+                del modules[name]
         self._masked: list[str] = []
         for layer in network.layers:
             conv = self._layer(layer.name)

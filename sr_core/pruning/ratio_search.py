@@ -25,7 +25,8 @@ from torch import Tensor
 
 from sr_core.catalogue.final import Arrays, read_descriptor, read_final, tensors_of, write_final
 from sr_core.files import write_atomic
-from sr_core.network.candidate import BLOCKS, GROUP, Candidate, Scheme
+from sr_core.network.blocks import GROUP, Scheme, cell_of
+from sr_core.network.candidate import Candidate
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.weights import SupernetSpec, SupernetWeights
 from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
@@ -175,14 +176,11 @@ class _Regularised:
 
     def _fed(self, name: str) -> Tensor:
         """Squared norms of the weights behind each output channel, in the next layer of a cell."""
-        if name != "tail":
-            _, index, block, conv = name.split(".")
-            convs = [spec.name for spec in BLOCKS[block].convs]
-            position = convs.index(conv)
-            if position + 1 < len(convs):
-                after = self.module.masked(f"cells.{index}.{block}.{convs[position + 1]}")
-                return (after**2).sum((0, 2, 3))
-        return torch.zeros(())
+        names = [layer for layer, _ in self.budget.candidate.layers()]
+        following = names[names.index(name) + 1] if name != "tail" else "tail"
+        if cell_of(following) != cell_of(name) or name == "tail":
+            return torch.zeros(())
+        return (self.module.masked(following) ** 2).sum((0, 2, 3))
 
     def regulariser(self) -> Tensor:
         """Sum of penalty_g * ms_g * ||W_g||^2; about the milliseconds of the groups left."""

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.network.candidate import BLOCKS, Candidate
+from sr_core.network.blocks import cell_name, cell_of, layer_names
+from sr_core.network.candidate import Candidate
 from sr_core.search.space import Choice, Params, Space
 
 Matrix = NDArray[np.float64]
@@ -37,7 +38,7 @@ class Encoder:
         for row, candidate in zip(rows, candidates, strict=True):
             row[self._place["width", candidate.width]] = 1
             for index, cell in enumerate(candidate.cells):
-                row[self._place[f"cells.{index}", cell.block]] = 1
+                row[self._place[cell_name(index), cell.block]] = 1
             for name, pruning in candidate.layers():
                 row[self._place[name, pruning.scheme]] = pruning.ratio or 1
         return rows
@@ -53,8 +54,8 @@ class Pool:
     @cached_property
     def _of_cell(self) -> list[list[str]]:
         """Parameters of each cell."""
-        starts = [f"cells.{index}" for index in range(self._space.cells)]
-        return [[n for n in self._names if f"{n}.".startswith(f"{s}.")] for s in starts]
+        cells = map(cell_name, range(self._space.spec.cells))
+        return [[name for name in self._names if cell_of(name) == cell] for cell in cells]
 
     def draw(
         self, parents: Sequence[Candidate], size: int, known: Collection[Candidate]
@@ -96,18 +97,18 @@ class Pool:
             names = self._active(changed)
             name = names[self._index(len(names))]
             changed[name] = self._drawn(name)
-            if name.startswith("cells.") and name.count(".") == 1:  # a new block has new layers
-                cell = self._of_cell[int(name.split(".")[1])]
+            cell = next((names for names in self._of_cell if names[0] == name), None)
+            if cell:  # a new block has new layers
                 changed |= {layer: self._drawn(layer) for layer in cell if layer != name}
         return changed
 
     def _active(self, params: Params) -> list[str]:
         """Parameters that the candidate of `params` depends on."""
-        names = [name for name in self._names if not name.startswith("cells.")]
-        for index in range(self._space.cells):
-            block = BLOCKS[str(params[f"cells.{index}"])]
-            layers = (f"cells.{index}.{block.name}.{conv.name}" for conv in block.convs)
-            names += [f"cells.{index}", *layers]
+        of_cells = {name for names in self._of_cell for name in names}
+        names = [name for name in self._names if name not in of_cells]
+        for index in range(self._space.spec.cells):
+            layers = layer_names(index, str(params[cell_name(index)]))
+            names += [cell_name(index), *(name for name, _ in layers)]
         return names
 
     def _crossed(self, first: Params, second: Params) -> Params:

@@ -11,7 +11,8 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
 from sr_core.latency.prices import Vector, count, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Candidate, Cell, LayerPruning, Scheme
+from sr_core.network.blocks import SKIP, Scheme
+from sr_core.network.candidate import Candidate, Cell, LayerPruning
 from sr_core.network.notation import to_text
 from sr_core.search.space import RATIOS, Space
 
@@ -73,14 +74,14 @@ def check_budget(aim: Objective, space: Space) -> None:
     """
     if aim.budget_ms is None:
         return
-    skips = (Cell("skip"),) * space.cells
+    skips = (Cell(SKIP),) * space.spec.cells
     tails = [
         LayerPruning(cast(Scheme, scheme), ratio if scheme != "dense" else 0.0)
         for scheme in space.choices["tail"]
         for ratio in RATIOS
     ]
     widths = cast(tuple[int, ...], space.choices["width"])
-    bare = [Candidate(space.scale, width, skips, tail) for width in widths for tail in tails]
+    bare = [Candidate(space.spec.scale, width, skips, tail) for width in widths for tail in tails]
     costs = aim.cost(list(dict.fromkeys(bare)))
     cheapest, lowest_ms = list(dict.fromkeys(bare))[int(costs.argmin())], float(costs.min())
     if lowest_ms > aim.budget_ms:

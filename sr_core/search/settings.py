@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from sr_core.errors import SearchError
 from sr_core.latency.profile import RuntimeId
-from sr_core.network.candidate import Scheme
+from sr_core.network.blocks import Scheme
 from sr_core.search.objective import MACS
 from sr_core.search.propose import Sampler
 

@@ -110,7 +110,7 @@ def space_of(args: SearchArgs, evaluator: Evaluator) -> Space:
     """What is searched: all of the supernet, as far as it is asked for."""
     spec = evaluator.supernet.spec
     schemes, per_kind = args.schemes, args.ratio_per_layer_kind
-    return Space(spec.scale, spec.width, spec.cells, schemes, per_kind)
+    return Space(spec, schemes, per_kind)
 
 
 def _joined(args: SearchArgs, study: SharedStudy) -> SearchArgs:
@@ -233,7 +233,7 @@ def _first(
         return presets
     if args.sampler == "uniform":
         spec = evaluator.supernet.spec
-        return uniform_networks(scale=spec.scale, width=spec.width, cells=spec.cells)
+        return uniform_networks(spec)
     return list(dict.fromkeys(presets + (_spread_of_front(front, aim) if front else [])))
 
 

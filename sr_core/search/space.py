@@ -18,8 +18,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.distributions import CategoricalChoiceType as Choice
 from optuna.trial import Trial
 
+from sr_core.network.blocks import SKIP, Scheme, cell_name, kind_of, layer_names
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     PATTERN_MIN_RATIO,
     TAIL_SCHEMES,
@@ -27,13 +27,11 @@ from sr_core.network.candidate import (
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
 )
+from sr_core.network.weights import SupernetSpec
 
 RATIOS = tuple(step / 100 for step in range(10, 91, 5))
 """The grid of ratios. Those of single layers belong to stage 3."""
-KINDS = (*(f"{b.name}.{conv.name}" for b in BLOCKS.values() for conv in b.convs), "tail")
-"""`wide.expand`, `wide.linear`, ..., `tail`."""
 Params = dict[str, Choice]
 
 
@@ -41,32 +39,36 @@ Params = dict[str, Choice]
 class Space:
     """All candidates on the grid of ratios that are part of a supernet of this size."""
 
-    scale: int
-    width: int
-    cells: int
+    spec: SupernetSpec
     schemes: tuple[Scheme, ...] = get_args(Scheme)
     """Those that layers may take, as far as they fit; any layer may be dense."""
     ratio_per_kind: bool = False
-    """A ratio for each of `KINDS` instead of the global one."""
+    """A ratio for each of `kinds` instead of the global one."""
+
+    @cached_property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of layers: `wide.expand`, `wide.linear`, ..., `tail`."""
+        names = (name for block in self.spec.blocks for name, _ in layer_names(0, block))
+        return (*map(kind_of, names), "tail")
 
     @cached_property
     def ratio_names(self) -> dict[str, str]:
         """Kind of layer -> the parameter that holds its ratio."""
-        return {kind: f"ratio.{kind}" if self.ratio_per_kind else "ratio" for kind in KINDS}
+        return {kind: f"ratio.{kind}" if self.ratio_per_kind else "ratio" for kind in self.kinds}
 
     @cached_property
     def choices(self) -> dict[str, tuple[Choice, ...]]:
         """Parameter name -> what it may be."""
         found: dict[str, tuple[Choice, ...]] = {
-            "width": tuple(width for width in WIDTHS if width <= self.width),
+            "width": tuple(width for width in WIDTHS if width <= self.spec.width),
             **dict.fromkeys(self.ratio_names.values(), RATIOS),
             "tail": self._allowed(TAIL_SCHEMES),
         }
-        for index in range(self.cells):
-            found[f"cells.{index}"] = tuple(BLOCKS)
-            for block in BLOCKS.values():
-                for conv in block.convs:
-                    found[f"cells.{index}.{block.name}.{conv.name}"] = self._allowed(conv.schemes)
+        for index in range(self.spec.cells):
+            found[cell_name(index)] = (SKIP, *self.spec.blocks)
+            for block in self.spec.blocks:
+                for name, conv in layer_names(index, block):
+                    found[name] = self._allowed(conv.schemes)
         return found
 
     def _allowed(self, schemes: tuple[Scheme, ...]) -> tuple[Scheme, ...]:
@@ -90,21 +92,19 @@ class Space:
             return _pruning(cast(Scheme, params[name]), cast(float, ratio))
 
         cells: list[Cell] = []
-        for index in range(self.cells):
-            block = BLOCKS[cast(str, params[f"cells.{index}"])]
-            names = (f"cells.{index}.{block.name}.{conv.name}" for conv in block.convs)
-            cells.append(Cell(block.name, tuple(map(layer, names))))
-        return Candidate(self.scale, cast(int, params["width"]), tuple(cells), layer("tail"))
+        for index in range(self.spec.cells):
+            block = cast(str, params[cell_name(index)])
+            cells.append(Cell(block, tuple(layer(name) for name, _ in layer_names(index, block))))
+        return Candidate(self.spec.scale, cast(int, params["width"]), tuple(cells), layer("tail"))
 
     def encode(self, candidate: Candidate) -> Params | None:
         """Parameters that `decode` turns into `candidate`; None if it is not in the space.
 
         Layers that the candidate does not have are dense.
         """
-        size = (candidate.scale, len(candidate.cells))
-        if size != (self.scale, self.cells) or candidate.width > self.width:
+        if not self.spec.holds(candidate):
             return None
-        blocks = {f"cells.{index}": cell.block for index, cell in enumerate(candidate.cells)}
+        blocks = {cell_name(index): cell.block for index, cell in enumerate(candidate.cells)}
         schemes: dict[str, Any] = {name: pruning.scheme for name, pruning in candidate.layers()}
         chosen = {"width": candidate.width} | blocks | schemes | self._ratios(candidate)
         params = {name: chosen.get(name, "dense") for name in self.choices}
@@ -120,11 +120,6 @@ class Space:
             if pruning != DENSE:
                 pruned[self.ratio_names[kind_of(name)]].append(pruning)
         return {name: _shared_ratio(prunings) for name, prunings in pruned.items()}
-
-
-def kind_of(layer: str) -> str:
-    """The kind of a layer: `wide.expand` of `cells.3.wide.expand`, or `tail`."""
-    return layer if layer == "tail" else layer.split(".", 2)[2]
 
 
 def _pruning(scheme: Scheme, ratio: float) -> LayerPruning:

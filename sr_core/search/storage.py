@@ -37,7 +37,8 @@ from pydantic import ValidationError
 from sr_core.catalogue.fronts import Count, Finite, Seconds, Sha256, Text
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text
 from sr_core.search.database import GRACE_S, open_database, refused, safe_url
 from sr_core.search.events import CropSet, Record

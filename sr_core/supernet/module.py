@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_core.network.candidate import BLOCKS, Candidate
+from sr_core.network.blocks import BLOCKS, SKIP, ConvSpec, Relu, layer_name, layer_names
+from sr_core.network.candidate import Candidate
 from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
 from sr_core.network.masks import candidate_masks
 from sr_core.network.weights import INPUT_MEAN, SupernetSpec
@@ -33,7 +34,7 @@ class Supernet(nn.Module):
         self.spec = spec
         phases = RGB * spec.scale**2
         self.head = nn.Conv2d(RGB, spec.width, 3, padding=1)
-        self.cells = nn.ModuleList(_cell(spec.width) for _ in range(spec.cells))
+        self.cells = nn.ModuleList(_cell(spec) for _ in range(spec.cells))
         self.tail = nn.Conv2d(spec.width, phases, 3, padding=1)
         self.input_skip = nn.Conv2d(RGB, phases, INPUT_SKIP_KERNEL)
         self._initialise(torch.Generator().manual_seed(seed))
@@ -55,12 +56,15 @@ class Supernet(nn.Module):
         x = self._conv("head", lr - INPUT_MEAN, candidate.width, masks).float()
         for index, cell in enumerate(candidate.cells):
             branch = x
-            for conv in BLOCKS[cell.block].convs:
-                name = f"cells.{index}.{cell.block}.{conv.name}"
-                branch = self._conv(name, branch, conv.out_channels(candidate.width), masks)
-                # ReLU: in bf16 on a CPU, its backward takes half the time in this form.
-                branch = F.leaky_relu(branch, 0.0) if conv.relu else branch
-            if cell.block != "skip":
+            for operation in BLOCKS[cell.block].operations:
+                match operation:
+                    case ConvSpec():
+                        name = layer_name(index, cell.block, operation.name)
+                        out_channels = operation.out_channels(candidate.width)
+                        branch = self._conv(name, branch, out_channels, masks)
+                    case Relu():  # in bf16 on a CPU, its backward takes half the time in this form
+                        branch = F.leaky_relu(branch, 0.0)
+            if cell.block != SKIP:
                 x = x + branch  # fp32 even under bf16 autocast: 12 additions lose no precision
         y = self._conv("tail", x, self.tail.out_channels, masks).float()
         with torch.autocast(lr.device.type, enabled=False):
@@ -81,8 +85,7 @@ class Supernet(nn.Module):
         """(name, weight) of each prunable layer at the candidate's width; no copy on a CPU."""
         for index, cell in enumerate(candidate.cells):
             in_channels = candidate.width
-            for conv in BLOCKS[cell.block].convs:
-                name = f"cells.{index}.{cell.block}.{conv.name}"
+            for name, conv in layer_names(index, cell.block):
                 out_channels = conv.out_channels(candidate.width)
                 weight = self._layer(name).weight[:out_channels, :in_channels]
                 yield name, weight.detach().cpu().numpy()
@@ -104,33 +107,30 @@ class Supernet(nn.Module):
         return F.conv2d(x, weight, layer.bias[:out_channels], padding=layer.kernel_size[0] // 2)
 
     def _initialise(self, generator: torch.Generator) -> None:
+        last_convs = tuple(f".{name}.{BLOCKS[name].convs[-1].name}" for name in self.spec.blocks)
         for name, layer in self.named_modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, generator=generator)
                 assert layer.bias is not None
                 nn.init.zeros_(layer.bias)
-                if name == "tail" or name.endswith(_LAST_CONVS):
+                if name == "tail" or name.endswith(last_convs):
                     with torch.no_grad():
                         layer.weight.mul_(0.1)  # start near the identity: near bicubic as a whole
         with torch.no_grad():
             self.input_skip.weight.copy_(torch.from_numpy(bicubic_kernel(self.spec.scale)))
 
 
-_LAST_CONVS = tuple(f".{b.name}.{b.convs[-1].name}" for b in BLOCKS.values() if b.convs)
-
-
-def _cell(width: int) -> nn.ModuleDict:
+def _cell(spec: SupernetSpec) -> nn.ModuleDict:
     blocks: dict[str, nn.Module] = {}
-    for block in BLOCKS.values():
-        in_channels = width
+    for block in spec.blocks:
+        in_channels = spec.width
         convs: dict[str, nn.Module] = {}
-        for conv in block.convs:
-            out_channels = conv.out_channels(width)
+        for conv in BLOCKS[block].convs:
+            out_channels = conv.out_channels(spec.width)
             padding = conv.kernel // 2
             convs[conv.name] = nn.Conv2d(in_channels, out_channels, conv.kernel, padding=padding)
             in_channels = out_channels
-        if convs:
-            blocks[block.name] = nn.ModuleDict(convs)
+        blocks[block] = nn.ModuleDict(convs)
     return nn.ModuleDict(blocks)
 
 

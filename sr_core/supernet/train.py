@@ -22,7 +22,7 @@ from sr_core.errors import TrainingError
 from sr_core.network.candidate import Candidate
 from sr_core.network.presets import presets
 from sr_core.network.sampling import sample_anchor, sample_candidate
-from sr_core.network.weights import SupernetSpec, read_descriptor, read_supernet, write_supernet
+from sr_core.network.weights import read_descriptor, read_supernet, write_supernet
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.supernet.module import Supernet
@@ -57,10 +57,10 @@ class _Once:
 
     def __init__(self, args: TrainArgs) -> None:
         self.args, self.scale = args, args.scale
-        self.spec = SupernetSpec(args.scale, args.width, args.cells)
+        self.spec = args.spec
         self.module = Supernet(self.spec, args.seed)
         self.path = args.out / "supernet.safetensors"
-        listed = presets(scale=args.scale, width=args.width, cells=args.cells)
+        listed = presets(self.spec)
         by_name = {p.name.split("-", 1)[1]: p.candidate for p in listed}
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
 
@@ -74,13 +74,12 @@ class _Once:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """One batch through an anchor and the candidates."""
-        size = {"scale": self.spec.scale, "width": self.spec.width, "cells": self.spec.cells}
-        guide = self._forward(batch.lr, sample_anchor(batch.rng, **size), batch.half)
+        guide = self._forward(batch.lr, sample_anchor(batch.rng, self.spec), batch.half)
         loss_anchor = (guide - batch.hr).abs().mean()
         loss_anchor.backward()
         losses: list[float] = []
         for _ in range(self.args.candidates):
-            output = self._forward(batch.lr, sample_candidate(batch.rng, **size), batch.half)
+            output = self._forward(batch.lr, sample_candidate(batch.rng, self.spec), batch.half)
             loss = (output - batch.hr).abs().mean()
             losses.append(loss.item())
             if self.args.distill:

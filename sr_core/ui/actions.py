@@ -14,7 +14,8 @@ import gradio as gr
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import LatencyError, UpFrontError
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate
 from sr_core.ui import prune, quick_look
 from sr_core.ui.compare import Compare
 from sr_core.ui.explore import Explore

@@ -13,7 +13,8 @@ from sr_core.catalogue.store import Model, Quality
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate
 from sr_core.latency.profile import DeviceProfile, RuntimeId, Setting
 from sr_core.latency.savings import SchemeRow
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate
 from sr_core.network.layers import ConvLayer, Totals, describe, lr_size
 from sr_core.network.notation import to_text
 from sr_core.quality.datasets import SAMPLE_CROPS
@@ -199,7 +200,7 @@ def quick_facts(score: QuickScore) -> str:
     tiles = [
         tile("PSNR-Y now", f"{score.psnr_y_db:.2f} dB", "on the sample crops", "measured"),
         tile("against dense", f"{change_db:+.2f} dB",
-             f"all wide, all channels: {score.dense_psnr_y_db:.2f} dB", "measured"),
+             f"all {score.dense_block}, all channels: {score.dense_psnr_y_db:.2f} dB", "measured"),
         tile("against bicubic", f"{gain_db:+.2f} dB",
              f"bicubic: {score.bicubic_psnr_y_db:.2f} dB", "measured"),
     ]  # fmt: skip

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.candidate import DENSE, GROUP, Candidate, Cell, Scheme
+from sr_core.network.blocks import GROUP, SKIP, Scheme, cell_name, cell_of
+from sr_core.network.candidate import DENSE, Candidate, Cell
 from sr_core.network.checks import shown
 from sr_core.network.layers import PATTERN_TAPS
 from sr_core.network.masks import Mask, candidate_masks
@@ -139,7 +140,7 @@ def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> M
     }
     # A mask depends on no other cell, and there are many.
     cells = (
-        cell if layer.startswith(f"cells.{index}.") else Cell("skip")
+        cell if cell_of(layer) == cell_name(index) else Cell(SKIP)
         for index, cell in enumerate(candidate.cells)
     )
     masks = candidate_masks(replace(candidate, cells=tuple(cells)), weights)

@@ -14,13 +14,13 @@ from sr_core.errors import UpFrontError
 from sr_core.latency.profile import RuntimeId
 from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
 from sr_core.machine import processor
+from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import (
     MAX_RATIO,
     PATTERN_MIN_RATIO,
     WIDTHS,
     Candidate,
     LayerPruning,
-    Scheme,
 )
 from sr_core.runtime.choice import runtime_name
 from sr_core.ui import cards, finals, masks, quick_look

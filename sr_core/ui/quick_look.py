@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from sr_core.catalogue.store import Catalogue
+from sr_core.network.blocks import Block
 from sr_core.network.candidate import Candidate
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import bicubic, sample_crops
@@ -28,11 +29,12 @@ _KEPT_RESULTS = 64
 
 @dataclass(frozen=True)
 class QuickScore:
-    """A candidate, its dense all-wide anchor and bicubic on the same crops."""
+    """A candidate, its supernet's dense anchor and bicubic on the same crops."""
 
     psnr_y_db: float
     dense_psnr_y_db: float
-    """Of the dense network of the same scale with every block `wide` and all channels."""
+    """Of the anchor: dense, all channels, one block throughout."""
+    dense_block: Block
     bicubic_psnr_y_db: float
     elapsed_ms: float
     """From the candidate to the score: masks, session, upscaling."""
@@ -65,7 +67,8 @@ class QuickLook:
             psnr_db, elapsed_ms, picture = self._run(candidate)
             dense_db = self._run(dense)[0]
         baseline_db = bicubic_crops(candidate.scale)[0]
-        return QuickScore(psnr_db, dense_db, baseline_db, elapsed_ms, picture)
+        block = dense.cells[0].block
+        return QuickScore(psnr_db, dense_db, block, baseline_db, elapsed_ms, picture)
 
     def _run(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
         if candidate.id not in self._results:

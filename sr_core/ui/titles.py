@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme, trainable
+from sr_core.network.candidate import Candidate
 from sr_core.ui.view import Metric
 
 
@@ -45,7 +46,7 @@ def size_title(size: tuple[int, int]) -> str:
 def title(candidate: Candidate) -> str:
     """Such as `32 ch, 8 wide + 4 residual, block 50 %`."""
     blocks = Counter(cell.block for cell in candidate.cells)
-    cells = " + ".join(f"{blocks[b]} {b}" for b in ("wide", "residual") if blocks[b])
+    cells = " + ".join(f"{blocks[block]} {block}" for block in trainable() if blocks[block])
     return f"{candidate.width} ch, {cells or 'no cells'}, {_pruning(candidate)}"
 
 

@@ -16,7 +16,8 @@ from safetensors.numpy import load_file, save_file
 from sr_core.catalogue.final import checked_name, read_final, reproduction, write_final
 from sr_core.errors import CatalogueError
 from sr_core.files import sha256
-from sr_core.network.candidate import BLOCKS, Candidate, LayerPruning, Scheme, uniform
+from sr_core.network.blocks import BLOCKS, Scheme
+from sr_core.network.candidate import Candidate, LayerPruning, uniform
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from tests import tiny

@@ -30,6 +30,7 @@ from sr_core.catalogue.writer import install_supernet, write_manifest
 from sr_core.errors import CatalogueError
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
+from sr_core.network.weights import SupernetSpec
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.space import Space
 from tests import tiny
@@ -269,7 +270,7 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_two_thousand_rows_read_quickly(tmp_path: Path, rng: np.random.Generator) -> None:
-    space = Space(4, 32, 12)
+    space = Space(SupernetSpec(4, 32, 12))
     drawn = {
         space.decode({name: some[rng.integers(len(some))] for name, some in space.choices.items()})
         for _ in range(2000)

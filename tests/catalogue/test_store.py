@@ -37,7 +37,7 @@ from sr_core.network.candidate import SCALES, model_id, uniform
 from sr_core.network.layers import lr_size
 from sr_core.network.notation import to_text
 from sr_core.network.presets import presets
-from sr_core.network.weights import write_supernet
+from sr_core.network.weights import SupernetSpec, write_supernet
 from sr_core.runtime.choice import runtime_version
 from tests import tiny
 
@@ -66,7 +66,7 @@ def test_models_of_both_scales_carry_their_identity(tiny_root: Path) -> None:
         listed = [model for model in models if model.candidate.scale == scale]
         assert listed == catalogue.models(scale)
         digest = sha256(tiny_root / f"supernets/x{scale}.safetensors")
-        expected = presets(scale=scale, width=tiny.WIDTH, cells=tiny.CELLS)
+        expected = presets(SupernetSpec(scale, tiny.WIDTH, tiny.CELLS))
         assert [(m.name, m.candidate) for m in listed] == [(p.name, p.candidate) for p in expected]
         assert [m.id for m in listed] == [f"{p.candidate.id}-{digest[:8]}" for p in expected]
     assert len({model.id for model in models}) == len(models) > 20

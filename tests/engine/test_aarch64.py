@@ -15,7 +15,8 @@ import pytest
 
 from sr_core.engine.build import TARGETS, file_name, zig
 from sr_core.engine.pack import pack
-from sr_core.network.candidate import Candidate, Scheme, uniform
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate, uniform
 from tests.engine.conftest import SHIPPED
 from tests.engine.networks import TOLERANCE, Images, Reference, images, lacking, network
 

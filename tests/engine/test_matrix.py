@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from sr_core.engine import session as module
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
-from sr_core.network.candidate import SCALES, WIDTHS, Block, Candidate, Scheme, uniform
+from sr_core.network.blocks import Block, Scheme
+from sr_core.network.candidate import SCALES, WIDTHS, Candidate, uniform
 from sr_core.network.extract import ExtractedLayer
 from tests.conftest import candidates
 from tests.engine.networks import TOLERANCE, Reference, images, network

@@ -14,15 +14,8 @@ from sr_core.files import PRECOMPUTED
 from sr_core.latency.estimate import FINE_GRAINED, LatencyEstimate, estimate, part
 from sr_core.latency.profile import BASES, Costs, DeviceProfile, SparsityAssumption, read_profile
 from sr_core.latency.work import kind
-from sr_core.network.candidate import (
-    BLOCKS,
-    Block,
-    Candidate,
-    Cell,
-    LayerPruning,
-    Scheme,
-    uniform,
-)
+from sr_core.network.blocks import BLOCKS, Block, Scheme
+from sr_core.network.candidate import Candidate, Cell, LayerPruning, uniform
 from sr_core.network.layers import describe, lr_size, totals
 from tests.conftest import candidates
 from tests.search.profiles import device, on_engine

@@ -28,7 +28,8 @@ from sr_core.latency.own import OWN
 from sr_core.latency.profile import Costs, DeviceProfile, Kind, read_profile
 from sr_core.latency.work import TERMS, Workload, dense, engine, kind
 from sr_core.machine import processor
-from sr_core.network.candidate import SCALES, WIDTHS, Block, Candidate, uniform
+from sr_core.network.blocks import Block
+from sr_core.network.candidate import SCALES, WIDTHS, Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.layers import describe, lr_size
 from sr_core.network.sampling import sample_candidate
@@ -130,7 +131,7 @@ def test_the_interval_holds_at_every_scale_and_size(
     errors: list[float] = []
     inside: list[bool] = []
     for _ in range(40):
-        candidate = sample_candidate(rng, scale=scale, width=32, cells=12)
+        candidate = sample_candidate(rng, SupernetSpec(scale, 32, 12))
         result = estimate(profile, candidate, output=output, threads=threads)
         ms = true_ms(candidate, output) / threads * np.exp(rng.normal(0, 0.02))
         errors.append(abs(result.total_ms / ms - 1))
@@ -414,7 +415,7 @@ def test_the_profile_of_a_made_up_engine_predicts_it(
     for threads, output in ((1, (1280, 720)), (2, (1280, 720)), (2, (1920, 1080))):
         errors: list[float] = []
         for _ in range(20):
-            candidate = sample_candidate(rng, scale=4, width=32, cells=12)
+            candidate = sample_candidate(rng, SupernetSpec(4, 32, 12))
             result = estimate(profile, candidate, output=output, threads=threads)
             ms = sum(one.ms for one in result.per_layer)
             assert ms == pytest.approx(result.total_ms)

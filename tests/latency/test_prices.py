@@ -15,6 +15,7 @@ from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import from_text
+from sr_core.network.weights import SupernetSpec
 from sr_core.search.space import Space
 from tests.conftest import candidates
 from tests.search.profiles import device, on_engine
@@ -73,7 +74,7 @@ def test_errors_are_those_of_estimate() -> None:
 
 
 def test_two_thousand_candidates_are_quick(rng: np.random.Generator) -> None:
-    space = Space(4, 32, 12)
+    space = Space(SupernetSpec(4, 32, 12))
     found = [
         space.decode({name: some[rng.integers(len(some))] for name, some in space.choices.items()})
         for _ in range(2000)

@@ -10,7 +10,7 @@ from sr_core.engine.library import Library
 from sr_core.latency import savings as module
 from sr_core.latency.savings import SchemeTiming, scheme_rows, time_schemes, with_scheme
 from sr_core.latency.timing import Run
-from sr_core.network.candidate import Scheme
+from sr_core.network.blocks import Scheme
 from sr_core.network.notation import from_text, to_text
 from tests import tiny
 from tests.search.profiles import device, on_engine

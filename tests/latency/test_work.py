@@ -11,7 +11,8 @@ from sr_core.engine.pack import _groups  # pyright: ignore[reportPrivateUsage]
 from sr_core.engine.session import Session
 from sr_core.latency import work as module
 from sr_core.latency.work import TERMS, Work, dense, engine, workload
-from sr_core.network.candidate import Candidate, Cell, LayerPruning, Scheme, uniform
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate, Cell, LayerPruning, uniform
 from sr_core.network.extract import extract
 from sr_core.network.layers import ConvLayer, describe
 from sr_core.network.sampling import sample_candidate
@@ -112,7 +113,7 @@ def networks() -> list[Candidate]:
     return [
         uniform(scale=4, width=32, blocks=("residual",) * 12),
         uniform(scale=4, width=16, blocks=("skip", "skip")),
-        *(sample_candidate(rng, scale=4, width=32, cells=6) for _ in range(6)),
+        *(sample_candidate(rng, SupernetSpec(4, 32, 6)) for _ in range(6)),
     ]
 
 

@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 
 from sr_core.errors import InvalidCandidate
+from sr_core.network.blocks import BLOCKS, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     MAX_CELLS,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
     model_id,
     uniform,
 )

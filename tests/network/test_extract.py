@@ -15,14 +15,12 @@ from numpy.typing import NDArray
 
 from sr_core.errors import InvalidCandidate
 from sr_core.files import REPOSITORY
+from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     SCALES,
     WIDTHS,
-    Block,
     Candidate,
     LayerPruning,
-    Scheme,
     model_id,
     uniform,
 )
@@ -30,13 +28,13 @@ from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe
 from sr_core.network.onnx_graph import build
 from sr_core.network.sampling import sample_candidate
-from sr_core.network.weights import SupernetWeights
+from sr_core.network.weights import SupernetSpec, SupernetWeights
 from tests import tiny
 
 SCHEMES: tuple[Scheme, ...] = ("dense", "channel", "block", "pattern", "unstructured")
 SUPERNETS = {scale: tiny.supernet(scale, max(WIDTHS), cells=2) for scale in SCALES}
 MIXED = [
-    sample_candidate(np.random.default_rng(seed), scale=scale, width=32, cells=2)
+    sample_candidate(np.random.default_rng(seed), SupernetSpec(scale, 32, 2))
     for scale in SCALES
     for seed in range(20)
 ]

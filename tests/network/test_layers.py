@@ -5,16 +5,14 @@ import itertools
 import numpy as np
 import pytest
 
+from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     SCALES,
     WIDTHS,
-    Block,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
     uniform,
 )
 from sr_core.network.layers import describe, halo, totals

@@ -5,15 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sr_core.network.blocks import BLOCKS, GROUP, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
-    GROUP,
     MAX_RATIO,
     PATTERN_MIN_RATIO,
     Candidate,
     LayerPruning,
-    Scheme,
 )
 from sr_core.network.layers import PATTERN_TAPS
 from sr_core.network.masks import (

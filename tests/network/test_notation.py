@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sr_core.errors import InvalidCandidate
+from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import (
     MAX_CELLS,
     MAX_RATIO,
@@ -14,11 +15,11 @@ from sr_core.network.candidate import (
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
     uniform,
 )
 from sr_core.network.notation import EXAMPLE, MAX_LENGTH, from_text, looks_like_text, to_text
 from sr_core.network.presets import presets
+from sr_core.network.weights import SupernetSpec
 from tests.conftest import candidates
 
 BLOCK50 = LayerPruning("block", 0.5)
@@ -90,7 +91,7 @@ def test_other_spellings_are_understood(loose: str, canonical: str) -> None:
 
 
 def test_presets_are_short() -> None:
-    texts = [to_text(preset.candidate) for preset in presets(scale=4)]
+    texts = [to_text(preset.candidate) for preset in presets(SupernetSpec(4))]
     assert len(set(texts)) == len(texts)
     assert max(map(len, texts)) <= len("x4c32" + 6 * "_w_s")
 

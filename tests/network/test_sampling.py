@@ -5,17 +5,15 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from sr_core.network.candidate import BLOCKS, SCALES, WIDTHS, Candidate, Scheme
+from sr_core.network.blocks import BLOCKS, Scheme
+from sr_core.network.candidate import SCALES, WIDTHS, Candidate
 from sr_core.network.sampling import sample_anchor, sample_candidate
 from sr_core.network.weights import SupernetSpec
 
 
 def sampled(seed: int, n: int, spec: SupernetSpec) -> list[Candidate]:
     rng = np.random.default_rng(seed)
-    return [
-        sample_candidate(rng, scale=spec.scale, width=spec.width, cells=spec.cells)
-        for _ in range(n)
-    ]
+    return [sample_candidate(rng, spec) for _ in range(n)]
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -44,7 +42,7 @@ def test_samples_are_determined_by_the_seed() -> None:
 
 def test_anchors_are_dense_full_networks() -> None:
     rng = np.random.default_rng(0)
-    anchors = [sample_anchor(rng, scale=4, width=32, cells=3) for _ in range(60)]
+    anchors = [sample_anchor(rng, SupernetSpec(4, 32, 3)) for _ in range(60)]
     for anchor in anchors:
         SupernetSpec(4, 32, 3).check(anchor)
         assert anchor.width == 32

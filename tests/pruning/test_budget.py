@@ -11,7 +11,8 @@ import pytest
 from sr_core.catalogue.final import tensors_of
 from sr_core.errors import TrainingError
 from sr_core.latency.estimate import estimate
-from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, Scheme, uniform
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.layers import describe
 from sr_core.network.masks import layer_mask

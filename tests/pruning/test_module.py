@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sr_core.network.weights import SupernetSpec
+
 pytest.importorskip("torch")
 import torch
 
@@ -22,7 +24,7 @@ SUPERNET = tiny.supernet(2, 24, cells=2)
 CANDIDATES = [
     from_text("x2c16_wc50b30p70_rc25u60_tb40"),
     from_text("x2c24_s_rp60b50"),
-    *(sample_candidate(np.random.default_rng(s), scale=2, width=24, cells=2) for s in range(8)),
+    *(sample_candidate(np.random.default_rng(s), SupernetSpec(2, 24, 2)) for s in range(8)),
 ]
 
 

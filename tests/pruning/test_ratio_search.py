@@ -17,7 +17,8 @@ import torch
 from sr_core.catalogue.final import read_final, tensors_of
 from sr_core.errors import TrainingError
 from sr_core.latency.estimate import estimate
-from sr_core.network.candidate import Candidate, Scheme, uniform
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.pruning import ratio_search

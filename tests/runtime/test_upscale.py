@@ -15,7 +15,8 @@ from PIL import Image
 
 from sr_core.engine.library import Library
 from sr_core.errors import Cancelled, InvalidImage
-from sr_core.network.candidate import SCALES, Block, Candidate, Scheme, uniform
+from sr_core.network.blocks import Block, Scheme
+from sr_core.network.candidate import SCALES, Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.layers import halo
 from sr_core.runtime import image as images

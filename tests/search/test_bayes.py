@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sr_core.latency.prices import count
 from sr_core.network.candidate import Candidate
+from sr_core.network.weights import SupernetSpec
 from sr_core.search import bayes
 from sr_core.search.bayes import BayesSampler
 from sr_core.search.encoding import Encoder, Pool
@@ -22,7 +23,7 @@ from sr_core.search.propose import Sampled, Sampler
 from sr_core.search.space import Space
 from tests.search.profiles import device
 
-SPACE = Space(4, 16, 4)
+SPACE = Space(SupernetSpec(4, 16, 4))
 AIM = Objective("macs", "GMACs", lambda candidates: count(candidates).macs_kept / 1e9)
 REFERENCE = (12.0, 25.0)
 
@@ -112,7 +113,7 @@ def test_it_keeps_to_the_budget() -> None:
 
 def test_it_finds_its_way_to_a_budget_that_nothing_met() -> None:
     """As with a slow device: of thousands drawn at random none would do."""
-    space = Space(4, 32, 12)
+    space = Space(SupernetSpec(4, 32, 12))
     drawn = Pool(space, np.random.default_rng(0)).draw([], 2000, ())
     budget = 0.8 * min(AIM.cost(drawn))
     sampled = Sampled(space, "bayes", 0, AIM, (budget, 25.0))
@@ -141,7 +142,7 @@ def test_what_others_evaluate_is_not_proposed() -> None:
 
 
 def test_a_tiny_space_runs_dry_without_an_endless_loop() -> None:
-    space = Space(4, 16, 1, schemes=("dense",))
+    space = Space(SupernetSpec(4, 16, 1), schemes=("dense",))
     sampled = Sampled(space, "bayes", 0, AIM, REFERENCE)
     for _ in range(bayes.START + 10):
         candidate = sampled.ask()
@@ -164,7 +165,7 @@ def test_the_pool_is_new_and_different(rng: np.random.Generator) -> None:
     drawn = pool.draw(parents[:3], 200, set(parents))
     assert len(drawn) == len(set(drawn)) == 200
     assert not set(drawn) & set(parents)
-    dense = Pool(Space(4, 16, 1, schemes=("dense",)), rng)
+    dense = Pool(Space(SupernetSpec(4, 16, 1), schemes=("dense",)), rng)
     assert len(dense.draw([], 100, ())) == 3  # skip, wide, residual
 
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from sr_core.network.candidate import PATTERN_MIN_RATIO, Candidate, LayerPruning, uniform
 from sr_core.network.notation import from_text
 from sr_core.network.presets import presets
-from sr_core.search.space import KINDS, RATIOS, Params, Space
+from sr_core.network.weights import SupernetSpec
+from sr_core.search.space import RATIOS, Params, Space
 
-SPACE = Space(scale=4, width=32, cells=12)
-SMALL = Space(scale=2, width=24, cells=2)
+SPACE = Space(SupernetSpec(4, 32, 12))
+SMALL = Space(SupernetSpec(2, 24, 2))
 
 
 def all_params(space: Space) -> st.SearchStrategy[Params]:
@@ -36,7 +37,7 @@ def test_flat_means_one_choice_per_layer_of_every_block() -> None:
 
 
 def test_every_preset_is_in_the_space() -> None:
-    for preset in presets(scale=4):
+    for preset in presets(SupernetSpec(4)):
         params = SPACE.encode(preset.candidate)
         assert params is not None, preset.name
         assert SPACE.decode(params) == preset.candidate
@@ -87,7 +88,7 @@ def test_optuna_draws_from_it() -> None:
 
 
 def test_schemes_can_be_restricted() -> None:
-    space = Space(2, 24, 2, schemes=("channel",))
+    space = Space(SupernetSpec(2, 24, 2), schemes=("channel",))
     assert space.choices["cells.0.wide.expand"] == ("dense", "channel")
     assert space.choices["cells.0.wide.conv"] == ("dense",)  # channel does not fit it
     assert space.choices["cells.0"] == SMALL.choices["cells.0"]
@@ -96,9 +97,9 @@ def test_schemes_can_be_restricted() -> None:
 
 
 def test_a_ratio_per_kind_of_layer() -> None:
-    space = Space(2, 24, 2, ratio_per_kind=True)
+    space = Space(SupernetSpec(2, 24, 2), ratio_per_kind=True)
     ratios = [name for name in space.choices if name.startswith("ratio.")]
-    assert ratios == [f"ratio.{kind}" for kind in KINDS]
+    assert ratios == [f"ratio.{kind}" for kind in space.kinds]
     assert "ratio" not in space.choices
     candidate = from_text("x2c16_wb50c30u80_rdb40_tb20")
     params = space.encode(candidate)

@@ -12,6 +12,7 @@ from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import LatencyError, SearchError
 from sr_core.network.candidate import Candidate
+from sr_core.network.weights import SupernetSpec
 from sr_core.search import study
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import Event, Start
@@ -258,7 +259,7 @@ def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
 
 def test_the_sampler_is_told_what_is_infeasible() -> None:
     aim = latency(device("phone"), 5.0)
-    sampled = Sampled(Space(4, 16, 2), "nsga2", 0, aim, (5.0, 25.0))
+    sampled = Sampled(Space(SupernetSpec(4, 16, 2)), "nsga2", 0, aim, (5.0, 25.0))
     for cost in (4.0, 6.0):
         sampled.ask()
         sampled.tell(cost, 30.0)

@@ -16,6 +16,7 @@ from sr_core.latency.prices import count
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text
 from sr_core.network.presets import presets
+from sr_core.network.weights import SupernetSpec
 from sr_core.search.front import hypervolume
 from sr_core.search.report import lacking, measure
 from sr_core.search.view import view
@@ -24,7 +25,7 @@ from tests.catalogue import test_fronts as test_records
 from tests.catalogue.test_fronts import found, header, run
 from tests.search.profiles import device
 
-PRESETS = [preset.candidate for preset in presets(scale=4, width=16, cells=2)]
+PRESETS = [preset.candidate for preset in presets(SupernetSpec(4, 16, 2))]
 NETWORKS = {
     "x4c16_2s": 27.0,
     "x4c16_w_s": 29.0,

@@ -5,15 +5,13 @@ import pytest
 from PIL import Image
 
 from sr_core.errors import InvalidCandidate
+from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import (
-    BLOCKS,
     DENSE,
     SCALES,
-    Block,
     Candidate,
     Cell,
     LayerPruning,
-    Scheme,
     uniform,
 )
 from sr_core.network.weights import INPUT_MEAN, SupernetSpec

@@ -21,7 +21,8 @@ from safetensors.numpy import load_file, save_file
 from sr_core.errors import CatalogueError, DatasetError, InvalidCandidate, TrainingError
 from sr_core.files import sha256
 from sr_core.machine import processor
-from sr_core.network.candidate import Block, Candidate, uniform
+from sr_core.network.blocks import Block
+from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, read_supernet
@@ -96,7 +97,7 @@ def test_validation_scores_are_those_of_the_stored_weights(
     """Measured again from the file, with the runtime people use; training ran in bfloat16."""
     out, reports = finished
     stored, crops = read_supernet(out / WEIGHTS), validation_crops(photos / "val", 2)
-    listed = {preset.name: preset.candidate for preset in presets(scale=2, width=16, cells=2)}
+    listed = {preset.name: preset.candidate for preset in presets(SupernetSpec(2, 16, 2))}
     for name, psnr_db in reports[-1].psnr_db.items():
         upscale = network_upscale(
             Upscaler(extract(stored, listed[f"x2-{name}"]), threads=1).upscale

@@ -9,7 +9,8 @@ import gradio as gr
 import pytest
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.candidate import BLOCKS, Candidate, uniform
+from sr_core.network.blocks import BLOCKS
+from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.layers import describe
 from sr_core.ui.components.layer_table import LayerTable, vocabulary
 

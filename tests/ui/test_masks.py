@@ -13,7 +13,14 @@ from PIL import Image
 
 from sr_core import ui
 from sr_core.errors import InvalidCandidate
-from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning, Scheme, uniform
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import (
+    DENSE,
+    Candidate,
+    Cell,
+    LayerPruning,
+    uniform,
+)
 from sr_core.network.extract import extract
 from sr_core.network.masks import Mask
 from sr_core.ui import masks

@@ -12,13 +12,8 @@ from typing import Any
 import gradio as gr
 
 from sr_core.errors import UpFrontError
-from sr_core.network.candidate import (
-    BLOCKS,
-    MAX_RATIO,
-    PATTERN_MIN_RATIO,
-    TAIL_SCHEMES,
-    Candidate,
-)
+from sr_core.network.blocks import BLOCKS
+from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 from sr_core.ui.components import source
 

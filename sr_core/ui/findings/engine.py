@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from statistics import median
 
-from sr_core.network.candidate import Candidate, Scheme
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Candidate
 from sr_core.network.layers import describe
 from sr_core.results.engine import EngineBench, EngineRow
 from sr_core.results.record import Runtime

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from sr_core.latency.savings import with_scheme
-from sr_core.network.candidate import Scheme
+from sr_core.network.blocks import Scheme
 from sr_core.network.notation import from_text
 from sr_core.ui.findings.engine import bench_tables, elsewhere, stored_savings
 from tests import app_root
