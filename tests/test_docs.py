@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from sr_core.catalogue.result_tables import readme_tables
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.cli.result_tables import readme_tables
 from sr_core.files import PRECOMPUTED, REPOSITORY
 
 REQUIREMENTS = sorted(REPOSITORY.glob("requirements*.txt"))

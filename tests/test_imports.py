@@ -109,6 +109,12 @@ def test_there_are_no_cycles() -> None:
     TopologicalSorter({module: own_imports(module) for module in SOURCES}).prepare()
 
 
+def test_the_page_does_not_know_the_command_line() -> None:
+    for module in MODULES:
+        if module.startswith("sr_core.ui"):
+            assert not any(name.startswith("sr_core.cli") for name in imports(module)), module
+
+
 def test_only_the_page_knows_the_page() -> None:
     for module in SOURCES:
         if not module.startswith("sr_core.ui"):
@@ -118,8 +124,27 @@ def test_only_the_page_knows_the_page() -> None:
 
 def test_packages_do_nothing_at_import() -> None:
     for module, path in SOURCES.items():
-        if path.name == "__init__.py":
+        if path.name == "__init__.py" and module != "sr_core":
             assert imports(module) == set(), module
+
+
+def test_the_public_names_load_on_first_use() -> None:
+    """`import sr_core` is light, and what it offers is what the modules define."""
+    code = """
+import sys
+import sr_core
+heavy = {"numpy", "onnxruntime", "PIL", "pydantic", "torch", "gradio", "optuna"}
+print(sorted(heavy & sys.modules.keys()), [m for m in sys.modules if m.startswith("sr_core.")])
+print(all(getattr(sr_core, name).__name__ == name for name in sr_core.__all__))
+print(sorted({"torch", "gradio", "optuna", "pandas"} & sys.modules.keys()))
+print(set(sr_core.__all__) <= set(dir(sr_core)), hasattr(sr_core, "nothing"))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, check=False, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[] []", "True", "[]", "True False"]
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -137,7 +162,7 @@ import sys
 from pathlib import Path
 from PIL import Image
 from sr_core.catalogue import publish, store
-from sr_core.cli import result_tables
+from sr_core.catalogue import result_tables
 from sr_core.quality import benchmark, datasets
 from sr_core.runtime import image, upscale
 from sr_core.catalogue.verify import verify

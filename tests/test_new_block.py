@@ -84,7 +84,7 @@ def test_notation_and_json_know_it(candidate: Candidate) -> None:
     assert to_text(candidate) == NETWORK
     assert [cell.block for cell in candidate.cells] == ["toy", "wide"]
     assert Candidate.loads(str(candidate.to_json()).replace("'", '"')) == candidate
-    with pytest.raises(InvalidCandidate, match="block s, w, r or q"):
+    with pytest.raises(InvalidCandidate, match="block w, r, q or s"):
         from_text("x2c16_2z")
     assert title(candidate).startswith("16 ch, 1 wide + 1 toy")
 

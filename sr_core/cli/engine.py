@@ -1,10 +1,9 @@
-"""The option `--engine` of commands that run networks, and the commands of `engine`."""
+"""The commands of `engine`: build a library, or see which one is used."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_manifest
@@ -12,25 +11,6 @@ from sr_core.engine.build import build_here, build_shipped, own_path
 from sr_core.engine.library import Library, self_test
 from sr_core.errors import EngineError
 from sr_core.runtime.choice import runtime_name
-
-
-def add_engine_option(parser: argparse.ArgumentParser) -> None:
-    """Which runtime computes."""
-    parser.add_argument(
-        "--engine", choices=("sparse", "onnx"), default="sparse",
-        help="the sparse engine (default), or ONNX Runtime",
-    )  # fmt: skip
-
-
-def chosen(catalogue: Catalogue, engine: str) -> Library | None:
-    """The engine's library; None for ONNX Runtime, which with a warning is also the fallback."""
-    if engine == "onnx":
-        return None
-    if catalogue.engine is None:
-        print(
-            f"warning: ONNX Runtime computes instead. {catalogue.engine_problem}", file=sys.stderr
-        )
-    return catalogue.engine
 
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:

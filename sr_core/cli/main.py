@@ -37,8 +37,6 @@ from sr_core.cli.bench_search import (
 )
 from sr_core.cli.engine import (
     add_build_options,
-    add_engine_option,
-    chosen,
     run_build,
     run_status,
 )
@@ -73,6 +71,7 @@ from sr_core.errors import InvalidCandidate, UpFrontError
 from sr_core.files import PRECOMPUTED
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import ConvLayer, describe, lr_size, totals
+from sr_core.runtime.choice import add_engine_option, engine_or_none
 
 AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 """`add_parser` of what `add_subparsers` returns, whose type argparse keeps private."""
@@ -314,10 +313,12 @@ def _upscale(args: argparse.Namespace) -> int:
     from sr_core.runtime.upscale import Upscaler
 
     catalogue = Catalogue(args.root)
-    network = _chosen(catalogue, args.model, args.scale)
+    network = _network(catalogue, args.model, args.scale)
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
     check_output(image, network.candidate.scale, args.output)
-    upscaler = Upscaler(network, chosen(catalogue, args.engine))
+    upscaler = Upscaler(
+        network, engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
+    )
     with tqdm(unit="tile", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -333,7 +334,7 @@ def _upscale(args: argparse.Namespace) -> int:
     return 0
 
 
-def _chosen(catalogue: Catalogue, reference: str | None, scale: int | None) -> ExtractedNetwork:
+def _network(catalogue: Catalogue, reference: str | None, scale: int | None) -> ExtractedNetwork:
     """The named model, else the dense all-wide anchor of the scale."""
     if reference is None:
         return catalogue.network(catalogue.models(4 if scale is None else scale)[0].candidate)
@@ -360,7 +361,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.root)
     network = catalogue.network_of(args.model)
     scale = network.candidate.scale
-    upscaler = Upscaler(network, chosen(catalogue, args.engine))
+    upscaler = Upscaler(
+        network, engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
+    )
     if args.crops:
         crops = validation_crops(args.hr, scale)
         psnr_db, n = score_crops(upscaler.run, crops, scale=scale), len(crops.hr)
@@ -390,7 +393,7 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from sr_core.cli.result_tables import readme_tables
+    from sr_core.catalogue.result_tables import readme_tables
 
     print("\n\n".join(readme_tables(Catalogue(args.root))))
     return 0

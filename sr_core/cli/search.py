@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.cli.engine import add_engine_option, chosen
 from sr_core.cli.latency import add_estimate_options
 from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.blocks import Scheme
+from sr_core.runtime.choice import add_engine_option, engine_or_none
 
 if TYPE_CHECKING:
     from sr_core.catalogue.fronts import Front
@@ -121,7 +121,7 @@ def _search(args: argparse.Namespace) -> int:
     from sr_core.search.study import search
 
     catalogue = Catalogue(args.root)
-    chosen(catalogue, args.engine)  # warns if there is no engine
+    engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     with tqdm(unit="trial", disable=None) as bar:
 
         def report(event: Event) -> None:
@@ -194,7 +194,7 @@ def _benchmark(args: argparse.Namespace) -> int:
     front = _stored(catalogue, args.scale)
     sets = benchmark_sets(args.benchmark, args.scale)
     rows = lacking(front, catalogue.devices)
-    library = chosen(catalogue, args.engine)
+    library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     with tqdm(unit="network", total=len(rows), disable=None) as bar:
         measure(catalogue, front, rows, sets, library=library, report=bar.update)
     print(f"{len(rows)} networks measured on {', '.join(images.name for images in sets)}.")

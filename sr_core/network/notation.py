@@ -20,7 +20,7 @@ from functools import lru_cache
 from itertools import groupby
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.blocks import BLOCKS, Scheme
+from sr_core.network.blocks import BLOCKS, SKIP, Scheme
 from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.network.checks import shown
 
@@ -104,9 +104,9 @@ def _item(text: str) -> LayerPruning:
 
 
 def _not_understood(part: str) -> InvalidCandidate:
-    *letters, last = (block.letter for block in BLOCKS.values())
+    letters = ", ".join(block.letter for block in BLOCKS.values() if block.name != SKIP)
     return InvalidCandidate(
         f"Network text: {shown(part)} is not understood; expected a form like {EXAMPLE}: scale "
-        f"and channels, then cells (count, block {', '.join(letters)} or {last}, per layer d or c, "
-        "b, p, u with the percent removed)."
+        f"and channels, then cells (count, block {letters} or {BLOCKS[SKIP].letter}, per "
+        "layer d or c, b, p, u with the percent removed)."
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 from sr_core.engine.library import Library
@@ -39,3 +41,23 @@ def _onnx() -> str:
         return f"ONNX Runtime {version('onnxruntime')}"
     except PackageNotFoundError:  # a build under another name (onnxruntime-gpu, say)
         return "ONNX Runtime"
+
+
+def add_engine_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--engine` of every command that runs networks."""
+    parser.add_argument(
+        "--engine", choices=("sparse", "onnx"), default="sparse",
+        help="the sparse engine (default), or ONNX Runtime",
+    )  # fmt: skip
+
+
+def engine_or_none(engine: str, library: Library | None, problem: str) -> Library | None:
+    """The library for what `--engine` says; None is ONNX Runtime, also as fallback.
+
+    `problem` says why there is no library; it becomes a warning on standard error.
+    """
+    if engine == "onnx":
+        return None
+    if library is None:
+        sys.stderr.write(f"warning: ONNX Runtime computes instead. {problem}\n")
+    return library

@@ -14,8 +14,7 @@ from fastapi import FastAPI
 from gradio.themes import Base, Soft
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.cli.engine import add_engine_option, chosen
-from sr_core.runtime.choice import runtime_name
+from sr_core.runtime.choice import add_engine_option, engine_or_none, runtime_name
 from sr_core.ui.page import build_page
 
 DEFAULT_PORT = 7860
@@ -36,7 +35,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
     add_engine_option(parser)
     args = parser.parse_args(argv)
     catalogue = Catalogue(use_engine=args.engine == "sparse")
-    library = chosen(catalogue, args.engine)
+    library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     health = {"runtime": runtime_name(library), "engine_problem": catalogue.engine_problem}
     page = build_page(catalogue)
     try:

@@ -12,10 +12,10 @@ from sr_core.bench import sitting
 from sr_core.bench.rivals import Job, candidates, match
 from sr_core.catalogue.final import write_final
 from sr_core.catalogue.fronts import Front, write_front
+from sr_core.catalogue.result_tables import rivals_table
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_manifest
-from sr_core.cli.result_tables import rivals_table
 from sr_core.errors import CatalogueError
 from sr_core.latency.prices import price
 from sr_core.results.rivals import read_rival_bench

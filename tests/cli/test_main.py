@@ -15,11 +15,11 @@ from PIL import Image
 
 from sr_core.bench import session as bench
 from sr_core.catalogue.publish import ImageSet
+from sr_core.catalogue.result_tables import results_table
 from sr_core.catalogue.store import Catalogue
 from sr_core.cli import main as cli
 from sr_core.cli import train as cli_train
 from sr_core.cli.main import main
-from sr_core.cli.result_tables import results_table
 from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
 from sr_core.files import REPOSITORY
@@ -292,7 +292,7 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
 
 def test_another_scale_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
     with pytest.raises(InvalidCandidate, match="leave out --scale"):
-        cli._chosen(Catalogue(tiny_root), "x4-wide", 2)  # pyright: ignore[reportPrivateUsage]
+        cli._network(Catalogue(tiny_root), "x4-wide", 2)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(

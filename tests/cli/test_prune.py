@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("torch")
 
 from sr_core.catalogue.final import read_final, write_final
+from sr_core.catalogue.result_tables import finals_table
 from sr_core.catalogue.store import Catalogue, Model
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_manifest
 from sr_core.cli.main import main
-from sr_core.cli.result_tables import finals_table
 from sr_core.errors import CatalogueError
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text

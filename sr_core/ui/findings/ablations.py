@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 
-from sr_core.cli.result_tables import ablation_table
+from sr_core.catalogue.result_tables import ablation_table
 from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
 from sr_core.results.ablations import Ablation, Question, TimedIn
