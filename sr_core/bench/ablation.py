@@ -76,7 +76,7 @@ def bench_ablation(
     sets = benchmark_sets(job.benchmark, scale)
     threads = min(job.threads, os.cpu_count() or 1)
     networks = {final.descriptor.network: final.network for _, final in runs}
-    timed, drifted = _time(networks, library, threads, job)
+    rows, drift_share = _time(networks, library, threads, job)
     return Ablation(
         question=job.question,
         scale=scale,
@@ -90,9 +90,9 @@ def bench_ablation(
         image_sets={images.name: images.sha256 for images in sets},
         output=job.output,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
-        drift=drifted,
-        timed=tuple(timed),
-        trained=tuple(_scored(label, final, sets, library, report) for label, final in runs),
+        drift=drift_share,
+        timed=tuple(rows),
+        trained=tuple(_score(label, final, sets, library, report) for label, final in runs),
     )
 
 
@@ -110,9 +110,9 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
         "number of steps": {steps_of(final.descriptor.training) for _, final in runs},
         "settings": {_settings(final) for _, final in runs},
         "number of runs per family": {len(family) for family in families},
-        "number of seeds per family": {len(found) for found in seeds.values()},
+        "number of seeds per family": {len(numbers) for numbers in seeds.values()},
     }
-    if odd := [what for what, found in shared.items() if len(found) != 1]:
+    if odd := [what for what, values in shared.items() if len(values) != 1]:
         raise MeasurementError(
             f"The runs cannot be compared, they differ in their {', '.join(odd)} (or there are "
             "none): give runs that differ in the network and the seed only."
@@ -143,13 +143,13 @@ def _time(
     times_ms = interleaved(runs, job.sitting_s, job.rounds)
     if abs(drift(times_ms[0])) > DISTURBED:
         again = interleaved(runs, job.sitting_s, job.rounds)
-        times_ms = min(times_ms, again, key=lambda found: abs(drift(found[0])))
+        times_ms = min(times_ms, again, key=lambda times: abs(drift(times[0])))
     rest = iter(times_ms)
-    timed = [
-        _timed(text, network, [_time_of(runtime, next(rest)) for runtime in RUNTIMES])
+    rows = [
+        _row(text, network, [_time_of(runtime, next(rest)) for runtime in RUNTIMES])
         for text, network in networks.items()
     ]
-    return timed, drift(times_ms[0])
+    return rows, drift(times_ms[0])
 
 
 def _ready(
@@ -159,11 +159,11 @@ def _ready(
     if runtime == "sparse":
         return ready(network, library, threads=threads, size=size)
     if runtime == "onnx, aligned":
-        network = aligned(network)
+        network = widened(network)
     return ready(network, None, threads=threads, size=size)
 
 
-def _timed(text: str, network: ExtractedNetwork, times: Sequence[Time]) -> Timed:
+def _row(text: str, network: ExtractedNetwork, times: Sequence[Time]) -> Timed:
     cost = totals(describe(network.candidate, *lr_size(network.candidate.scale)))
     macs_g = cost.macs_kept / 1e9
     return Timed(network=text, params_kept=cost.params_kept, macs_g=macs_g, times=tuple(times))
@@ -175,7 +175,7 @@ def _time_of(runtime: TimedIn, times_ms: Sequence[float]) -> Time:
     return Time(runtime=runtime, median_ms=middle_ms, p10_ms=p10_ms, p90_ms=p90_ms, n=len(times_ms))
 
 
-def aligned(network: ExtractedNetwork) -> ExtractedNetwork:
+def widened(network: ExtractedNetwork) -> ExtractedNetwork:
     """The same function with all widths filled up to multiples of 16 by channels of zeros."""
     return replace(
         network,
@@ -199,7 +199,7 @@ def _filled(layer: ExtractedLayer, *, inputs: bool = True, outputs: bool = True)
     return replace(layer, weight=filled(layer.weight), bias=bias, mask=mask)
 
 
-def _scored(
+def _score(
     label: str,
     final: Final,
     sets: list[ImageSet],
@@ -207,22 +207,22 @@ def _scored(
     report: Callable[[str], None],
 ) -> Trained:
     """Benchmark results and history of one run."""
-    described, network = final.descriptor, final.network
+    descriptor, network = final.descriptor, final.network
     upscale = network_upscale(Upscaler(network, library).upscale)
-    scored = list(score_sets(network.model_id, sets, upscale, network.candidate.scale))
-    validation_db = described.validation_psnr_y_db
+    results = list(score_sets(network.model_id, sets, upscale, network.candidate.scale))
+    validation_db = descriptor.validation_psnr_y_db
     run = Trained(
         label=label,
-        network=described.network,
-        weights_sha256=described.weights_sha256,
+        network=descriptor.network,
+        weights_sha256=descriptor.weights_sha256,
         seed=_seed(final),
-        steps=steps_of(described.training),
-        reproduction=described.reproduction,
+        steps=steps_of(descriptor.training),
+        reproduction=descriptor.reproduction,
         once_for_all_db=validation_db["once_for_all"],
         fine_tuned_db=validation_db["fine_tuned"],
-        psnr_y_db={q.image_set: q.psnr_y for q in scored},
-        ssim_y={q.image_set: q.ssim_y for q in scored},
+        psnr_y_db={q.image_set: q.psnr_y for q in results},
+        ssim_y={q.image_set: q.ssim_y for q in results},
     )
-    values = "  ".join(f"{q.image_set} {q.psnr_y:.3f}" for q in scored)
+    values = "  ".join(f"{q.image_set} {q.psnr_y:.3f}" for q in results)
     report(f"{label:24} seed {run.seed}  validation {run.fine_tuned_db:.3f}  {values}")
     return run

@@ -107,15 +107,15 @@ def bench_engine(
     sittings: list[Sitting] = []
     rows: list[EngineRow] = []
     for net in job.nets:
-        entered = list(entries(net))
+        lineup = list(entries(net))
         for threads in counts:
             report(len(sittings), len(job.nets) * len(counts))
-            found = _sit(net, entered, library, threads, job)
-            if abs(found[0].drift) > DISTURBED:
-                again = _sit(net, entered, library, threads, job)
-                found = min(found, again, key=lambda sat: abs(sat[0].drift))
-            sittings.append(found[0])
-            rows += found[1]
+            result = _sit(net, lineup, library, threads, job)
+            if abs(result[0].drift) > DISTURBED:
+                again = _sit(net, lineup, library, threads, job)
+                result = min(result, again, key=lambda one: abs(one[0].drift))
+            sittings.append(result[0])
+            rows += result[1]
     return EngineBench(
         processor=processor(),
         cores=os.cpu_count() or 1,
@@ -135,19 +135,19 @@ def bench_engine(
 
 
 def _sit(
-    net: Net, entered: Sequence[Entry], library: Library, threads: int, job: Job
+    net: Net, lineup: Sequence[Entry], library: Library, threads: int, job: Job
 ) -> tuple[Sitting, list[EngineRow]]:
     """Time one network, its pruned versions and its rivals."""
-    contestants = _contestants(entered, library, threads, job)
+    contestants = _contestants(lineup, library, threads, job)
     peaks: list[float] = []
 
     def between() -> None:
         peaks.append(_peak_gflops_per_core(library, threads))
 
     times_ms = interleaved([c.run for c in contestants], job.sitting_s, job.rounds, between)
-    timed = list(zip(contestants, times_ms, strict=True))
+    pairs = list(zip(contestants, times_ms, strict=True))
     dense: dict[Runtime, Sequence[float]] = {
-        c.runtime: times for c, times in timed if c.scheme == "dense"
+        c.runtime: times for c, times in pairs if c.scheme == "dense"
     }
     against = _Reference(
         {runtime: median(times) for runtime, times in dense.items()},
@@ -158,13 +158,13 @@ def _sit(
         channels=net.channels, cells=net.cells, scale=net.scale, threads=threads,
         rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=drift(dense["onnx"]),
     )  # fmt: skip
-    return sitting, [_row(net, threads, c, times, against) for c, times in timed]
+    return sitting, [_row(net, threads, c, times, against) for c, times in pairs]
 
 
 def _contestants(
-    entered: Sequence[Entry], library: Library, threads: int, job: Job
+    lineup: Sequence[Entry], library: Library, threads: int, job: Job
 ) -> list[_Contestant]:
-    dense = entered[0].network
+    dense = lineup[0].network
     height, width = lr_size(dense.candidate.scale, job.output)
     frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
     return [
@@ -175,7 +175,7 @@ def _contestants(
             kept_weights(entry.network) * height * width / 1e9,
             _call(entry, runtime, library, threads, frame),
         )
-        for entry in entered
+        for entry in lineup
         for runtime in entry.runtimes
     ]
 
@@ -229,18 +229,18 @@ def _row(
 def _time_frames(catalogue: Catalogue, library: Library, threads: int, job: Job) -> list[FrameTime]:
     """One image through the whole upscaler: before (ONNX Runtime) and after (our engine)."""
     runtimes: dict[Runtime, Library | None] = {"onnx": None, "sparse": library}
-    kinds: list[tuple[str, Runtime]] = []
+    keys: list[tuple[str, Runtime]] = []
     calls: list[Call] = []
     for model in FRAME_MODELS:
         network = catalogue.network(catalogue.named(model))
         size = (*lr_size(network.candidate.scale, job.output), RGB)
         pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
         image = Image.fromarray(pixels)
-        for runtime, used in runtimes.items():
-            kinds.append((model, runtime))
-            calls.append(partial(Upscaler(network, used, threads=threads).upscale, image))
-    timed = interleaved(calls, job.sitting_s / 2, job.rounds)
+        for runtime, engine in runtimes.items():
+            keys.append((model, runtime))
+            calls.append(partial(Upscaler(network, engine, threads=threads).upscale, image))
+    frame_times_ms = interleaved(calls, job.sitting_s / 2, job.rounds)
     return [
         FrameTime(model=model, runtime=runtime, threads=threads, **summary(times_ms))
-        for (model, runtime), times_ms in zip(kinds, timed, strict=True)
+        for (model, runtime), times_ms in zip(keys, frame_times_ms, strict=True)
     ]

@@ -103,7 +103,7 @@ def entries(net: Net) -> Iterator[Entry]:
         network = extract(supernet, channel_pruned(net, density))
         yield Entry("channel", network, runtimes)
     for like in (dense, equal):
-        yield Entry("aligned", aligned(dense, kept_weights(like)), ("onnx",))
+        yield Entry("aligned", aligned_rival(dense, kept_weights(like)), ("onnx",))
     yield Entry("int8", dense, ("onnx",))
 
 
@@ -125,8 +125,8 @@ def channel_pruned(net: Net, density: float) -> Candidate:
     widths = [conv.out_channels(net.channels) for conv in BLOCKS["wide"].convs if conv.inner]
     dense = _wide_weights(net.channels, DENSE, DENSE)
     choices: list[tuple[float, float, list[LayerPruning]]] = []
-    for kept in product(*(range(GROUP, width + GROUP, GROUP) for width in widths)):
-        shares = [channels / width for channels, width in zip(kept, widths, strict=True)]
+    for channels in product(*(range(GROUP, width + GROUP, GROUP) for width in widths)):
+        shares = [count / width for count, width in zip(channels, widths, strict=True)]
         if min(shares) < 1 - MAX_RATIO:
             continue
         prunings = [LayerPruning("channel", 1 - share) for share in shares]
@@ -142,7 +142,7 @@ def _wide_weights(channels: int, expand: LayerPruning, linear: LayerPruning) -> 
     return sum(layer.weights_kept for layer in describe(candidate, 1, 1) if layer.role == "cell")
 
 
-def aligned(network: ExtractedNetwork, weights: int) -> ExtractedNetwork:
+def aligned_rival(network: ExtractedNetwork, weights: int) -> ExtractedNetwork:
     """A dense network of as many cells, all widths multiples of 16, of about `weights` weights.
 
     Among those close enough, the one whose widths are most like those of `network`.

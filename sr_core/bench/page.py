@@ -83,19 +83,19 @@ def bench_page(*, loads: int = 5, moves: int = 30, applies: int = 10) -> PageBen
     with _server() as (url, pid, ready_s), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(_FLAGS))
         tab = browser.new_page(viewport={"width": 1366, "height": 900})
-        opened = [_open(tab, url) for _ in range(loads)]
+        loads_s = [_open(tab, url) for _ in range(loads)]
         start_mb = _memory_mb(pid, "VmRSS")
         tab.goto(f"{url}?tab=prune&net=x4c32_12wb50b50b50")
         tab.locator("#quality .tile strong").first.wait_for(timeout=_WAIT_S * 1e3)
         tab.locator("#layers .totals strong").first.wait_for()
-        moved = [float(tab.evaluate(_MOVE, 20 + 2 * index)) for index in range(moves)]
-        applied = [_apply(tab, 20 + 5 * index) for index in range(applies)]
+        moves_ms = [float(tab.evaluate(_MOVE, 20 + 2 * index)) for index in range(moves)]
+        applies_s = [_apply(tab, 20 + 5 * index) for index in range(applies)]
         _compare(tab, url)
         browser.close()
         peak_mb = _memory_mb(pid, "VmHWM")
     return PageBench(
-        processor(), datetime.now(UTC).strftime("%Y-%m-%d"), ready_s, median(opened), loads,
-        median(moved), moves, median(applied), applies, start_mb, peak_mb,
+        processor(), datetime.now(UTC).strftime("%Y-%m-%d"), ready_s, median(loads_s), loads,
+        median(moves_ms), moves, median(applies_s), applies, start_mb, peak_mb,
     )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def _server() -> Generator[tuple[str, int, float]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    started = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, str(APP), "--port", str(port)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -113,10 +113,10 @@ def _server() -> Generator[tuple[str, int, float]]:
     url = f"http://127.0.0.1:{port}/"
     try:
         while not _answers(f"{url}healthz"):
-            if process.poll() is not None or time.perf_counter() - started > _WAIT_S:
+            if process.poll() is not None or time.perf_counter() - start > _WAIT_S:
                 raise MeasurementError("The app does not start: run `python app.py` to see why.")
             time.sleep(0.02)
-        yield url, process.pid, time.perf_counter() - started
+        yield url, process.pid, time.perf_counter() - start
     finally:
         process.terminate()
         process.wait()

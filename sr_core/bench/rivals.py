@@ -79,7 +79,7 @@ class _Contestant:
 
 
 @dataclass(frozen=True)
-class _Scale:
+class _Contest:
     """What is timed at one scale."""
 
     scale: int
@@ -106,17 +106,17 @@ def bench_rivals(
     if library is None:
         raise EngineError(catalogue.engine_problem)
     profile, counts = _profile(catalogue), sorted({1, min(2, os.cpu_count() or 1)})
-    listed = [scale for scale in scales if catalogue.rivals(scale)]
-    entered = [_enter(catalogue, scale, profile, counts[-1]) for scale in listed]
-    if not entered:
+    rival_scales = [scale for scale in scales if catalogue.rivals(scale)]
+    contests = [_contest(catalogue, scale, profile, counts[-1]) for scale in rival_scales]
+    if not contests:
         raise MeasurementError(
             "There is no rival to time: train one (`train --arch`) and `publish-rival` it."
         )
     rows: list[RivalRow] = []
     drifts: dict[str, float] = {}
-    for one in entered:
+    for one in contests:
         for threads in counts:
-            report(len(drifts), len(entered) * len(counts))
+            report(len(drifts), len(contests) * len(counts))
             times_ms = _sit(one, library, threads, job)
             drifts[f"x{one.scale}, {threads} thread{'s' * (threads > 1)}"] = drift(times_ms[0])
             rows += _rows(one, threads, times_ms)
@@ -127,24 +127,24 @@ def bench_rivals(
         library_sha256=sha256(library.path),
         device=profile.id,
         crops_sha256={
-            f"x{one.scale}": one.rivals[0].descriptor.validation_crops_sha256 for one in entered
+            f"x{one.scale}": one.rivals[0].descriptor.validation_crops_sha256 for one in contests
         },
         output=job.output,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         drift=drifts,
-        rival_steps={r.id: steps_of(r.descriptor.training) for one in entered for r in one.rivals},
+        rival_steps={r.id: steps_of(r.descriptor.training) for one in contests for r in one.rivals},
         supernet_steps={
             f"x{one.scale}": steps_of(catalogue.descriptor(one.scale)["training"])
-            for one in entered
+            for one in contests
         },
-        fine_tuning_steps=_fine_tuning_steps(catalogue, entered),
-        unmatched=tuple(r.id for one in entered for r in one.rivals if r.id not in one.matches),
+        fine_tuning_steps=_fine_tuning_steps(catalogue, contests),
+        unmatched=tuple(r.id for one in contests for r in one.rivals if r.id not in one.matches),
         rows=tuple(rows),
     )
 
 
-def _fine_tuning_steps(catalogue: Catalogue, entered: Sequence[_Scale]) -> dict[str, int]:
-    matched = {ours.name for one in entered for ours in one.matches.values()}
+def _fine_tuning_steps(catalogue: Catalogue, contests: Sequence[_Contest]) -> dict[str, int]:
+    matched = {ours.name for one in contests for ours in one.matches.values()}
     return {
         final.name: steps_of(final.descriptor.training)
         for final in catalogue.finals()
@@ -157,28 +157,28 @@ def match(rivals: Sequence[Rival], ours: Sequence[Ours], total_ms: Sequence[floa
 
     `total_ms`: estimates, aligned with `ours`.
     """
-    found: list[int] = []
+    indices: list[int] = []
     for rival in rivals:
         good = [i for i, one in enumerate(ours) if one.psnr_db >= rival.validation_psnr_db]
-        found.append(min(good, key=lambda i: total_ms[i], default=-1))
-    return found
+        indices.append(min(good, key=lambda i: total_ms[i], default=-1))
+    return indices
 
 
 def candidates(catalogue: Catalogue, scale: int, crops_sha256: str) -> list[Ours]:
     """Networks of the stored front and final models that were scored on these crops."""
-    found: list[Ours] = []
+    ours: list[Ours] = []
     front = catalogue.front(scale)
     if front and front.header.crops.sha256 == crops_sha256:
         columns = (front.rows[name] for name in ("network", "psnr_y_db", "psnr_y_bsd100"))
-        found += [
+        ours += [
             Ours(text, candidate, float(db), None if np.isnan(bsd100) else float(bsd100))
             for candidate, text, db, bsd100 in zip(front.candidates, *columns, strict=True)
         ]
     for final in catalogue.finals(scale):
         if final.descriptor.validation_crops_sha256 == crops_sha256:
             psnr = final.descriptor.validation_psnr_y_db["fine_tuned"]
-            found.append(Ours(final.name, final.candidate, psnr, _bsd100(final.quality)))
-    return found
+            ours.append(Ours(final.name, final.candidate, psnr, _bsd100(final.quality)))
+    return ours
 
 
 def _bsd100(quality: Sequence[Quality]) -> float | None:
@@ -193,7 +193,7 @@ def _profile(catalogue: Catalogue) -> DeviceProfile:
     raise LatencyError("The engine has no profile: run `python -m sr_core measure` first.")
 
 
-def _enter(catalogue: Catalogue, scale: int, profile: DeviceProfile, threads: int) -> _Scale:
+def _contest(catalogue: Catalogue, scale: int, profile: DeviceProfile, threads: int) -> _Contest:
     rivals = tuple(catalogue.rivals(scale))
     crops = {rival.descriptor.validation_crops_sha256 for rival in rivals}
     ours = candidates(catalogue, scale, min(crops))
@@ -203,10 +203,10 @@ def _enter(catalogue: Catalogue, scale: int, profile: DeviceProfile, threads: in
             "publish the rivals again with the --val of the stored front."
         )
     total_ms = price([one.candidate for one in ours], profile, threads=threads).total_ms
-    chosen = match(rivals, ours, total_ms.tolist())
-    matches = {r.id: ours[i] for r, i in zip(rivals, chosen, strict=True) if i >= 0}
+    indices = match(rivals, ours, total_ms.tolist())
+    matches = {r.id: ours[i] for r, i in zip(rivals, indices, strict=True) if i >= 0}
     contestants = (*_theirs(rivals), *_ours(catalogue, matches))
-    return _Scale(scale, rivals, matches, contestants)
+    return _Contest(scale, rivals, matches, contestants)
 
 
 def _theirs(rivals: Sequence[Rival]) -> Iterator[_Contestant]:
@@ -229,31 +229,31 @@ def _ours(catalogue: Catalogue, matches: dict[str, Ours]) -> Iterator[_Contestan
         )  # fmt: skip
 
 
-def _sit(one: _Scale, library: Library, threads: int, job: Job) -> list[list[float]]:
+def _sit(one: _Contest, library: Library, threads: int, job: Job) -> list[list[float]]:
     """Times of all contestants in ms; repeated once if something else disturbed them."""
     size = lr_size(one.scale, job.output)
     runs = [
         ready(c.network, library if c.runtime == "sparse" else None, threads=threads, size=size)
         for c in one.contestants
     ]
-    found = interleaved(runs, job.sitting_s, job.rounds)
-    if abs(drift(found[0])) > DISTURBED:
+    times_ms = interleaved(runs, job.sitting_s, job.rounds)
+    if abs(drift(times_ms[0])) > DISTURBED:
         again = interleaved(runs, job.sitting_s, job.rounds)
-        found = min(found, again, key=lambda times_ms: abs(drift(times_ms[0])))
-    return found
+        times_ms = min(times_ms, again, key=lambda times: abs(drift(times[0])))
+    return times_ms
 
 
-def _rows(one: _Scale, threads: int, times_ms: Sequence[Sequence[float]]) -> Iterator[RivalRow]:
-    timed = {
+def _rows(one: _Contest, threads: int, times_ms: Sequence[Sequence[float]]) -> Iterator[RivalRow]:
+    results = {
         (c.name, c.runtime): (c, times) for c, times in zip(one.contestants, times_ms, strict=True)
     }
     for rival in one.rivals:
         keys: list[tuple[str, Runtime]] = [(rival.id, runtime) for runtime in RUNTIMES]
         if ours := one.matches.get(rival.id):
             keys.append((ours.name, "sparse"))
-        reference_ms = median(timed[keys[0]][1])
+        reference_ms = median(results[keys[0]][1])
         for key in keys:
-            contestant, times = timed[key]
+            contestant, times = results[key]
             p10_ms, p90_ms = np.percentile(times, [10, 90]).tolist()
             yield RivalRow(
                 rival=rival.id, network=contestant.name,

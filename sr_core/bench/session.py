@@ -89,12 +89,12 @@ def _time_one(supernet: SupernetWeights, model: Model, threads: int) -> Parts:
     options.log_severity_level = 3
     start = time.perf_counter()
     network = extract(supernet, model.candidate)
-    extracted = time.perf_counter()
+    extract_end = time.perf_counter()
     data = build(network).SerializeToString()
-    built = time.perf_counter()
+    build_end = time.perf_counter()
     ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    ready = time.perf_counter()
-    return extracted - start, built - extracted, ready - built
+    session_end = time.perf_counter()
+    return extract_end - start, build_end - extract_end, session_end - build_end
 
 
 def _summary(name: str, times: list[Parts]) -> SessionTime:

@@ -25,7 +25,7 @@ from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_tensors, write_atomic
 from sr_core.network.blocks import BLOCKS
 from sr_core.network.candidate import Candidate, model_id
-from sr_core.network.checks import shown
+from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.layers import ConvLayer, describe, lr_size, totals
 from sr_core.network.masks import layer_mask
@@ -130,7 +130,7 @@ def checked_name(name: str) -> str:
     """`name` if a model may be called so; `CatalogueError` otherwise."""
     if not _NAME.fullmatch(name):
         raise CatalogueError(
-            f"A model cannot be called {shown(name)}: expected up to 40 small letters, digits "
+            f"A model cannot be called {brief(name)}: expected up to 40 small letters, digits "
             "and hyphens."
         )
     return name

@@ -47,7 +47,7 @@ from sr_core.latency.own import OWN, own_device, own_device_path
 from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
 from sr_core.latency.profile import to_json as profile_json
 from sr_core.network.candidate import Candidate, model_id
-from sr_core.network.checks import shown
+from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import EXAMPLE, from_text, looks_like_text
@@ -198,7 +198,7 @@ class Catalogue:
         final = read_final(path)
         if final.name != checked_name(path.stem):
             raise CatalogueError(
-                f"models/{path.stem}.json is of {shown(final.name)}: expected its own file name."
+                f"models/{path.stem}.json is of {brief(final.name)}: expected its own file name."
             )
         return final
 
@@ -306,7 +306,7 @@ class Catalogue:
         if not self.devices:
             raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
         listed = ", ".join(profile.id for profile in self.devices)
-        raise LatencyError(f"There is no device {shown(identity)}: expected one of {listed}.")
+        raise LatencyError(f"There is no device {brief(identity)}: expected one of {listed}.")
 
     def keep_device(self, profile: DeviceProfile) -> Path:
         """Keep this computer's new profile in the user's data folder; returns where."""
@@ -373,7 +373,7 @@ class Catalogue:
             return final.candidate
         names = ", ".join(model.name for model in [*self.models(), *self.finals()])
         raise InvalidCandidate(
-            f"There is no model {shown(reference)}: expected a candidate's .json file, a network "
+            f"There is no model {brief(reference)}: expected a candidate's .json file, a network "
             f"text like {EXAMPLE}, or one of {names}."
         )
 

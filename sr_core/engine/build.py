@@ -82,9 +82,9 @@ def own_path() -> Path:
 
 def build_shipped(folder: Path) -> list[Path]:
     """Compile every target into `folder`; `EngineError` unless the pinned zig is installed."""
-    if (found := _ziglang()) != ZIG:
+    if (installed := _ziglang()) != ZIG:
         raise EngineError(
-            f"Shipped libraries are built by ziglang {ZIG}, found {found or 'none'}: "
+            f"Shipped libraries are built by ziglang {ZIG}, found {installed or 'none'}: "
             "`pip install -r requirements-dev.txt`."
         )
     paths: list[Path] = []
@@ -141,15 +141,15 @@ def compiled(command: tuple[str, ...]) -> bytes:
         out = Path(folder) / "kernel.so"
         shutil.copy(SOURCE, folder)
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 [*command, SOURCE.name, "-o", out.name], cwd=folder, capture_output=True, text=True,
                 timeout=_BUILD_SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineError(f"{name} cannot compile the kernel ({error}).") from None
-        if done.returncode:
-            lines = done.stderr.strip().splitlines()
-            said = [line for line in lines if "error" in line] or lines
-            reason = said[0] if said else f"exit code {done.returncode}"
+        if process.returncode:
+            lines = process.stderr.strip().splitlines()
+            errors = [line for line in lines if "error" in line] or lines
+            reason = errors[0] if errors else f"exit code {process.returncode}"
             raise EngineError(f"{name} cannot compile the kernel ({reason}).")
         return out.read_bytes()

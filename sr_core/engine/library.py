@@ -69,17 +69,17 @@ class Library:
 
     def checked(self, blob: bytes) -> Bytes:
         """A blob in aligned memory, every index of it checked; `EngineError` names the fault."""
-        memory = aligned(max(len(blob), 1))[: len(blob)]
+        memory = aligned_bytes(max(len(blob), 1))[: len(blob)]
         memory[:] = np.frombuffer(blob, dtype=np.uint8)
         self._demand(self._c.sr_check(memory.ctypes.data, memory.nbytes), "the packed network")
         return memory
 
-    def plan(self, blob: Bytes, columns: int) -> Bytes:
+    def tile_plan(self, blob: Bytes, columns: int) -> Bytes:
         """A plan for tiles of up to `columns` columns, margins included.
 
         `blob` comes from `checked` and must outlive the plan.
         """
-        memory = aligned(self._c.sr_plan_bytes(blob.ctypes.data, blob.nbytes))
+        memory = aligned_bytes(self._c.sr_plan_bytes(blob.ctypes.data, blob.nbytes))
         fault = self._c.sr_plan(blob.ctypes.data, blob.nbytes, columns, memory.ctypes.data)
         self._demand(fault, f"a tile of {columns} columns")
         return memory
@@ -144,7 +144,7 @@ def self_test(path: Path) -> str:
     """Run a small network in a process of its own; returns what went wrong, or nothing."""
     command = [sys.executable, "-m", "sr_core.engine.self_test", str(path.resolve())]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, cwd=REPOSITORY, capture_output=True, text=True, errors="replace",
             timeout=_SELF_TEST_SECONDS, check=False,
         )  # fmt: skip
@@ -152,23 +152,23 @@ def self_test(path: Path) -> str:
         return f"its self-test took more than {_SELF_TEST_SECONDS} s"
     except OSError as error:
         return f"its self-test cannot start ({error})"
-    if done.returncode < 0:
-        return f"its self-test ended with {signal.Signals(-done.returncode).name}"
-    if done.returncode > 0:
-        said = done.stderr.strip().rpartition("\n")[2].rstrip(".")
-        return said or f"its self-test ended with exit code {done.returncode}"
+    if process.returncode < 0:
+        return f"its self-test ended with {signal.Signals(-process.returncode).name}"
+    if process.returncode > 0:
+        reason = process.stderr.strip().rpartition("\n")[2].rstrip(".")
+        return reason or f"its self-test ended with exit code {process.returncode}"
     return ""
 
 
 def _self_test_once(path: Path) -> None:
     """Self-test a library that did not pass yet on this processor."""
-    passed = user_data() / "engine" / "passed.json"
+    record = user_data() / "engine" / "passed.json"
     key = f"{_sha256(path)} on {processor()}"
     try:
-        known = json.loads(passed.read_text(encoding="utf-8"))
+        entries = json.loads(record.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        known = []
-    if isinstance(known, list) and key in known:
+        entries = []
+    if isinstance(entries, list) and key in entries:
         return
     if fault := self_test(path):
         raise EngineError(
@@ -176,7 +176,7 @@ def _self_test_once(path: Path) -> None:
             "build`."
         )
     with contextlib.suppress(OSError):  # then the next start tests again
-        write_atomic(passed, json.dumps([key]) + "\n")
+        write_atomic(record, json.dumps([key]) + "\n")
 
 
 def _sha256(path: Path) -> str:
@@ -186,7 +186,7 @@ def _sha256(path: Path) -> str:
         raise EngineError(f"{path.name} cannot be read ({error}): restore it.") from None
 
 
-def aligned(size: int) -> Bytes:
+def aligned_bytes(size: int) -> Bytes:
     """Fresh bytes whose address is a multiple of 64."""
     raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT

@@ -36,8 +36,8 @@ class _Group:
 
     outputs: Indices
     """Output channels, of the layer as extracted."""
-    kept: Bools
-    """(in, k, k) positions that are computed."""
+    mask: Bools
+    """(in, k, k) booleans: the positions that are computed."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def _row(row: tuple[ExtractedLayer, ...]) -> list[_Layer]:
     read = np.ones(len(row[-1].weight), dtype=np.bool_)
     for layer in reversed(row):
         layers.insert(0, _Layer(layer, _groups(layer, read)))
-        read = np.any([g.kept.any(axis=(1, 2)) for g in layers[0].groups], axis=0)
+        read = np.any([g.mask.any(axis=(1, 2)) for g in layers[0].groups], axis=0)
     return layers
 
 
@@ -133,8 +133,8 @@ class _Writer:
         self._values: list[NDArray[np.float32]] = []
         self._position_count = 0
         self._value_count = 0
-        self._stored: dict[int, Indices] = {}
-        """Of each buffer: which channel of the extracted layer is stored where."""
+        self._channels: dict[int, Indices] = {}
+        """Of each buffer: its channels, as numbered in the extracted layer."""
 
     def blob(self) -> bytes:
         """All of it."""
@@ -179,13 +179,13 @@ class _Writer:
         assert op.source is not None
         assert op.target is not None
         layer, outputs = packed.layer, packed.outputs
-        inputs = self._stored.get(op.source, np.arange(layer.weight.shape[1]))
-        self._stored[op.target] = outputs
+        inputs = self._channels.get(op.source, np.arange(layer.weight.shape[1]))
+        self._channels[op.target] = outputs
         place = {int(output): rank for rank, output in enumerate(outputs)}
         lists: dict[bytes, int] = {}
         # Alike ones together, so that the processor can predict where the kernel's loops end.
-        for group in sorted(packed.groups, key=lambda g: (len(g.outputs), int(g.kept.sum()))):
-            channel, row, column = np.nonzero(group.kept[inputs])
+        for group in sorted(packed.groups, key=lambda g: (len(g.outputs), int(g.mask.sum()))):
+            channel, row, column = np.nonzero(group.mask[inputs])
             positions = (channel | row << 16 | column << 24).astype(np.uint32)
             key = positions.tobytes()
             if key not in lists:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.engine.library import Bytes, Library, TileArea, aligned
+from sr_core.engine.library import Bytes, Library, TileArea, aligned_bytes
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
 from sr_core.network.layers import RGB
@@ -32,7 +32,7 @@ Images = NDArray[np.float32]
 class _Layout:
     """The network prepared for tiles of up to so many columns, and arenas that lie idle."""
 
-    plan: Bytes
+    tile_plan: Bytes
     arena_bytes: int
     idle: list[Bytes]
 
@@ -68,8 +68,7 @@ class Session:
         """
         shape = self._check(lr, out)
         lr = np.require(lr, requirements=["C", "A"])  # contiguous, at a multiple of 4 bytes
-        # Whole lines of the cache can be written past it.
-        sr = aligned(4 * math.prod(shape)).view(np.float32).reshape(shape) if out is None else out
+        sr = _empty(shape) if out is None else out
         height, width = lr.shape[2:]
         tiles = list(self._tiles(height, width))
         columns = max(min(t.x1 + self._reach, width) - max(t.x0 - self._reach, 0) for t in tiles)
@@ -80,7 +79,7 @@ class Session:
 
         def job(work: tuple[Images, Images, TileArea]) -> None:
             with self._arena(layout) as arena:
-                self._library.run(layout.plan, arena, *work)
+                self._library.run(layout.tile_plan, arena, *work)
 
         if self._pool is None or len(jobs) == 1:
             for work in jobs:
@@ -121,8 +120,9 @@ class Session:
     def _layout(self, columns: int) -> _Layout:
         with self._lock:
             if columns not in self._layouts:
-                plan = self._library.plan(self._blob, columns)
-                self._layouts[columns] = _Layout(plan, self._library.arena_bytes(plan), [])
+                tile_plan = self._library.tile_plan(self._blob, columns)
+                arena_bytes = self._library.arena_bytes(tile_plan)
+                self._layouts[columns] = _Layout(tile_plan, arena_bytes, [])
             self._layouts.move_to_end(columns)
             while len(self._layouts) > _KEPT_LAYOUTS:
                 self._layouts.popitem(last=False)
@@ -134,7 +134,7 @@ class Session:
         with self._lock:
             arena = layout.idle.pop() if layout.idle else None
         if arena is None:
-            arena = aligned(layout.arena_bytes)
+            arena = aligned_bytes(layout.arena_bytes)
             arena[:] = 0
         try:
             yield arena
@@ -142,3 +142,9 @@ class Session:
             with self._lock:
                 if len(layout.idle) < self.threads:
                     layout.idle.append(arena)
+
+
+def _empty(shape: tuple[int, ...]) -> Images:
+    """Return fresh memory for a result."""
+    # Aligned: whole lines of the cache can be written past it.
+    return aligned_bytes(4 * math.prod(shape)).view(np.float32).reshape(shape)

@@ -48,8 +48,8 @@ def fit_costs(samples: Sequence[Sample], work: Workload, ties: Ties = "none") ->
     times = np.array([sample.ms for sample in samples])
     relative = _work_matrix(samples, work) / times[:, None]
     unknowns = _unknowns(ties)
-    tied = np.eye(unknowns.size)[unknowns.ravel()]  # (coefficients, unknowns)
-    solution, _ = nnls(relative @ tied, np.ones(len(times)))
+    expansion = np.eye(unknowns.size)[unknowns.ravel()]  # (coefficients, unknowns)
+    solution, _ = nnls(relative @ expansion, np.ones(len(times)))
     rows = solution[unknowns].tolist()
     return {
         name: Costs(**{term: float(f"{value:.5g}") for term, value in zip(TERMS, row, strict=True)})
@@ -81,16 +81,16 @@ def held_out_errors(samples: Sequence[Sample], work: Workload, ties: Ties = "non
     errors = np.empty(len(samples))
     for fold in range(FOLDS):
         rest = [sample for i, sample in enumerate(samples) if i % FOLDS != fold]
-        held = samples[fold::FOLDS]
-        errors[fold::FOLDS] = log_errors(held, fit_costs(rest, work, ties), work)
+        fold_samples = samples[fold::FOLDS]
+        errors[fold::FOLDS] = log_errors(fold_samples, fit_costs(rest, work, ties), work)
     return errors
 
 
 def log_errors(samples: Sequence[Sample], costs: dict[Kind, Costs], work: Workload) -> Floats:
     """log(predicted / true) of every sample."""
     table = np.array([getattr(costs[name], term) for name in _KINDS for term in TERMS])
-    predicted = _work_matrix(samples, work) @ table
-    return np.log(predicted / np.array([sample.ms for sample in samples]))
+    predicted_ms = _work_matrix(samples, work) @ table
+    return np.log(predicted_ms / np.array([sample.ms for sample in samples]))
 
 
 def best_channel_step(samples: Sequence[Sample]) -> int:
@@ -131,16 +131,16 @@ def spread_factor(errors: Floats, confidence: float) -> float:
 
 def channel_ranges(samples: Sequence[Sample]) -> dict[Kind, tuple[Range, Range]]:
     """Lowest and highest input and output channels per kind of convolution."""
-    seen: dict[Kind, list[tuple[int, int]]] = {}
+    channels: dict[Kind, list[tuple[int, int]]] = {}
     for sample in samples:
         for layer in sample.layers:
-            seen.setdefault(kind(layer), []).append((layer.in_channels, layer.out_channels))
+            channels.setdefault(kind(layer), []).append((layer.in_channels, layer.out_channels))
     return {
         name: (
             (min(i for i, _ in pairs), max(i for i, _ in pairs)),
             (min(o for _, o in pairs), max(o for _, o in pairs)),
         )
-        for name, pairs in sorted(seen.items())
+        for name, pairs in sorted(channels.items())
     }
 
 

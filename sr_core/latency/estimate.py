@@ -80,23 +80,24 @@ def estimate(
     setting = profile.setting(threads)
     share = _assumption(profile, sparsity_share)
     works = workload(profile, setting.threads)(layers)
-    known = [_in_scope(profile, layer) for layer in layers]
-    sized = _within(layers[0].height * layers[0].width / 1e6, profile.scope.lr_mpx)
-    priced: list[LayerLatency] = []
+    in_scope = [_in_scope(profile, layer) for layer in layers]
+    size_in_scope = _within(layers[0].height * layers[0].width / 1e6, profile.scope.lr_mpx)
+    per_layer: list[LayerLatency] = []
     low_ms = high_ms = 0.0
-    for layer, work, inside in zip(layers, works, known, strict=True):
-        basis, factor = _standing(profile, layer, inside, sized)
+    for layer, work, inside in zip(layers, works, in_scope, strict=True):
+        basis, factor = _standing(profile, layer, inside, size_in_scope)
         dense_ms, arithmetic_ms = _price(setting.costs[kind(layer)], work)
         removed_ms = arithmetic_ms * _masked_share(layer)
         low_ms += (dense_ms - share.high * removed_ms) / factor
         high_ms += (dense_ms - share.low * removed_ms) * factor
-        priced.append(LayerLatency(layer.name, dense_ms - share.share * removed_ms, basis))
-    total_ms = sum(layer.ms for layer in priced)
-    covered_ms = sum(layer.ms for layer in priced if layer.basis == profile.basis)
+        per_layer.append(LayerLatency(layer.name, dense_ms - share.share * removed_ms, basis))
+    total_ms = sum(layer.ms for layer in per_layer)
+    covered_ms = sum(layer.ms for layer in per_layer if layer.basis == profile.basis)
     return LatencyEstimate(
-        profile.id, setting.threads, output, total_ms, low_ms, high_ms, tuple(priced),
-        covered_ms / total_ms, BASES[max(BASES.index(layer.basis) for layer in priced)],
-        _notes(profile, layers, known, sized), None if profile.sparsity is None else share.share,
+        profile.id, setting.threads, output, total_ms, low_ms, high_ms, tuple(per_layer),
+        covered_ms / total_ms, BASES[max(BASES.index(layer.basis) for layer in per_layer)],
+        _notes(profile, layers, in_scope, size_in_scope),
+        None if profile.sparsity is None else share.share,
     )  # fmt: skip
 
 
@@ -152,33 +153,36 @@ def _within(value: float, limits: Range) -> bool:
 
 
 def _standing(
-    profile: DeviceProfile, layer: ConvLayer, known: bool, sized: bool
+    profile: DeviceProfile, layer: ConvLayer, in_scope: bool, size_in_scope: bool
 ) -> tuple[Basis, float]:
     """A layer's basis and the factor of its interval, if it and the frame size are in scope."""
     assumed = profile.sparsity is not None and _masked_share(layer) > 0
     spread = profile.spread
-    factor = spread.inside if known and not assumed else spread.outside
-    if not sized:
+    factor = spread.inside if in_scope and not assumed else spread.outside
+    if not size_in_scope:
         factor *= spread.other_size
     if assumed:
         return "assumed", factor
-    return profile.basis if known and sized else "extrapolated", factor
+    return profile.basis if in_scope and size_in_scope else "extrapolated", factor
 
 
 def _notes(
-    profile: DeviceProfile, layers: Sequence[ConvLayer], known: Sequence[bool], sized: bool
+    profile: DeviceProfile,
+    layers: Sequence[ConvLayer],
+    in_scope: Sequence[bool],
+    size_in_scope: bool,
 ) -> tuple[str, ...]:
     notes: list[str] = []
-    strange = sorted(
+    outside = sorted(
         {
             _name(profile, part(layer))
-            for layer, inside in zip(layers, known, strict=True)
+            for layer, inside in zip(layers, in_scope, strict=True)
             if not inside
         }
     )
-    if strange:
-        notes.append(f"Extrapolated, not among the fitted layers: {', '.join(strange)}.")
-    if not sized:
+    if outside:
+        notes.append(f"Extrapolated, not among the fitted layers: {', '.join(outside)}.")
+    if not size_in_scope:
         notes.append("Extrapolated: the frame size is outside what the profile was fitted to.")
     if profile.runtime_id != "sparse" and any(_masked_share(layer) for layer in layers):
         notes.append(

@@ -134,10 +134,10 @@ def measure(
     unseen = [_Job(_random(rng, 4)) for _ in range(held_out)]
     counts = sorted({1, os.cpu_count() or 1})
     bench = _Bench(library, rng, seconds, len(counts) * (len(probes) + held_out), report)
-    seen = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
+    samples = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}
-    drift = bench.sample(probes[0], counts[-1]).ms / seen[counts[-1]][0].ms - 1
-    return _profile(library, seen, checks, drift)
+    drift = bench.sample(probes[0], counts[-1]).ms / samples[counts[-1]][0].ms - 1
+    return _profile(library, samples, checks, drift)
 
 
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
@@ -240,7 +240,7 @@ def _unmasked(rng: np.random.Generator, scale: int) -> Candidate:
 
 def _profile(
     library: Library | None,
-    seen: dict[int, list[Sample]],
+    probes: dict[int, list[Sample]],
     checks: dict[int, list[Sample]],
     drift: float,
 ) -> DeviceProfile:
@@ -248,16 +248,16 @@ def _profile(
 
     `drift` is the change of one network's time from the start to the end.
     """
-    everything = [sample for samples in seen.values() for sample in samples]
+    everything = [sample for samples in probes.values() for sample in samples]
     runtime_id: RuntimeId = "sparse" if library else "onnx"
-    most, samples = max(seen.items())
+    most, samples = max(probes.items())
     step = 1 if library else best_channel_step(samples)
     columns = CHUNK_VECTORS * library.lanes if library else 1
     near_mib = best_near_mib(samples, most, columns) if library else 0.0
-    work = {n: engine(n, columns, near_mib) if library else dense(step) for n in seen}
+    work = {n: engine(n, columns, near_mib) if library else dense(step) for n in probes}
     ties: Ties = "large kernels" if library else "none"
-    errors = [held_out_errors(found, work[n], ties) for n, found in seen.items()]
-    factor = max(spread_factor(some, CONFIDENCE) for some in errors)
+    errors = [held_out_errors(timings, work[n], ties) for n, timings in probes.items()]
+    factor = max(spread_factor(one, CONFIDENCE) for one in errors)
     mpx = [sample.layers[0].height * sample.layers[0].width / 1e6 for sample in everything]
     return DeviceProfile(
         id=OWN[runtime_id],
@@ -273,7 +273,7 @@ def _profile(
         column_step=columns,
         near_mib=near_mib,
         settings=tuple(
-            _setting(n, found, checks[n], work[n], ties, factor) for n, found in seen.items()
+            _setting(n, timings, checks[n], work[n], ties, factor) for n, timings in probes.items()
         ),
         scope=Scope(
             parts=("head", *trainable(), "tail", "input_skip"),
@@ -333,16 +333,16 @@ def _anchor(samples: Sequence[Sample], errors: Floats) -> Anchor:
 
 def _setting(
     threads: int,
-    seen: Sequence[Sample],
-    unseen: Sequence[Sample],
+    probes: Sequence[Sample],
+    checks: Sequence[Sample],
     work: Workload,
     ties: Ties,
     factor: float,
 ) -> Setting:
-    costs = fit_costs(seen, work, ties)
-    if not unseen:
+    costs = fit_costs(probes, work, ties)
+    if not checks:
         return Setting(threads=threads, costs=costs)
-    errors = log_errors(unseen, costs, work)
+    errors = log_errors(checks, costs, work)
     inside = float((np.abs(errors) <= np.log(factor)).mean())
-    held_out = HeldOut(n=len(unseen), mape_percent=mape_percent(errors), coverage=inside)
+    held_out = HeldOut(n=len(checks), mape_percent=mape_percent(errors), coverage=inside)
     return Setting(threads=threads, costs=costs, held_out=held_out)

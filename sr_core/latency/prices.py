@@ -50,23 +50,22 @@ def price(
     sparsity_share: float | None = None,
 ) -> Prices:
     """What `estimate` says of every candidate; its arguments and errors."""
-
-    found = [
+    estimates = [
         estimate(profile, candidate, output=output, threads=threads, sparsity_share=sparsity_share)
         for candidate in candidates
     ]
-    rows = [(one.total_ms, one.low_ms, one.high_ms, one.coverage) for one in found]
+    rows = [(one.total_ms, one.low_ms, one.high_ms, one.coverage) for one in estimates]
     total_ms, low_ms, high_ms, coverage = np.array(rows).reshape(-1, 4).T
     return Prices(
         total_ms.round(_DECIMALS_MS), low_ms.round(_DECIMALS_MS), high_ms.round(_DECIMALS_MS),
-        coverage, tuple(one.basis for one in found),
+        coverage, tuple(one.basis for one in estimates),
     )  # fmt: skip
 
 
 def count(candidates: Sequence[Candidate]) -> Costs:
     """Kept MACs and parameters of every candidate."""
-    found = [totals(describe(one, *lr_size(one.scale))) for one in candidates]
+    costs = [totals(describe(one, *lr_size(one.scale))) for one in candidates]
     return Costs(
-        np.array([cost.macs_kept for cost in found], dtype=np.int64),
-        np.array([cost.params_kept for cost in found], dtype=np.int64),
+        np.array([cost.macs_kept for cost in costs], dtype=np.int64),
+        np.array([cost.params_kept for cost in costs], dtype=np.int64),
     )

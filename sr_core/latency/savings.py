@@ -84,9 +84,9 @@ def scheme_rows(
     """
 
     def price(profile: DeviceProfile, network: Candidate) -> LatencyEstimate:
-        known = threads if threads in profile.threads else None
+        setting_threads = threads if threads in profile.threads else None
         return estimate(
-            profile, network, output=output, threads=known, sparsity_share=sparsity_share
+            profile, network, output=output, threads=setting_threads, sparsity_share=sparsity_share
         )
 
     def macs(network: Candidate) -> int:
@@ -102,7 +102,7 @@ def scheme_rows(
             for profile in profiles
         }
         measured: dict[RuntimeId, SchemeTiming] = {
-            found.runtime_id: found for found in timings if found.scheme == scheme
+            timing.runtime_id: timing for timing in timings if timing.scheme == scheme
         }
         rows.append(SchemeRow(scheme, ratio, 1 - macs(pruned) / macs(dense), modelled, measured))
     return rows
@@ -142,18 +142,18 @@ def time_schemes(
     runtimes["onnx"] = None
     ready_runs: dict[RuntimeId, list[Run]] = {
         name: [
-            ready(extract(supernet, network), used, threads=threads, size=size)
+            ready(extract(supernet, network), engine, threads=threads, size=size)
             for network in networks
         ]
-        for name, used in runtimes.items()
+        for name, engine in runtimes.items()
     }
     times_ms: dict[RuntimeId, list[list[float]]] = {
         name: [[] for _ in networks] for name in runtimes
     }
     for _ in range(runs):
         for index in range(len(networks)):
-            for name, found in ready_runs.items():
-                times_ms[name][index].append(timed_alone_ms(found[index]))
+            for name, frames in ready_runs.items():
+                times_ms[name][index].append(timed_alone_ms(frames[index]))
     return [
         SchemeTiming(scheme, ratio, median(times), median(times_ms[name][0]), runs, name)
         for name in runtimes

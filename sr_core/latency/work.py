@@ -78,10 +78,10 @@ def _dense_work(layer: ConvLayer, channel_step: int) -> Work:
 def _engine_work(
     layers: Sequence[ConvLayer], threads: int, column_step: int, near_mib: float
 ) -> list[Work]:
-    found = _planned(_chain(layers))
+    summary = _plan_summary(_chain(layers))
     weights = [_weights(layer) for layer in layers]
-    columns, tile = _tiling(layers[0].width, found, column_step)
-    far = _far_share(tile * found.ring_floats + _table_values(layers, weights, found), near_mib)
+    columns, tile = _tiling(layers[0].width, summary, column_step)
+    far = _far_share(tile * summary.ring_floats + _table_values(layers, weights, summary), near_mib)
     strips = min(threads, layers[0].height)
     works: list[Work] = []
     for layer, (shared, single), reach in zip(layers, weights, _reaches(layers), strict=True):
@@ -98,12 +98,12 @@ def _engine_work(
 def _reaches(layers: Sequence[ConvLayer]) -> list[int]:
     """Rows around its own that later layers read of each layer."""
     reach = 0
-    found: list[int] = []
+    reaches: list[int] = []
     for layer in reversed(layers):
-        found.append(reach)
+        reaches.append(reach)
         if layer.role != "input_skip":  # the tail runs beside it, not before it
             reach += layer.kernel // 2
-    return found[::-1]
+    return reaches[::-1]
 
 
 def _weights(layer: ConvLayer) -> tuple[float, float]:
@@ -119,7 +119,7 @@ def _weights(layer: ConvLayer) -> tuple[float, float]:
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _PlanSummary:
     reach: int
     ring_floats: int
     """Values that are kept for each column."""
@@ -127,22 +127,22 @@ class _Planned:
     """Tables of offsets of each layer: one for every row of the ring that it reads."""
 
 
-def _tiling(width: int, found: _Planned, step: int) -> tuple[float, int]:
+def _tiling(width: int, summary: _PlanSummary, step: int) -> tuple[float, int]:
     """(columns that are computed for each row, columns of a tile), cut as by `Session`."""
-    most = max(ARENA_BYTES // (BYTES_PER_VALUE * found.ring_floats) - 2 * found.reach, 1)
+    most = max(ARENA_BYTES // (BYTES_PER_VALUE * summary.ring_floats) - 2 * summary.reach, 1)
     across = -(-width // most)
     each = -(-width // across)
-    tiles = [each + found.reach * ((j > 0) + (j < across - 1)) for j in range(across)]
+    tiles = [each + summary.reach * ((j > 0) + (j < across - 1)) for j in range(across)]
     # Half of the columns that a row's last chunk lacks are paid for.
     return sum((tile + _whole_steps(tile, step)) / 2 for tile in tiles), max(tiles)
 
 
 def _table_values(
-    layers: Sequence[ConvLayer], weights: Sequence[tuple[float, float]], found: _Planned
+    layers: Sequence[ConvLayer], weights: Sequence[tuple[float, float]], summary: _PlanSummary
 ) -> float:
     """Weights, and offsets of the positions that they belong to."""
     values = 0.0
-    for layer, (shared, single), tables in zip(layers, weights, found.tables, strict=True):
+    for layer, (shared, single), tables in zip(layers, weights, summary.tables, strict=True):
         masked = layer.pruning.scheme in ("block", "pattern", "unstructured")
         positions = shared / GROUP + single if masked else layer.in_channels * layer.kernel**2
         values += shared + single + tables * positions
@@ -157,16 +157,17 @@ def _far_share(values: float, near_mib: float) -> float:
 
 
 @lru_cache(8192)
-def _planned(chain: Chain) -> _Planned:
+def _plan_summary(chain: Chain) -> _PlanSummary:
     """What matters of the engine's plan, which takes as long as all the rest here."""
-    found = plan(chain)
+    engine_plan = plan(chain)
     tables = {
-        op.layer: found.buffers[op.source].rows if op.kernel > 1 else 1
-        for step in found.steps
+        op.layer: engine_plan.buffers[op.source].rows if op.kernel > 1 else 1
+        for step in engine_plan.steps
         for op in step.ops
         if op.kind == "conv" and op.layer is not None and op.source is not None
     }
-    return _Planned(found.reach, found.ring_floats(), tuple(tables[i] for i in sorted(tables)))
+    per_layer = tuple(tables[layer] for layer in sorted(tables))
+    return _PlanSummary(engine_plan.reach, engine_plan.ring_floats(), per_layer)
 
 
 def _chain(layers: Sequence[ConvLayer]) -> Chain:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.checks import shown
+from sr_core.network.checks import brief
 
 Block: TypeAlias = str
 """Name of an entry of `BLOCKS`."""
@@ -146,7 +146,7 @@ def block_spec(name: object) -> BlockSpec:
     """The block called `name`; `InvalidCandidate` lists the valid names otherwise."""
     spec = BLOCKS.get(name) if isinstance(name, str) else None
     if spec is None:
-        raise InvalidCandidate(f"Unknown block {shown(name)}: expected one of {', '.join(BLOCKS)}.")
+        raise InvalidCandidate(f"Unknown block {brief(name)}: expected one of {', '.join(BLOCKS)}.")
     return spec
 
 
@@ -166,7 +166,7 @@ def layer_names(cell: int, block: Block) -> Iterator[tuple[str, ConvSpec]]:
         yield layer_name(cell, block, conv.name), conv
 
 
-def kind_of(layer: str) -> str:
+def name_in_cell(layer: str) -> str:
     """What a layer is called in every cell: `wide.expand` of `cells.3.wide.expand`, or `tail`."""
     return layer.split(".", 2)[-1]
 
@@ -178,4 +178,4 @@ def cell_of(layer: str) -> str:
 
 def block_of(layer: str) -> Block:
     """The block of a layer in a cell: `wide` of `cells.3.wide.expand`."""
-    return kind_of(layer).split(".")[0]
+    return name_in_cell(layer).split(".")[0]

@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from sr_core.errors import InvalidCandidate
 from sr_core.network.blocks import BLOCKS, SKIP, Block, ConvSpec, Scheme, block_spec, layer_names
-from sr_core.network.checks import integer, json_array, json_object, listed, number, shown
+from sr_core.network.checks import brief, integer, json_array, json_object, listing, number
 
 SCALES: tuple[int, ...] = (2, 4)
 WIDTHS: tuple[int, ...] = (16, 24, 32)
@@ -46,11 +46,11 @@ class LayerPruning:
     def __post_init__(self) -> None:
         if self.scheme not in get_args(Scheme):
             names = ", ".join(get_args(Scheme))
-            raise InvalidCandidate(f"Unknown scheme {shown(self.scheme)}: expected one of {names}.")
+            raise InvalidCandidate(f"Unknown scheme {brief(self.scheme)}: expected one of {names}.")
         ratio = number(self.ratio, "ratio")
         if not 0.0 <= ratio <= MAX_RATIO:
             raise InvalidCandidate(
-                f"Ratio {shown(self.ratio)} is outside 0 to {MAX_RATIO}: it is the share of "
+                f"Ratio {brief(self.ratio)} is outside 0 to {MAX_RATIO}: it is the share of "
                 "weights removed, and a layer must keep some."
             )
         ratio = round(float(ratio), RATIO_DECIMALS)
@@ -158,9 +158,9 @@ class Candidate:
         integer(self.scale, "scale")
         integer(self.width, "width")
         if self.scale not in SCALES:
-            raise InvalidCandidate(f"Scale {shown(self.scale)}: expected one of {listed(SCALES)}.")
+            raise InvalidCandidate(f"Scale {brief(self.scale)}: expected one of {listing(SCALES)}.")
         if self.width not in WIDTHS:
-            raise InvalidCandidate(f"Width {shown(self.width)}: expected one of {listed(WIDTHS)}.")
+            raise InvalidCandidate(f"Width {brief(self.width)}: expected one of {listing(WIDTHS)}.")
         if not 1 <= len(self.cells) <= MAX_CELLS:
             raise InvalidCandidate(f"Got {len(self.cells)} cells: expected 1 to {MAX_CELLS}.")
         if self.tail.scheme not in TAIL_SCHEMES:
@@ -179,8 +179,8 @@ class Candidate:
     def cell_layers(self, index: int) -> Iterator[tuple[str, ConvSpec, LayerPruning]]:
         """(name, convolution, pruning) of every layer of one cell, in forward order."""
         cell = self.cells[index]
-        named = layer_names(index, cell.block)
-        for (name, conv), pruning in zip(named, cell.layers, strict=True):
+        names = layer_names(index, cell.block)
+        for (name, conv), pruning in zip(names, cell.layers, strict=True):
             yield name, conv, pruning
 
     def to_json(self) -> dict[str, Any]:

@@ -15,14 +15,14 @@ _MAX_ECHO = 40
 def number(value: object, what: str) -> int | float:
     """`value` if it is a number (True and False are not)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidCandidate(f"The {what} must be a number, got {kind(value)}.")
+        raise InvalidCandidate(f"The {what} must be a number, got {type_name(value)}.")
     return value
 
 
 def integer(value: object, what: str) -> int:
     """`value` if it is a whole number (True and False are not)."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidCandidate(f"The {what} must be a whole number, got {kind(value)}.")
+        raise InvalidCandidate(f"The {what} must be a whole number, got {type_name(value)}.")
     return value
 
 
@@ -31,14 +31,14 @@ def json_object(
 ) -> Mapping[str, Any]:
     """`data` as a JSON object with exactly the known keys."""
     if not isinstance(data, dict):
-        raise InvalidCandidate(f"{where}: expected a JSON object, got {kind(data)}.")
+        raise InvalidCandidate(f"{where}: expected a JSON object, got {type_name(data)}.")
     fields = cast(dict[str, Any], data)
     if missing := required - fields.keys():
-        raise InvalidCandidate(f"{where}: missing {listed(sorted(missing))}.")
+        raise InvalidCandidate(f"{where}: missing {listing(sorted(missing))}.")
     if unknown := fields.keys() - required - optional:
         raise InvalidCandidate(
-            f"{where}: unknown {_cut(listed(sorted(map(str, unknown))))}; "
-            f"expected {listed(sorted(required | optional))}."
+            f"{where}: unknown {_cut(listing(sorted(map(str, unknown))))}; "
+            f"expected {listing(sorted(required | optional))}."
         )
     return fields
 
@@ -46,19 +46,19 @@ def json_object(
 def json_array(data: object, where: str, name: str, *, most: int) -> list[object]:
     """`data` as a JSON array; its length is checked before anything in it is parsed."""
     if not isinstance(data, list):
-        raise InvalidCandidate(f"{where}: '{name}' must be a list, got {kind(data)}.")
+        raise InvalidCandidate(f"{where}: '{name}' must be a list, got {type_name(data)}.")
     items = cast(list[object], data)
     if len(items) > most:
         raise InvalidCandidate(f"{where}: got {len(items)} {name}, expected at most {most}.")
     return items
 
 
-def kind(value: object) -> str:
+def type_name(value: object) -> str:
     """The type of a value, for an error text."""
     return "null" if value is None else type(value).__name__
 
 
-def listed(values: object) -> str:
+def listing(values: object) -> str:
     """Values with commas between them."""
     return ", ".join(str(value) for value in cast(list[object], values))
 
@@ -67,7 +67,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= _MAX_ECHO else f"{text[: _MAX_ECHO - 3]}..."
 
 
-def shown(value: object) -> str:
+def brief(value: object) -> str:
     """A wrong value for an error text; cheap and short however large or deep the value is."""
     return _cut(_BRIEF.repr(value))
 

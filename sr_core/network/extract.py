@@ -98,11 +98,11 @@ def _cut(
     """
     weight = supernet.tensors[f"{name}.weight"][:out_channels][:, reaching]
     bias = supernet.tensors[f"{name}.bias"][:out_channels]
-    kept = np.arange(out_channels)
+    outputs = np.arange(out_channels)
     if pruning.scheme == "channel":
-        kept = np.flatnonzero(kept_channel_mask(weight, pruning.ratio))
-        weight, bias = weight[kept], bias[kept]
+        outputs = np.flatnonzero(kept_channel_mask(weight, pruning.ratio))
+        weight, bias = weight[outputs], bias[outputs]
         mask = np.ones(weight.shape, dtype=np.bool_)
     else:
         mask = layer_mask(weight, pruning)
-    return ExtractedLayer(name, weight * mask, bias, mask, pruning, relu), kept
+    return ExtractedLayer(name, weight * mask, bias, mask, pruning, relu), outputs

@@ -159,10 +159,10 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
         computed = (
             kept_channels(dense_out, pruning.ratio) if pruning.scheme == "channel" else dense_out
         )
-        kept = kept_weights(reaching, computed, kernel, pruning)
+        weights = kept_weights(reaching, computed, kernel, pruning)
         return ConvLayer(
             name, role, kernel, reaching, computed, dense_in, dense_out,
-            lr_height, lr_width, pruning, kept,
+            lr_height, lr_width, pruning, weights,
         )  # fmt: skip
 
     width, phases = candidate.width, RGB * candidate.scale**2

@@ -22,7 +22,7 @@ from itertools import groupby
 from sr_core.errors import InvalidCandidate
 from sr_core.network.blocks import BLOCKS, SKIP, Scheme
 from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
-from sr_core.network.checks import shown
+from sr_core.network.checks import brief
 
 EXAMPLE = "x4c32_12wb50b50b50"
 MAX_LENGTH = 700
@@ -106,7 +106,7 @@ def _item(text: str) -> LayerPruning:
 def _not_understood(part: str) -> InvalidCandidate:
     letters = ", ".join(block.letter for block in BLOCKS.values() if block.name != SKIP)
     return InvalidCandidate(
-        f"Network text: {shown(part)} is not understood; expected a form like {EXAMPLE}: scale "
+        f"Network text: {brief(part)} is not understood; expected a form like {EXAMPLE}: scale "
         f"and channels, then cells (count, block {letters} or {BLOCKS[SKIP].letter}, per "
         "layer d or c, b, p, u with the percent removed)."
     )

@@ -36,14 +36,14 @@ def presets(spec: SupernetSpec) -> list[Preset]:
         )
         return Preset(f"x{spec.scale}-{name}", title, candidate)
 
-    made = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
+    entries = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
     if len(spec.blocks) > 1:
         in_turn = tuple(spec.blocks[i % len(spec.blocks)] for i in range(spec.cells))
         *names, last = spec.blocks
         title = f"{', '.join(names)} and {last} in turn, dense"
-        made.append(preset("mixed", title[0].upper() + title[1:], in_turn))
+        entries.append(preset("mixed", title[0].upper() + title[1:], in_turn))
     for block, schemes in zip(spec.blocks, (_PRUNED, _PRUNED_ELSE), strict=False):
-        made += [
+        entries += [
             preset(
                 f"{block}-{scheme}{p}", f"All {block}, {scheme} {p} %", (block,) * spec.cells,
                 scheme, p / 100,
@@ -54,15 +54,15 @@ def presets(spec: SupernetSpec) -> list[Preset]:
     if spec.cells > 1:
         skipped = tuple(SKIP if i % 2 else first for i in range(spec.cells))
         depth = (spec.cells + 1) // 2
-        made.append(preset("half-depth", f"{depth} {first} cells, dense", skipped))
-    made += [
+        entries.append(preset("half-depth", f"{depth} {first} cells, dense", skipped))
+    entries += [
         preset(
             f"width{channels}", f"All {first}, {channels} channels, dense", deep, channels=channels
         )
         for channels in (24, 16)
         if channels < spec.width
     ]
-    return made
+    return entries
 
 
 def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
@@ -72,10 +72,10 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
     spread), dense and every scheme at 20 to 80 %.
     """
     depths = sorted({max(1, round(spec.cells * share / 6)) for share in range(2, 7)})
-    made = [
+    networks = [
         uniform(
-            scale=spec.scale, width=channels, blocks=_kept(block, depth, spec.cells), scheme=s,
-            ratio=r,
+            scale=spec.scale, width=channels, blocks=_evenly_spread(block, depth, spec.cells),
+            scheme=s, ratio=r,
         )
         for channels in WIDTHS
         if channels <= spec.width
@@ -84,13 +84,13 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
         for s, ratios in _UNIFORM_RATIOS.items()
         for r in ratios
     ]  # fmt: skip
-    return list(dict.fromkeys(made))
+    return list(dict.fromkeys(networks))
 
 
-def _kept(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
+def _evenly_spread(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
     """`depth` blocks, evenly spread over the cells; the others are skipped."""
-    kept = {(2 * i + 1) * cells // (2 * depth) for i in range(depth)}
-    return tuple(block if i in kept else SKIP for i in range(cells))
+    places = {(2 * i + 1) * cells // (2 * depth) for i in range(depth)}
+    return tuple(block if i in places else SKIP for i in range(cells))
 
 
 _UNIFORM_RATIOS: dict[Scheme, tuple[float, ...]] = {

@@ -41,18 +41,18 @@ def sample_candidate(rng: Rng, spec: SupernetSpec) -> Candidate:
     """A random sub-network: blocks, width, depth, scheme and ratio per layer."""
     widths = [w for w in WIDTHS if w <= spec.width]
     shares = np.array([_WIDTH_SHARES[w] for w in widths])
-    chosen_width = int(rng.choice(widths, p=shares / shares.sum()))
-    blocks, cells = _blocks(rng, spec), spec.cells
+    width = int(rng.choice(widths, p=shares / shares.sum()))
+    blocks, count = _blocks(rng, spec), spec.cells
     if rng.random() < _SKIP_CELLS_SHARE:
-        for index in rng.choice(cells, size=int(rng.integers(0, cells // 2 + 1)), replace=False):
+        for index in rng.choice(count, size=int(rng.integers(0, count // 2 + 1)), replace=False):
             blocks[index] = SKIP
     network_wide = _network_wide(rng) if rng.random() < _ONE_SCHEME_SHARE else None
-    built = tuple(
+    cells = tuple(
         Cell(b, tuple(_layer(rng, c.schemes, network_wide) for c in BLOCKS[b].convs))
         for b in blocks
     )
     tail = _layer(rng, TAIL_SCHEMES, network_wide) if rng.random() < _PRUNED_TAIL_SHARE else DENSE
-    return Candidate(spec.scale, chosen_width, built, tail)
+    return Candidate(spec.scale, width, cells, tail)
 
 
 def _blocks(rng: Rng, spec: SupernetSpec) -> list[Block]:

@@ -21,7 +21,7 @@ from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_json, read_tensors, write_atomic
 from sr_core.network.blocks import FIRST_BLOCKS, SKIP, Block, block_spec, layer_names, trainable
 from sr_core.network.candidate import MAX_CELLS, SCALES, WIDTHS, Candidate
-from sr_core.network.checks import listed
+from sr_core.network.checks import listing
 from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
 
 Array = NDArray[np.float32]
@@ -50,8 +50,8 @@ class SupernetSpec:
             raise InvalidCandidate(f"Supernet of {self.cells} cells: expected 1 to {MAX_CELLS}.")
         if not self.blocks or len(set(self.blocks)) < len(self.blocks) or SKIP in self.blocks:
             raise InvalidCandidate(
-                f"Supernet of the blocks {listed(self.blocks)}: expected different ones of "
-                f"{listed(trainable())}."
+                f"Supernet of the blocks {listing(self.blocks)}: expected different ones of "
+                f"{listing(trainable())}."
             )
         for block in self.blocks:
             block_spec(block)
@@ -68,7 +68,7 @@ class SupernetSpec:
             if cell.block not in (SKIP, *self.blocks):
                 raise InvalidCandidate(
                     f"The candidate has a cell of block {cell.block}; this supernet has "
-                    f"{listed(self.blocks)}."
+                    f"{listing(self.blocks)}."
                 )
 
     def holds(self, candidate: Candidate) -> bool:
@@ -139,21 +139,22 @@ def write_supernet(
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
-    described = {"spec": spec.to_json(), "weights_sha256": digest, **descriptor}
+    fields = {"spec": spec.to_json(), "weights_sha256": digest, **descriptor}
     write_atomic(path, data)
-    write_atomic(path.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    write_atomic(path.with_suffix(".json"), json.dumps(fields, indent=2) + "\n")
     return digest
 
 
 def read_supernet(path: Path) -> SupernetWeights:
     """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
-    spec, described = read_spec(path), read_descriptor(path)
-    tensors, digest = read_tensors(path, described.get("weights_sha256"), remake="train a supernet")
+    spec, descriptor = read_spec(path), read_descriptor(path)
+    checksum = descriptor.get("weights_sha256")
+    tensors, digest = read_tensors(path, checksum, remake="train a supernet")
     for name, shape in spec.weight_shapes().items():
         for key, expected in ((f"{name}.weight", shape), (f"{name}.bias", shape[:1])):
-            found = tensors.get(key)
-            if found is None or found.shape != expected or not np.isfinite(found).all():
-                got = "nothing" if found is None else f"{found.shape}"
+            tensor = tensors.get(key)
+            if tensor is None or tensor.shape != expected or not np.isfinite(tensor).all():
+                got = "nothing" if tensor is None else f"{tensor.shape}"
                 raise CatalogueError(f"{path.name}: {key} should be finite {expected}, got {got}.")
     return SupernetWeights(spec, tensors, digest)
 

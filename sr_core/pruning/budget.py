@@ -59,15 +59,15 @@ def ratio_of(scheme: Scheme, removed: float, groups: int) -> float:
 
 def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
     """`candidate` with other ratios; layers that `ratios` does not name lose nothing."""
-    found = {
+    prunings = {
         name: LayerPruning(pruning.scheme, ratios.get(name, lowest(pruning.scheme)))
         for name, pruning in candidate.layers()
     }
     cells = tuple(
-        Cell(cell.block, tuple(found[name] for name, *_ in candidate.cell_layers(index)))
+        Cell(cell.block, tuple(prunings[name] for name, *_ in candidate.cell_layers(index)))
         for index, cell in enumerate(candidate.cells)
     )
-    return Candidate(candidate.scale, candidate.width, cells, found["tail"])
+    return Candidate(candidate.scale, candidate.width, cells, prunings["tail"])
 
 
 def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
@@ -150,8 +150,8 @@ class Budget:
             name: float(importance(weights[f"{name}.weight"], scheme).mean()) or 1.0
             for name, scheme in schemes.items()
         }
-        made = cls(candidate, price, budget_ms, scales, group_prices(candidate, price))
-        cheapest_ms = price(with_ratios(candidate, made.ratios(weights, np.inf)))
+        budget = cls(candidate, price, budget_ms, scales, group_prices(candidate, price))
+        cheapest_ms = price(with_ratios(candidate, budget.ratios(weights, np.inf)))
         whole_ms = price(with_ratios(candidate, {}))
         if not budget_ms >= cheapest_ms:
             raise TrainingError(
@@ -164,14 +164,14 @@ class Budget:
                 f"A budget of {budget_ms:g} ms is not below the {whole_ms:.2f} ms of the "
                 "candidate with nothing removed: give less."
             )
-        return made
+        return budget
 
     def ratios(self, weights: Arrays, threshold: float) -> dict[str, float]:
         """Ratios if all groups of importance below `threshold` go.
 
         Layers whose pruning saves no time on the device keep everything.
         """
-        found: dict[str, float] = {}
+        ratios: dict[str, float] = {}
         for index in range(len(self.candidate.cells)):
             alive: NDArray[np.bool_] | None = None
             for name, _, pruning in self.candidate.cell_layers(index):
@@ -179,13 +179,13 @@ class Budget:
                 weight = weight if alive is None else weight[:, alive]
                 alive = None
                 if self.prices.get(name):
-                    found[name] = self._ratio(name, weight, pruning.scheme, threshold)
+                    ratios[name] = self._ratio(name, weight, pruning.scheme, threshold)
                     if pruning.scheme == "channel":
-                        alive = kept_channel_mask(weight, found[name])
+                        alive = kept_channel_mask(weight, ratios[name])
         if self.prices.get("tail"):
             tail = weights["tail.weight"]
-            found["tail"] = self._ratio("tail", tail, self.candidate.tail.scheme, threshold)
-        return found
+            ratios["tail"] = self._ratio("tail", tail, self.candidate.tail.scheme, threshold)
+        return ratios
 
     def _ratio(
         self, name: str, weight: NDArray[np.float32], scheme: Scheme, threshold: float

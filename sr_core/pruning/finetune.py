@@ -47,10 +47,10 @@ class Start:
     @classmethod
     def of_final(cls, final: Final) -> Start:
         """Go on from a final model."""
-        described = final.descriptor
+        descriptor = final.descriptor
         return cls(
-            final.network, described.supernet_sha256, described.training,
-            described.validation_psnr_y_db.get("once_for_all"),
+            final.network, descriptor.supernet_sha256, descriptor.training,
+            descriptor.validation_psnr_y_db.get("once_for_all"),
         )  # fmt: skip
 
 
@@ -74,42 +74,42 @@ def finetune(
     loop.refuse_to_overwrite(args)
     path = args.out / FINAL
     if args.resume and path.with_suffix(".json").exists():
-        start = _resumed(start, path, supernet.sha256, distill=args.distill > 0)
-    loop.run(args, _Tuned(args, start, supernet, path), start.history, report, warn, by=by)
+        start = _resumed_start(start, path, supernet.sha256, distill=args.distill > 0)
+    loop.run(args, _TuningTask(args, start, supernet, path), start.history, report, warn, by=by)
     return path
 
 
-def _resumed(start: Start, path: Path, supernet_sha256: str, *, distill: bool) -> Start:
+def _resumed_start(start: Start, path: Path, supernet_sha256: str, *, distill: bool) -> Start:
     """The start that the run in a folder had; `TrainingError` if it was another network, or if it
     needs another supernet than the shipped one."""
-    described = read_descriptor(path)
-    if described.candidate != start.network.candidate.to_json():
+    descriptor = read_descriptor(path)
+    if descriptor.candidate != start.network.candidate.to_json():
         raise TrainingError(
-            f"{path.parent} holds a run of {described.network}: resume it with that network, or "
+            f"{path.parent} holds a run of {descriptor.network}: resume it with that network, or "
             "use another --out."
         )
-    if distill or _from_supernet(described):
-        refuse_other_supernet(described, supernet_sha256, path.parent)
-    before_db = described.validation_psnr_y_db.get("once_for_all")
-    return Start(start.network, described.supernet_sha256, start.history, before_db)
+    if distill or _from_supernet(descriptor):
+        refuse_other_supernet(descriptor, supernet_sha256, path.parent)
+    before_db = descriptor.validation_psnr_y_db.get("once_for_all")
+    return Start(start.network, descriptor.supernet_sha256, start.history, before_db)
 
 
-def _from_supernet(described: Descriptor) -> bool:
+def _from_supernet(descriptor: Descriptor) -> bool:
     """Whether all records are of one run, and its resumptions: there was no other before it."""
-    return all(record.get("continues") == "checkpoint" for record in described.training[1:])
+    return all(record.get("continues") == "checkpoint" for record in descriptor.training[1:])
 
 
-def refuse_other_supernet(described: Descriptor, supernet_sha256: str, folder: Path) -> None:
+def refuse_other_supernet(descriptor: Descriptor, supernet_sha256: str, folder: Path) -> None:
     """`TrainingError` if a run that is to go on began with another supernet than the shipped."""
-    if described.supernet_sha256 != supernet_sha256:
+    if descriptor.supernet_sha256 != supernet_sha256:
         raise TrainingError(
             f"{folder} holds a run that began with another supernet than the shipped one (SHA-256 "
-            f"{described.supernet_sha256[:8]}, now {supernet_sha256[:8]}): restore that, or start "
+            f"{descriptor.supernet_sha256[:8]}, now {supernet_sha256[:8]}): restore that, or start "
             "a run in another --out."
         )
 
 
-class _Tuned:
+class _TuningTask:
     """One network as the loop's task."""
 
     def __init__(self, args: TuneArgs, start: Start, supernet: SupernetWeights, path: Path) -> None:
@@ -139,14 +139,14 @@ class _Tuned:
             self._before_db = score_crops(before.run, crops, scale=self.scale)
         return {"fine_tuned": score_crops(self.module.run, crops, scale=self.scale)}
 
-    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+    def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         """The final model; before it is published it has no name and no benchmark results."""
-        scores = {"once_for_all": self._before_db, **described["validation_psnr_y_db"]}
+        scores = {"once_for_all": self._before_db, **descriptor["validation_psnr_y_db"]}
         more = {
             "supernet_sha256": self._start.supernet_sha256,
             "validation_psnr_y_db": scores,
         }
-        write_final(self._path, self.module.extracted(ema), {**described, **more})
+        write_final(self._path, self.module.extracted(ema), {**descriptor, **more})
 
 
 class Teacher:

@@ -77,20 +77,20 @@ def prune(
     whole = extract(supernet, with_ratios(candidate, {}))
     budget = Budget.of(candidate, tensors_of(whole), price, args.budget_ms)
     if args.uniform:
-        found = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
-        start = Start(extract(supernet, found), supernet.sha256)
+        uniform = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
+        start = Start(extract(supernet, uniform), supernet.sha256)
         steps = args.steps + args.finetune_steps
     else:
-        start = _searched(args, budget, whole, supernet, report, warn, by)
+        start = _first_phase(args, budget, whole, supernet, report, warn, by)
         steps = args.finetune_steps
     text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
     write_atomic(args.out / "candidate.json", text)
-    begun = (args.out / checkpoint.NAME).exists()
-    tuning = replace(args, steps=steps, resume=args.resume and begun)
+    has_checkpoint = (args.out / checkpoint.NAME).exists()
+    tuning = replace(args, steps=steps, resume=args.resume and has_checkpoint)
     return finetune(tuning, start, supernet, report, warn, by=by)
 
 
-def _searched(
+def _first_phase(
     args: PruneArgs,
     budget: Budget,
     whole: ExtractedNetwork,
@@ -101,10 +101,10 @@ def _searched(
 ) -> Start:
     """The first phase, and the pruned network that it leads to."""
     first = replace(args, out=args.out / REGULARISED)
-    described = (first.out / FINAL).with_suffix(".json")
-    if args.resume and described.exists():
-        refuse_other_supernet(read_descriptor(described), supernet.sha256, args.out)
-    task = _Regularised(first, budget, whole, supernet)
+    descriptor_path = (first.out / FINAL).with_suffix(".json")
+    if args.resume and descriptor_path.exists():
+        refuse_other_supernet(read_descriptor(descriptor_path), supernet.sha256, args.out)
+    task = _RegularisedTask(first, budget, whole, supernet)
     loop.run(first, task, [], report, warn, by=by)
     result = read_final(first.out / FINAL)
     history = result.descriptor.training
@@ -113,9 +113,9 @@ def _searched(
 
 def budget_network(budget: Budget, tensors: Arrays) -> ExtractedNetwork:
     """The network that the lowest threshold within the budget leaves of the whole one."""
-    found = with_ratios(budget.candidate, budget.met(tensors))
-    spec = SupernetSpec(found.scale, found.width, len(found.cells))
-    return extract(SupernetWeights(spec, tensors, "0" * 64), found)
+    candidate = with_ratios(budget.candidate, budget.met(tensors))
+    spec = SupernetSpec(candidate.scale, candidate.width, len(candidate.cells))
+    return extract(SupernetWeights(spec, tensors, "0" * 64), candidate)
 
 
 def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
             return squared.flatten()
 
 
-class _Regularised:
+class _RegularisedTask:
     """The whole network under the regulariser, as the loop's task.
 
     Buffers, so that a resumed run goes on exactly: `penalty` of each layer, `strength`, and
@@ -169,10 +169,10 @@ class _Regularised:
 
     def _norms(self) -> dict[str, Tensor]:
         """||W_g||^2 of every layer that is pruned."""
-        found: dict[str, Tensor] = {}
+        norms: dict[str, Tensor] = {}
         for name, scheme in self.schemes.items():
-            found[name] = squared_norms(self.module.masked(name), scheme, self._fed(name))
-        return found
+            norms[name] = squared_norms(self.module.masked(name), scheme, self._fed(name))
+        return norms
 
     def _fed(self, name: str) -> Tensor:
         """Squared norms of the weights behind each output channel, in the next layer of a cell."""
@@ -241,7 +241,7 @@ class _Regularised:
             "pruned": score_crops(pruned.run, crops, scale=self.scale),
         }
 
-    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+    def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         """The whole network, in the format of a final model."""
         more = {"supernet_sha256": self._sha256}
-        write_final(self.args.out / FINAL, self.module.extracted(ema), {**described, **more})
+        write_final(self.args.out / FINAL, self.module.extracted(ema), {**descriptor, **more})

@@ -43,10 +43,10 @@ def list_images(folder: Path) -> list[Path]:
     """Image files below `folder`, sorted by relative path; `DatasetError` if there are none."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: give one that holds images.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
-    if not found:
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
+    if not files:
         raise DatasetError(f"No image in {folder}: expected {', '.join(EXTENSIONS)} files.")
-    return found
+    return files
 
 
 def read_image(path: Path) -> Image8:
@@ -57,14 +57,14 @@ def read_image(path: Path) -> Image8:
     """
     try:
         with Image.open(path) as image:
-            kind = _READ_AS.get(image.mode)
-            if kind is None:
+            mode = _READ_AS.get(image.mode)
+            if mode is None:
                 raise DatasetError(
                     f"{path.name} has pixels of Pillow's mode {image.mode}: expected 8-bit "
                     "greyscale or colour."
                 )
             ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(image if image.mode == kind else image.convert(kind))
+            return np.asarray(image if image.mode == mode else image.convert(mode))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DatasetError(f"{path.name} cannot be read as an image ({error}).") from None
 

@@ -30,12 +30,12 @@ def train(
 ) -> Path:
     """Train as `loop.run` does; returns the path of the folded EMA weights."""
     loop.refuse_to_overwrite(args)
-    task = _FromScratch(args)
+    task = _RivalTask(args)
     loop.run(args, task, [], report, warn)
     return task.path
 
 
-class _FromScratch:
+class _RivalTask:
     """A rival as the loop's task."""
 
     def __init__(self, args: RivalArgs) -> None:
@@ -60,8 +60,8 @@ class _FromScratch:
 
         return {self.arch.name: score_crops(run, crops, scale=self.scale)}
 
-    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+    def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         """The folded weights and their descriptor."""
         averaged = RivalNet(self.arch, self.scale)
         averaged.load_state_dict({name: torch.from_numpy(value) for name, value in ema.items()})
-        write_rival(self.path, self.arch, self.scale, averaged.fold(), described)
+        write_rival(self.path, self.arch, self.scale, averaged.fold(), descriptor)

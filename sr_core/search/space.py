@@ -18,7 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.distributions import CategoricalChoiceType as Choice
 from optuna.trial import Trial
 
-from sr_core.network.blocks import SKIP, Scheme, cell_name, kind_of, layer_names
+from sr_core.network.blocks import SKIP, Scheme, cell_name, layer_names, name_in_cell
 from sr_core.network.candidate import (
     DENSE,
     PATTERN_MIN_RATIO,
@@ -49,7 +49,7 @@ class Space:
     def kinds(self) -> tuple[str, ...]:
         """Kinds of layers: `wide.expand`, `wide.linear`, ..., `tail`."""
         names = (name for block in self.spec.blocks for name, _ in layer_names(0, block))
-        return (*map(kind_of, names), "tail")
+        return (*map(name_in_cell, names), "tail")
 
     @cached_property
     def ratio_names(self) -> dict[str, str]:
@@ -88,7 +88,7 @@ class Space:
         """The candidate of these parameters, which must be all of `choices`."""
 
         def layer(name: str) -> LayerPruning:
-            ratio = params[self.ratio_names[kind_of(name)]]
+            ratio = params[self.ratio_names[name_in_cell(name)]]
             return _pruning(cast(Scheme, params[name]), cast(float, ratio))
 
         cells: list[Cell] = []
@@ -118,7 +118,7 @@ class Space:
         pruned: dict[str, list[LayerPruning]] = {name: [] for name in self.ratio_names.values()}
         for name, pruning in candidate.layers():
             if pruning != DENSE:
-                pruned[self.ratio_names[kind_of(name)]].append(pruning)
+                pruned[self.ratio_names[name_in_cell(name)]].append(pruning)
         return {name: _shared_ratio(prunings) for name, prunings in pruned.items()}
 
 

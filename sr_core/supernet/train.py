@@ -45,14 +45,14 @@ def train(
 ) -> Path:
     """Run stage 1 as `loop.run` does; returns the path of the EMA weights."""
     loop.refuse_to_overwrite(args)
-    task, history = _Once(args), History()
+    task, history = _SupernetTask(args), History()
     if args.init_from:
         history = task.load(args.init_from)
     loop.run(args, task, history, report, warn)
     return task.path
 
 
-class _Once:
+class _SupernetTask:
     """A supernet as the loop's task."""
 
     def __init__(self, args: TrainArgs) -> None:
@@ -60,16 +60,15 @@ class _Once:
         self.spec = args.spec
         self.module = Supernet(self.spec, args.seed)
         self.path = args.out / "supernet.safetensors"
-        listed = presets(self.spec)
-        by_name = {p.name.split("-", 1)[1]: p.candidate for p in listed}
+        by_name = {p.name.split("-", 1)[1]: p.candidate for p in presets(self.spec)}
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
 
     def load(self, path: Path) -> History:
         """Start from the weights in `path`; returns the runs that led to them."""
-        stored = read_supernet(path)
-        if stored.spec != self.spec:
-            raise TrainingError(f"--init-from holds {stored.spec}, this run is {self.spec}.")
-        self.module.load_state_dict({n: torch.from_numpy(t) for n, t in stored.tensors.items()})
+        supernet = read_supernet(path)
+        if supernet.spec != self.spec:
+            raise TrainingError(f"--init-from holds {supernet.spec}, this run is {self.spec}.")
+        self.module.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
         return list(read_descriptor(path).get("training", []))
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
@@ -104,6 +103,6 @@ class _Once:
             scores[name] = score_crops(run, crops, scale=self.scale)
         return scores
 
-    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+    def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         """The supernet file and its descriptor."""
-        write_supernet(self.path, self.spec, ema, described)
+        write_supernet(self.path, self.spec, ema, descriptor)

@@ -68,8 +68,8 @@ class Task(Protocol):
         """PSNR-Y in dB by network; the module holds the EMA weights meanwhile."""
         ...
 
-    def write(self, ema: Arrays, described: Mapping[str, Any]) -> None:
-        """Save the EMA weights; `described` says how they came about."""
+    def write(self, ema: Arrays, descriptor: Mapping[str, Any]) -> None:
+        """Save the EMA weights; `descriptor` says how they came about."""
         ...
 
 
@@ -115,10 +115,10 @@ def run(
         TrainingError: it cannot start, diverged (the last checkpoint stays) or cannot save.
     """
     refuse_to_overwrite(args)
-    started = _Run(args, task, history, warn, by)
+    state = _Run(args, task, history, warn, by)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
-        started.loop(report)
+        state.loop(report)
     except BrokenPipeError:  # of who reads the reports; nothing to do with the disk
         raise
     except OSError as error:
@@ -180,7 +180,7 @@ class _Run:
     def loop(self, report: Callable[[Progress], None]) -> None:
         """Train from the current step to the last one."""
         readings: list[dict[str, float]] = []
-        started, first = time.perf_counter(), self.step
+        start_s, first_step = time.perf_counter(), self.step
         while self.step < self.args.steps:
             readings.append(self._train_step())
             self.step += 1
@@ -192,7 +192,7 @@ class _Run:
                     f"The loss is not finite at step {self.step}: resume from the last checkpoint "
                     "with a lower --lr."
                 )
-            rate = (self.step - first) / (time.perf_counter() - started)
+            rate = (self.step - first_step) / (time.perf_counter() - start_s)
             eta_s = (self.args.steps - self.step) / rate
             progress = Progress(
                 self.step, self.args.steps, mean, self._learning_rate(self.step - 1), rate, eta_s,
@@ -239,23 +239,23 @@ class _Run:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """The task's scores with the EMA weights."""
-        trained = {name: p.detach().clone() for name, p in self.net.named_parameters()}
+        weights = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.net.load_state_dict(self.ema, strict=False)  # buffers stay as they are
         scores = self.task.validate(self.val, self._half(self.step - 1))
-        self.net.load_state_dict(trained, strict=False)
+        self.net.load_state_dict(weights, strict=False)
         return scores
 
     def _save(self, progress: Progress) -> None:
         self.log.append(progress.row())
         self.history[-1]["to_step"] = self.step
-        described: dict[str, Any] = {
+        descriptor: dict[str, Any] = {
             "training": self.history,
             "data_sha256": self.patches.checksum,
             "validation_crops_sha256": self.val.checksum,
             "validation_psnr_y_db": progress.psnr_db,
         }
         ema = {name: value.cpu().contiguous().numpy() for name, value in self.ema.items()}
-        self.task.write(ema, described)
+        self.task.write(ema, descriptor)
         curve.write(self.args.out, self.log)
         # Last: whatever an interruption leaves undone, resuming does.
         checkpoint.save(

@@ -17,7 +17,7 @@ from PIL import Image
 from sr_core.errors import InvalidCandidate
 from sr_core.network.blocks import GROUP, SKIP, Scheme, cell_name, cell_of
 from sr_core.network.candidate import DENSE, Candidate, Cell
-from sr_core.network.checks import shown
+from sr_core.network.checks import brief
 from sr_core.network.layers import PATTERN_TAPS
 from sr_core.network.masks import Mask, candidate_masks
 from sr_core.network.weights import SupernetWeights
@@ -131,7 +131,7 @@ def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> M
     names = ["head", *dict(candidate.layers()), "input_skip"]
     if layer not in names:
         raise InvalidCandidate(
-            f"There is no layer {shown(layer)}: expected one of {', '.join(names)}."
+            f"There is no layer {brief(layer)}: expected one of {', '.join(names)}."
         )
     shapes = replace(supernet.spec, width=candidate.width).weight_shapes()
     weights = {

@@ -15,7 +15,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.errors import LatencyError
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate
-from sr_core.network.checks import listed, shown
+from sr_core.network.checks import brief, listing
 from sr_core.network.layers import OUTPUT_SIZE
 from sr_core.network.notation import to_text
 
@@ -104,13 +104,13 @@ def make_view(
     number = _integer(scale)
     if number is None or number not in catalogue.scales:
         raise LatencyError(
-            f"There is no scale {shown(scale)}: expected {listed(catalogue.scales)}."
+            f"There is no scale {brief(scale)}: expected {listing(catalogue.scales)}."
         )
     profile = catalogue.device(None if device is None else str(device))
     sizes = {size_text(known): known for known in SIZES}
     wanted = size_text(OUTPUT_SIZE) if size is None else str(size)
     if wanted not in sizes:
-        raise LatencyError(f"There is no size {shown(wanted)}: expected {listed(sizes)}.")
+        raise LatencyError(f"There is no size {brief(wanted)}: expected {listing(sizes)}.")
     wished = _integer(threads)
     return View(
         number,
@@ -217,11 +217,11 @@ def _number(value: object, what: str, low: float, high: float) -> float | None:
     except ValueError:
         number = float("nan")
     if not low <= number <= high:  # also refuses NaN
-        raise LatencyError(f"The {what} {shown(value)} is not a number of {low:g} to {high:g}.")
+        raise LatencyError(f"The {what} {brief(value)} is not a number of {low:g} to {high:g}.")
     return number
 
 
 def _choice(value: object, choices: Sequence[str], what: str) -> str:
     if value not in choices:
-        raise LatencyError(f"There is no {what} {shown(value)}: expected {listed(choices)}.")
+        raise LatencyError(f"There is no {what} {brief(value)}: expected {listing(choices)}.")
     return str(value)

@@ -11,7 +11,7 @@ import pytest
 
 from sr_core.bench import ablation as bench_ablation
 from sr_core.bench import sitting
-from sr_core.bench.ablation import Job, _common, aligned  # pyright: ignore[reportPrivateUsage]
+from sr_core.bench.ablation import Job, _common, widened  # pyright: ignore[reportPrivateUsage]
 from sr_core.catalogue.final import read_final, write_final
 from sr_core.catalogue.result_tables import ablation_table
 from sr_core.catalogue.store import Catalogue
@@ -65,7 +65,7 @@ def shell(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
 @pytest.mark.parametrize("candidate", [BLOCK, CHANNEL, from_text("x2c24_wc50dd_rc25b30_tb40")])
 def test_filled_widths_are_of_16_and_the_same_function(candidate: Any) -> None:
     network = extract(tiny.supernet(candidate.scale, 24, 2), candidate)
-    filled = aligned(network)
+    filled = widened(network)
     inner = [layer.weight.shape for layer in filled.layers[1:-2]]
     assert all(size % 16 == 0 for shape in inner for size in shape[:2])
     image = np.random.default_rng(0).random((1, 3, 9, 11), dtype=np.float32)

@@ -62,8 +62,8 @@ def accepts(library: Library, blob: bytes) -> bool:
     except EngineError:
         return False
     scale = int(memory.view(np.uint32)[HEADER.index("scale")])
-    plan = library.plan(memory, WIDTH)
-    arena = module.aligned(library.arena_bytes(plan))
+    plan = library.tile_plan(memory, WIDTH)
+    arena = module.aligned_bytes(library.arena_bytes(plan))
     arena[:] = 0
     lr = images(HEIGHT, WIDTH)[0]
     sr = np.empty((RGB, HEIGHT * scale, WIDTH * scale), dtype=np.float32)
@@ -145,7 +145,7 @@ def test_several_words(library: Library, words: Words, rng: np.random.Generator)
 def test_refuses_other_widths_of_tiles(library: Library, words: Words, columns: int) -> None:
     memory = library.checked(words.tobytes())
     with pytest.raises(EngineError, match=rf"a tile of {columns} columns: the tile is out of"):
-        library.plan(memory, columns)
+        library.tile_plan(memory, columns)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_refuses_tiles_outside_the_image_and_the_plan(
     library: Library, words: Words, tile: tuple[int, ...]
 ) -> None:
     memory = library.checked(words.tobytes())
-    plan = library.plan(memory, 20)
-    arena, nothing = module.aligned(library.arena_bytes(plan)), np.empty(0, dtype=np.float32)
+    plan = library.tile_plan(memory, 20)
+    arena, nothing = module.aligned_bytes(library.arena_bytes(plan)), np.empty(0, dtype=np.float32)
     with pytest.raises(EngineError, match="the tile is out of range"):
         library.run(plan, arena, nothing, nothing, TileArea(*tile))

@@ -98,7 +98,7 @@ def test_unstructured_layers_are_split_as_pack_splits_them(block: Any, ratio: fl
     for found, real in zip(works, extract(supernet, candidate).cells[0], strict=True):
         shared = single = 0
         for group in _groups(real, np.ones(len(real.weight), dtype=np.bool_)):
-            size = len(group.outputs) * int(group.kept.sum())
+            size = len(group.outputs) * int(group.mask.sum())
             shared, single = (
                 shared + size * (size > 0 and len(group.outputs) == 4),
                 (single + size * (len(group.outputs) == 1)),
@@ -141,11 +141,11 @@ def test_tiles_are_those_of_the_session(width: int) -> None:
         tiles = list(session._tiles(9, width))  # pyright: ignore[reportPrivateUsage]
         widths = [min(t.x1 + reach, width) - max(t.x0 - reach, 0) for t in tiles]
         chain = module._chain(describe(plain, 9, width))  # pyright: ignore[reportPrivateUsage]
-        planned = module._planned(chain)  # pyright: ignore[reportPrivateUsage]
-        columns, widest = module._tiling(width, planned, 1)  # pyright: ignore[reportPrivateUsage]
+        summary = module._plan_summary(chain)  # pyright: ignore[reportPrivateUsage]
+        columns, widest = module._tiling(width, summary, 1)  # pyright: ignore[reportPrivateUsage]
         assert columns == pytest.approx(sum(widths), abs=len(tiles))
         assert widest == pytest.approx(max(widths), abs=1)
-        assert planned.ring_floats == session._ring_floats  # pyright: ignore[reportPrivateUsage]
+        assert summary.ring_floats == session._ring_floats  # pyright: ignore[reportPrivateUsage]
 
 
 def test_what_does_not_fit_into_the_near_cache_is_far() -> None:

@@ -85,7 +85,7 @@ def task(photos: Path, tmp_path: Path) -> Any:
     whole = extract(SUPERNET, with_ratios(MIXED, {}))
     args = settings(photos, tmp_path, MIXED)
     budget = Budget.of(MIXED, tensors_of(whole), price, args.budget_ms)
-    return ratio_search._Regularised(args, budget, whole, SUPERNET)  # pyright: ignore[reportPrivateUsage]
+    return ratio_search._RegularisedTask(args, budget, whole, SUPERNET)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_penalties_are_the_inverse_of_squared_norms(task: Any) -> None:

@@ -49,9 +49,9 @@ class Task:
         self.seen.append(("validate", len(crops.hr), half))
         return {"it": 30.0}
 
-    def write(self, ema: loop.Arrays, described: Mapping[str, Any]) -> None:
+    def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         assert ema.keys() == {"weight", "bias"}
-        self.written.append(json.loads(json.dumps(described)))
+        self.written.append(json.loads(json.dumps(descriptor)))
 
 
 def settings(photos: Path, out: Path, **changes: Any) -> TrainArgs:
