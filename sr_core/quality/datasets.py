@@ -218,9 +218,6 @@ class TrainingPatches:
         ]
         self._cumulative = np.cumsum(share / share.sum())
 
-    def __len__(self) -> int:
-        return len(self._pairs)
-
     def batch(self, rng: np.random.Generator, size: int) -> tuple[Image8, Image8]:
         """(size, p, p, 3) LR and (size, s p, s p, 3) HR, flipped and rotated at random."""
         lr = np.empty((size, self.patch, self.patch, 3), dtype=np.uint8)
