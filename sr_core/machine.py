@@ -16,22 +16,22 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 
 
 def user_data() -> Path:
-    """Where this computer's own measurements are kept: the user's data folder, or $UPFRONT_DATA."""
+    """Return the folder of this computer's own measurements: the user's, or $UPFRONT_DATA."""
     return Path(os.environ.get("UPFRONT_DATA") or user_data_dir("upfront", appauthor=False))
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells; else its architecture."""
+    """Return the processor's name, as far as the system tells it, else its architecture."""
     return _cpu_line("model name") or platform.processor() or platform.machine()
 
 
 def cpu_flags() -> frozenset[str]:
-    """Instruction sets of the processor, in Linux's names; empty where the system does not tell."""
+    """Return the processor's instruction sets, in Linux's names, empty where it does not tell."""
     return frozenset((_cpu_line("flags") or _cpu_line("Features")).split())
 
 
 def _cpu_line(name: str) -> str:
-    """The first value of a line of /proc/cpuinfo; empty if there is none."""
+    """Return the first value of a line of /proc/cpuinfo, empty if there is none."""
     try:
         lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
@@ -41,7 +41,7 @@ def _cpu_line(name: str) -> str:
 
 
 def commit() -> str:
-    """The git commit of the code, with `+changes` if files differ; `unknown` without git."""
+    """Return the code's git commit, with `+changes` if files differ; `unknown` without git."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -57,7 +57,9 @@ def commit() -> str:
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, to its end; whether the system can.
+    """Let this process keep the memory that it frees, to its end.
+
+    Returns whether the system can.
 
     A training step allocates the same large tensors again and again. By default glibc hands them
     back to Linux, which clears every page anew (bf16, ten 3x3 convolutions of 32 channels, 10

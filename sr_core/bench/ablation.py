@@ -61,7 +61,7 @@ class Job:
 def bench_ablation(
     catalogue: Catalogue, job: Job, *, report: Callable[[str], None] = lambda _: None
 ) -> Ablation:
-    """Time all networks, then score all runs; `report` gets a line about each run.
+    """Time all networks, then score all runs. `report` gets a line about each run.
 
     Raises:
         EngineError: there is no engine.
@@ -97,7 +97,7 @@ def bench_ablation(
 
 
 def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
-    """Scale, and checksums of the validation crops and the supernet, that all runs share."""
+    """Return the scale and the checksums of crops and supernet, which all runs share."""
     seeds: dict[str, set[int]] = {}
     for label, final in runs:
         seeds.setdefault(label, set()).add(_seed(final))
@@ -122,7 +122,7 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
 
 
 def _settings(final: Final) -> str:
-    """Of the last run, those that say how it trained."""
+    """Return those settings of the last run that say how it trained, as JSON."""
     settings = final.descriptor.training[-1]["settings"]
     return json.dumps({name: settings.get(name) for name in _ALIKE})
 
@@ -134,7 +134,7 @@ def _seed(final: Final) -> int:
 def _time(
     networks: dict[str, ExtractedNetwork], library: Library, threads: int, job: Job
 ) -> tuple[list[Timed], float]:
-    """Times of all networks in all runtimes, and the drift of the sitting."""
+    """Time all networks in all runtimes. Returns their rows, and the drift of the sitting."""
     runs = [
         _ready(network, runtime, library, threads, job)
         for network in networks.values()
@@ -176,7 +176,7 @@ def _time_of(runtime: TimedIn, times_ms: Sequence[float]) -> Time:
 
 
 def widened(network: ExtractedNetwork) -> ExtractedNetwork:
-    """The same function with all widths filled up to multiples of 16 by channels of zeros."""
+    """Return the same function with all widths filled up to multiples of 16 by zeros."""
     return replace(
         network,
         head=_filled(network.head, inputs=False),
@@ -206,7 +206,7 @@ def _score(
     library: Library,
     report: Callable[[str], None],
 ) -> Trained:
-    """Benchmark results and history of one run."""
+    """Return the benchmark results and the history of one run."""
     descriptor, network = final.descriptor, final.network
     upscale = network_upscale(Upscaler(network, library).upscale)
     results = list(score_sets(network.model_id, sets, upscale, network.candidate.scale))

@@ -99,7 +99,7 @@ class _Reference:
 def bench_engine(
     catalogue: Catalogue, job: Job, *, report: Report = lambda done, total: None
 ) -> EngineBench:
-    """Time all of `job` with one and with two threads; `EngineError` if there is no engine."""
+    """Time all of `job` with one and with two threads. Raises `EngineError` without an engine."""
     library = catalogue.engine
     if library is None:
         raise EngineError(catalogue.engine_problem)
@@ -181,7 +181,7 @@ def _contestants(
 
 
 def _call(entry: Entry, runtime: Runtime, library: Library, threads: int, frame: Images) -> Call:
-    """One run of a session made for it."""
+    """Return one run of a session made for it."""
     if runtime == "sparse":
         engine = Session(entry.network, library, threads=threads)
         return partial(engine.run, frame)
@@ -197,7 +197,7 @@ def _call(entry: Entry, runtime: Runtime, library: Library, threads: int, frame:
 
 
 def _peak_gflops_per_core(library: Library, threads: int) -> float:
-    """Of `threads` cores that multiply and add at the same time."""
+    """Measure the peak of `threads` cores that multiply and add at the same time."""
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(library.peak_flops) for _ in range(threads)]
         return sum(peak.result() for peak in running) / threads / 1e9
@@ -227,7 +227,7 @@ def _row(
 
 
 def _time_frames(catalogue: Catalogue, library: Library, threads: int, job: Job) -> list[FrameTime]:
-    """One image through the whole upscaler: before (ONNX Runtime) and after (our engine)."""
+    """Time one image through the whole upscaler: by ONNX Runtime and by our engine."""
     runtimes: dict[Runtime, Library | None] = {"onnx": None, "sparse": library}
     keys: list[tuple[str, Runtime]] = []
     calls: list[Call] = []

@@ -66,7 +66,7 @@ class Net:
     scale: int
 
     def candidate(self, scheme: Scheme = "dense", density: float = 1.0) -> Candidate:
-        """Its cells pruned; the tail stays dense."""
+        """Return the network with pruned cells. The tail stays dense."""
         return uniform(
             scale=self.scale,
             width=self.channels,
@@ -76,7 +76,7 @@ class Net:
         )
 
     def supernet(self) -> SupernetWeights:
-        """Random weights for it."""
+        """Make random weights for it."""
         spec = SupernetSpec(self.scale, self.channels, self.cells)
         return random_supernet(spec, np.random.default_rng(0))
 
@@ -91,7 +91,7 @@ class Entry:
 
 
 def entries(net: Net) -> Iterator[Entry]:
-    """All networks of the comparison; the dense one first."""
+    """Yield all networks of the comparison, the dense one first."""
     supernet = net.supernet()
     dense = extract(supernet, net.candidate())
     yield Entry("dense", dense, ("onnx", "sparse"))
@@ -108,19 +108,20 @@ def entries(net: Net) -> Iterator[Entry]:
 
 
 def kept_weights(network: ExtractedNetwork) -> int:
-    """Multiply-accumulates per LR pixel."""
+    """Count the multiply-accumulates per LR pixel."""
     return sum(int(layer.mask.sum()) for layer in network.layers)
 
 
 def cell_weights(network: ExtractedNetwork) -> int:
-    """Kept weights of the cells: their share of the dense network's is a density."""
+    """Count the kept weights of the cells. Their share of the dense network's is a density."""
     return sum(int(layer.mask.sum()) for cell in network.cells for layer in cell)
 
 
 def channel_pruned(net: Net, density: float) -> Candidate:
-    """`net` with fewer channels inside its cells, of about a share of the cells' dense weights.
+    """Return `net` with fewer channels inside its cells.
 
-    Among those close enough, the one that both layers lose most alike.
+    The cells keep about the share `density` of their weights. Among the candidates close enough to
+    it, this is the one where both layers lose most alike.
     """
     widths = [conv.out_channels(net.channels) for conv in BLOCKS["wide"].convs if conv.inner]
     dense = _wide_weights(net.channels, DENSE, DENSE)
@@ -137,15 +138,16 @@ def channel_pruned(net: Net, density: float) -> Candidate:
 
 
 def _wide_weights(channels: int, expand: LayerPruning, linear: LayerPruning) -> int:
-    """Kept weights of a wide cell."""
+    """Count the kept weights of a wide cell."""
     candidate = Candidate(SCALES[0], channels, (Cell("wide", (expand, linear, DENSE)),))
     return sum(layer.weights_kept for layer in describe(candidate, 1, 1) if layer.role == "cell")
 
 
 def aligned_rival(network: ExtractedNetwork, weights: int) -> ExtractedNetwork:
-    """A dense network of as many cells, all widths multiples of 16, of about `weights` weights.
+    """Return a dense network of about `weights` weights whose widths are multiples of 16.
 
-    Among those close enough, the one whose widths are most like those of `network`.
+    It has as many cells as `network`. Among those close enough, it is the one whose widths are
+    most like those of `network`.
     """
     own = _widths(network)
     choices: list[tuple[float, float, Widths]] = []
@@ -163,7 +165,7 @@ def _widths(network: ExtractedNetwork) -> Widths:
 
 
 def _shapes(network: ExtractedNetwork, widths: Widths) -> list[tuple[int, int]]:
-    """(out, in) of head, the layers of a cell and tail."""
+    """Return (out, in) of head, the layers of a cell and tail."""
     stream, wide, narrow = widths
     cell = [(wide, stream), (narrow, wide), (stream, narrow)]
     return [(stream, RGB), *cell, (len(network.tail.bias), stream)]
@@ -193,7 +195,7 @@ def _with_widths(network: ExtractedNetwork, widths: Widths) -> ExtractedNetwork:
 
 
 def _resized(layer: ExtractedLayer, shape: tuple[int, int]) -> ExtractedLayer:
-    """The layer with random weights of another number of channels."""
+    """Return the layer with random weights of another number of channels."""
     size = (*shape, *layer.weight.shape[2:])
     spread = 1 / math.sqrt(math.prod(size[1:]))
     weight = np.random.default_rng(0).normal(0, spread, size).astype(np.float32)
@@ -202,7 +204,7 @@ def _resized(layer: ExtractedLayer, shape: tuple[int, int]) -> ExtractedLayer:
 
 
 def int8_model(network: ExtractedNetwork) -> bytes:
-    """The ONNX model with weights per channel and activations in 8 bits (static QDQ).
+    """Return the ONNX model with 8-bit weights (per channel) and activations (static QDQ).
 
     Ranges come from random frames: good for timing alone.
     """
@@ -222,7 +224,7 @@ def int8_model(network: ExtractedNetwork) -> bytes:
 
 
 class _RandomFrames(CalibrationDataReader):
-    """What the ranges of activations are taken from."""
+    """The frames that the ranges of activations are taken from."""
 
     def __init__(self) -> None:
         count, height, width = _CALIBRATION
@@ -236,7 +238,7 @@ class _RandomFrames(CalibrationDataReader):
 
 @contextmanager
 def _quiet_root_logger() -> Generator[None]:
-    """Without the quantiser's advice to pre-process, which our graphs do not need."""
+    """Silence the quantiser's advice to pre-process, which our graphs do not need."""
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)

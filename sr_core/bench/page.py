@@ -48,7 +48,7 @@ _MOVE = """async (ratio) => {
 
 @dataclass(frozen=True)
 class PageBench:
-    """Times of one server and one visitor; medians where there are several runs."""
+    """Times of one server and one visitor: medians where there are several runs."""
 
     processor: str
     date: str
@@ -70,7 +70,7 @@ class PageBench:
 
 
 def bench_page(*, loads: int = 5, moves: int = 30, applies: int = 10) -> PageBench:
-    """Start the app and measure it; `RuntimeUnavailable` without Playwright or Chromium."""
+    """Start the app and measure it. Raises `RuntimeUnavailable` without Playwright or Chromium."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
@@ -101,7 +101,7 @@ def bench_page(*, loads: int = 5, moves: int = 30, applies: int = 10) -> PageBen
 
 @contextmanager
 def _server() -> Generator[tuple[str, int, float]]:
-    """(address, process id, seconds until it answered) of a running app."""
+    """Run the app. Yields its address, process id, and the seconds until it answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
@@ -139,7 +139,7 @@ def _open(tab: Any, url: str) -> float:
 
 
 def _apply(tab: Any, percent: int) -> float:
-    """Set "weights removed" and apply it; waits for the picture that comes with the PSNR."""
+    """Set "weights removed" and apply it. Returns the seconds until the new picture."""
     tab.locator("#ratio input[type=number]").fill(str(percent))
     tab.keyboard.press("Tab")
     tab.wait_for_timeout(300)
@@ -161,6 +161,6 @@ def _compare(tab: Any, url: str) -> None:
 
 
 def _memory_mb(pid: int, field: str) -> float:
-    """A field of /proc/PID/status in MB (Linux)."""
+    """Read a field of /proc/PID/status in MB (Linux)."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith(f"{field}:"))

@@ -67,7 +67,7 @@ class Ours:
 
 @dataclass(frozen=True)
 class _Contestant:
-    """What is timed once, whichever rivals it is compared with."""
+    """A network in a runtime: timed once, whichever rivals it is compared with."""
 
     name: str
     network: Network
@@ -80,7 +80,7 @@ class _Contestant:
 
 @dataclass(frozen=True)
 class _Contest:
-    """What is timed at one scale."""
+    """Rivals and the networks of ours that they meet, at one scale."""
 
     scale: int
     rivals: tuple[Rival, ...]
@@ -153,7 +153,7 @@ def _fine_tuning_steps(catalogue: Catalogue, contests: Sequence[_Contest]) -> di
 
 
 def match(rivals: Sequence[Rival], ours: Sequence[Ours], total_ms: Sequence[float]) -> list[int]:
-    """For each rival: the fastest of ours with at least its PSNR, -1 if there is none.
+    """Return for each rival the fastest of ours with at least its PSNR, -1 if there is none.
 
     `total_ms`: estimates, aligned with `ours`.
     """
@@ -165,7 +165,7 @@ def match(rivals: Sequence[Rival], ours: Sequence[Ours], total_ms: Sequence[floa
 
 
 def candidates(catalogue: Catalogue, scale: int, crops_sha256: str) -> list[Ours]:
-    """Networks of the stored front and final models that were scored on these crops."""
+    """List networks of the stored front and final models that were scored on these crops."""
     ours: list[Ours] = []
     front = catalogue.front(scale)
     if front and front.header.crops.sha256 == crops_sha256:
@@ -186,7 +186,7 @@ def _bsd100(quality: Sequence[Quality]) -> float | None:
 
 
 def _profile(catalogue: Catalogue) -> DeviceProfile:
-    """The best founded profile of the engine."""
+    """Return the best founded profile of the engine."""
     for profile in catalogue.devices:
         if profile.runtime_id == "sparse":
             return profile
@@ -230,7 +230,7 @@ def _ours(catalogue: Catalogue, matches: dict[str, Ours]) -> Iterator[_Contestan
 
 
 def _sit(one: _Contest, library: Library, threads: int, job: Job) -> list[list[float]]:
-    """Times of all contestants in ms; repeated once if something else disturbed them."""
+    """Time all contestants, in ms. If something else disturbed them, it is repeated once."""
     size = lr_size(one.scale, job.output)
     runs = [
         ready(c.network, library if c.runtime == "sparse" else None, threads=threads, size=size)

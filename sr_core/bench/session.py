@@ -26,7 +26,7 @@ Parts = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class SessionTime:
-    """Medians over the runs, in ms; the weights are in memory already."""
+    """Medians over the runs, in ms. The weights are in memory already."""
 
     model: str
     runs: int
@@ -43,7 +43,7 @@ class SessionTime:
 
 @dataclass(frozen=True)
 class SessionBench:
-    """Times with what a measured latency must name (protocols.md)."""
+    """Times with what a measured latency must name."""
 
     processor: str
     runtime: str

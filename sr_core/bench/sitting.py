@@ -22,6 +22,8 @@ Call = Callable[[], object]
 
 
 class Times(TypedDict):
+    """What results say of the times of one call."""
+
     median_ms: float
     p10_ms: float
     p90_ms: float
@@ -31,7 +33,7 @@ class Times(TypedDict):
 def interleaved(
     calls: Sequence[Call], seconds: float, rounds: int, between: Call = lambda: None
 ) -> list[list[float]]:
-    """Times of every call in ms: at least so many rounds, more until the time is up.
+    """Time every call, in ms: at least so many rounds, more until the time is up.
 
     `between` is called once a round, before all others.
     """
@@ -59,11 +61,12 @@ def _visit(call: Call) -> list[float]:
 
 
 def drift(times_ms: Sequence[float]) -> float:
-    """Change of the median from the first half to the second."""
+    """Return the change of the median from the first half to the second."""
     half = len(times_ms) // 2
     return median(times_ms[half:]) / median(times_ms[:half]) - 1
 
 
 def summary(times_ms: Sequence[float]) -> Times:
+    """Return the median, the 10th and the 90th percentile, and the number of times."""
     p10_ms, p90_ms = np.percentile(times_ms, [10, 90]).tolist()
     return {"median_ms": median(times_ms), "p10_ms": p10_ms, "p90_ms": p90_ms, "n": len(times_ms)}

@@ -57,7 +57,7 @@ TARGETS = (  # the best first
 
 
 def target_here() -> Target:
-    """The best target for this computer; `EngineError` if none is shipped for it."""
+    """Return the best target for this computer. Raises `EngineError` if none is shipped for it."""
     system, machine = platform.system(), platform.machine()
     fitting = [t for t in TARGETS if system == "Linux" and machine == t.machine]
     for target in fitting:
@@ -71,17 +71,20 @@ def target_here() -> Target:
 
 
 def file_name(target: Target) -> str:
-    """Of a shipped library."""
+    """Return the file name of a shipped library."""
     return f"upfront-{target.name}.so"
 
 
 def own_path() -> Path:
-    """Of the library that `engine build` makes here; a changed kernel.c has another one."""
+    """Return the path of the library that is built here. Its name changes with kernel.c."""
     return user_data() / "engine" / f"upfront-{sha256(SOURCE)[:12]}.so"
 
 
 def build_shipped(folder: Path) -> list[Path]:
-    """Compile every target into `folder`; `EngineError` unless the pinned zig is installed."""
+    """Compile every target into `folder`, and return the paths.
+
+    Raises `EngineError` unless the pinned zig is installed.
+    """
     if (installed := _ziglang()) != ZIG:
         raise EngineError(
             f"Shipped libraries are built by ziglang {ZIG}, found {installed or 'none'}: "
@@ -96,7 +99,7 @@ def build_shipped(folder: Path) -> list[Path]:
 
 
 def build_here() -> Path:
-    """Compile for this computer, with zig or the system's C compiler; returns the library."""
+    """Compile for this computer, with zig or the system's C compiler, and return the path."""
     # Compilers for Arm know the instruction set by the processor's name only.
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     faults: list[str] = []
@@ -115,13 +118,13 @@ def build_here() -> Path:
 
 
 def compilers() -> list[tuple[str, ...]]:
-    """First words of the commands that may compile the kernel here, the best first."""
+    """List the compilers found here, the best first: the first words of their commands."""
     zigs = [zig()] if _ziglang() or shutil.which("zig") else []
     return zigs + [(name,) for name in ("cc", "clang", "gcc") if shutil.which(name)]
 
 
 def _ziglang() -> str:
-    """Version of the Python package; empty if it is not installed."""
+    """Return the version of the Python package `ziglang`, empty if it is not installed."""
     try:
         return version("ziglang")
     except PackageNotFoundError:
@@ -129,12 +132,12 @@ def _ziglang() -> str:
 
 
 def zig() -> tuple[str, ...]:
-    """First words of zig's command for C: that of the Python package, else of the system."""
+    """Return the first words of zig's command for C, preferring the Python package's zig."""
     return (sys.executable, "-m", "ziglang", "cc") if _ziglang() else ("zig", "cc")
 
 
 def compiled(command: tuple[str, ...]) -> bytes:
-    """The library that a compiler's command line makes of the source."""
+    """Return the library that a compiler's command line makes of the source."""
     name = "zig" if "ziglang" in command else command[0]
     with tempfile.TemporaryDirectory() as folder:
         # A relative name, and no name of the output, so that no path gets into the bytes.

@@ -54,7 +54,7 @@ class Library:
     """The functions of a loaded kernel. The kernel keeps no state, so threads may share it."""
 
     def __init__(self, path: Path) -> None:
-        """Load `path`; `EngineError` if it is no library of this version."""
+        """Load `path`. Raises `EngineError` if it is no library of this version."""
         self.path = path
         try:
             self._c = _declared(ctypes.CDLL(str(path)))
@@ -68,14 +68,14 @@ class Library:
             )
 
     def checked(self, blob: bytes) -> Bytes:
-        """A blob in aligned memory, every index of it checked; `EngineError` names the fault."""
+        """Check all of a blob, and return it in aligned memory. `EngineError` names the fault."""
         memory = aligned_bytes(max(len(blob), 1))[: len(blob)]
         memory[:] = np.frombuffer(blob, dtype=np.uint8)
         self._demand(self._c.sr_check(memory.ctypes.data, memory.nbytes), "the packed network")
         return memory
 
     def tile_plan(self, blob: Bytes, columns: int) -> Bytes:
-        """A plan for tiles of up to `columns` columns, margins included.
+        """Return the kernel's plan for tiles of up to `columns` columns, margins included.
 
         `blob` comes from `checked` and must outlive the plan.
         """
@@ -85,7 +85,7 @@ class Library:
         return memory
 
     def arena_bytes(self, plan: Bytes) -> int:
-        """Memory that one running tile needs."""
+        """Return the size of the memory that one running tile needs."""
         return self._c.sr_arena_bytes(plan.ctypes.data)
 
     def run(
@@ -103,7 +103,7 @@ class Library:
         self._demand(fault, "the image")
 
     def peak_flops(self) -> float:
-        """Floating-point operations per second of one core that only multiplies and adds."""
+        """Measure the floating-point operations per second of one core at multiply-adds alone."""
         self._c.sr_peak(_PEAK_ROUNDS // 8, 1e-9)
         start = time.perf_counter()
         self._c.sr_peak(_PEAK_ROUNDS, 1e-9)
@@ -115,7 +115,7 @@ class Library:
 
 
 def find(folder: Path, checksums: Mapping[str, str]) -> Library:
-    """The library for this computer: one built here, else the shipped one for its processor.
+    """Load the library for this computer: one built here, else the shipped one that fits.
 
     Args:
         folder: where the shipped libraries are.
@@ -141,7 +141,7 @@ def find(folder: Path, checksums: Mapping[str, str]) -> Library:
 
 
 def self_test(path: Path) -> str:
-    """Run a small network in a process of its own; returns what went wrong, or nothing."""
+    """Run a small network in a process of its own. Returns what went wrong, if anything."""
     command = [sys.executable, "-m", "sr_core.engine.self_test", str(path.resolve())]
     try:
         process = subprocess.run(
@@ -187,7 +187,7 @@ def _sha256(path: Path) -> str:
 
 
 def aligned_bytes(size: int) -> Bytes:
-    """Fresh bytes whose address is a multiple of 64."""
+    """Return fresh bytes whose address is a multiple of 64."""
     raw = np.empty(size + _ALIGNMENT, dtype=np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
     return raw[start : start + size]

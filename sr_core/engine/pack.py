@@ -32,7 +32,7 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class _Group:
-    """Output channels that share kept positions: 4, or 1."""
+    """Output channels that share their positions: 4 of them, or 1."""
 
     outputs: Indices
     """Output channels, of the layer as extracted."""
@@ -59,14 +59,14 @@ class _Layer:
 
 @dataclass(frozen=True)
 class PackedNetwork:
-    """What the engine runs."""
+    """A network in the form that the engine runs."""
 
     blob: bytes
     plan: Plan
 
 
 def pack(network: Network) -> PackedNetwork:
-    """Pack a network; equal networks give equal bytes."""
+    """Pack a network. Equal networks give equal bytes."""
     net = plain(network)
     head, (tail,) = _row(net.head), _row((net.tail,))
     cells = [_row(_added_before_relu(cell)) for cell in net.cells]
@@ -84,8 +84,11 @@ def pack(network: Network) -> PackedNetwork:
 
 
 def _added_before_relu(cell: tuple[ExtractedLayer, ...]) -> tuple[ExtractedLayer, ...]:
-    """The kernel adds the stream before a ReLU. A cell that ends with one gets an identity behind
-    it, which costs one position per channel."""
+    """Return a cell that does not end with a ReLU.
+
+    The kernel adds the stream before a ReLU. So a cell that ends with one gets an identity behind
+    it, which costs one position per channel.
+    """
     if not cell[-1].relu:
         return cell
     channels = len(cell[-1].weight)
@@ -95,8 +98,10 @@ def _added_before_relu(cell: tuple[ExtractedLayer, ...]) -> tuple[ExtractedLayer
 
 
 def _row(row: tuple[ExtractedLayer, ...]) -> list[_Layer]:
-    """Layers from the last to the first: it is read whole, the others compute what the next one
-    reads."""
+    """Drop the channels that nobody reads, from the last layer to the first.
+
+    All of the last one is read. Each other layer computes what the next one reads.
+    """
     layers: list[_Layer] = []
     read = np.ones(len(row[-1].weight), dtype=np.bool_)
     for layer in reversed(row):
@@ -106,7 +111,7 @@ def _row(row: tuple[ExtractedLayer, ...]) -> list[_Layer]:
 
 
 def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
-    """Groups of the output channels in `read` (with the rest of their group of 4, if shared)."""
+    """Group the output channels in `read`. A shared group of 4 brings its other ones too."""
     groups: list[_Group] = []
     for first in range(0, len(read), GROUP):
         outputs = np.arange(first, first + GROUP)
@@ -121,7 +126,7 @@ def _groups(layer: ExtractedLayer, read: Bools) -> list[_Group]:
 
 
 class _Writer:
-    """Lays the tables of a blob out."""
+    """Lays out the tables of a blob."""
 
     def __init__(self, steps: Plan, layers: list[_Layer], input_mean: float) -> None:
         self._plan = steps
@@ -137,7 +142,7 @@ class _Writer:
         """Of each buffer: its channels, as numbered in the extracted layer."""
 
     def blob(self) -> bytes:
-        """All of it."""
+        """Return the whole blob."""
         ops: list[tuple[Any, ...]] = []
         steps: list[tuple[int, int, int, int]] = []
         for step in self._plan.steps:
@@ -207,6 +212,6 @@ def _words(rows: list[tuple[Any, ...]]) -> Words:
 
 
 def checksum(words: Words) -> int:
-    """Checksum of the words behind the first four; finds any one changed word."""
+    """Return the checksum of the words behind the first four. Any one changed word changes it."""
     factors = 2 * np.arange(_UNCHECKED_WORDS, _UNCHECKED_WORDS + len(words), dtype=np.uint32) + 1
     return int((words * factors).sum(dtype=np.uint32))

@@ -60,7 +60,7 @@ class Buffer:
 
 @dataclass(frozen=True)
 class Op:
-    """One operation; buffers by index."""
+    """One operation. Buffers are given by index."""
 
     kind: Kind
     source: int | None = None
@@ -74,7 +74,7 @@ class Op:
 
     @property
     def reads(self) -> list[tuple[int, int]]:
-        """(buffer, rows above and below that it reads)."""
+        """(buffer, rows above and below) of each buffer that it reads."""
         pairs = ((self.source, self.kernel // 2), (self.residual, 0))
         return [(buffer, radius) for buffer, radius in pairs if buffer is not None]
 
@@ -102,13 +102,13 @@ class Plan:
         return max(step.reach for step in self.steps)
 
     def ring_floats(self) -> int:
-        """Values that the rings hold for each column of a tile."""
+        """Count the values that the rings hold for each column of a tile."""
         owners = (buffer for buffer in self.buffers if buffer.shares is None)
         return sum(buffer.channels * buffer.rows for buffer in owners)
 
 
 def plan(chain: Chain) -> Plan:
-    """Steps and buffers of `chain`."""
+    """Plan the steps and buffers of `chain`."""
     builder = _Builder()
     layers = count()
     stream = builder.read("read_zero")
@@ -138,14 +138,14 @@ class _Builder:
         """Step that writes each buffer."""
 
     def read(self, kind: Kind) -> int:
-        """A step that reads the image; returns its buffer."""
+        """Start a step that reads the image, and return its buffer."""
         self.steps.append(Step())
         target = self._buffer(RGB)
         self.steps[-1].ops.append(Op(kind, target=target))
         return target
 
     def conv(self, conv: Conv, source: int, layer: int, *, residual: int | None = None) -> int:
-        """A convolution, in the last step if its input allows; returns its buffer."""
+        """Add a convolution, to the last step if its input allows. Return its buffer."""
         reading = self.steps[-1].ops[0].kind != "conv"
         if reading or (conv.kernel > 1 and self._writer[source] == len(self.steps) - 1):
             self.steps.append(Step())
@@ -154,7 +154,7 @@ class _Builder:
         return target
 
     def update(self, conv: Conv, source: int, layer: int, stream: int) -> int:
-        """A convolution that is added to `stream` in place."""
+        """Add a convolution whose result is added to `stream` in place. Return its buffer."""
         target = self.conv(conv, source, layer, residual=stream)
         self.buffers[target].shares = stream
         return target
@@ -187,7 +187,7 @@ class _Builder:
         self._size_rings()
 
     def _size_rings(self) -> None:
-        """Rows from the newest that is written to the oldest that is still read."""
+        """Size each ring from the newest row that is written to the oldest that is still read."""
         for index, step in enumerate(self.steps):
             for op in step.ops:
                 for buffer, radius in op.reads:
@@ -200,13 +200,13 @@ class _Builder:
             buffer.rows = self.buffers[self._owner(index)].rows
 
     def _owner(self, buffer: int) -> int:
-        """The first of the buffers that share the memory of `buffer`."""
+        """Return the first of the buffers that share the memory of `buffer`."""
         while (shared := self.buffers[buffer].shares) is not None:
             buffer = shared
         return buffer
 
     def _readers(self) -> list[list[tuple[int, int]]]:
-        """For each step: the later steps that read what it writes, and how far around."""
+        """List for each step the later steps that read what it writes, and how far around."""
         readers: list[list[tuple[int, int]]] = [[] for _ in self.steps]
         for index, step in enumerate(self.steps):
             for op in step.ops:

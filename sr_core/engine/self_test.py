@@ -28,7 +28,7 @@ _SIZES = ((1, 1), (19, 70))
 
 
 def check(library: Library) -> None:
-    """`EngineError` if a network that uses every kind of group comes out wrong."""
+    """Raise `EngineError` if a network that uses every kind of group comes out wrong."""
     rng = np.random.default_rng(0)
     for scale in (2, 4):
         supernet = random_supernet(SupernetSpec(scale, 16, len(trainable()), trainable()), rng)

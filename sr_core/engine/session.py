@@ -38,13 +38,13 @@ class _Layout:
 
 
 class Session:
-    """One network on the engine. Safe to use from several threads at once.
+    """One network on the engine. It is safe to use from several threads at once.
 
     Results do not depend on the number of threads, bit for bit.
     """
 
     def __init__(self, network: Network, library: Library, *, threads: int = 0) -> None:
-        """`threads`: 0 takes one per core."""
+        """Pack the network for `library`. `threads`: 0 takes one per core."""
         self.scale = plain(network).scale
         self.threads = threads or os.cpu_count() or 1
         self._library = library
@@ -57,7 +57,7 @@ class Session:
         self._pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
 
     def run(self, lr: Images, out: Images | None = None) -> Images:
-        """The network itself, not clipped.
+        """Compute the network itself, not clipped.
 
         Args:
             lr: float32 (N, 3, H, W), RGB in 0..1; any H and W from 1.
@@ -106,7 +106,7 @@ class Session:
         return shape
 
     def _tiles(self, height: int, width: int) -> Iterator[TileArea]:
-        """A strip of rows for each thread, cut into columns where its memory gets too large."""
+        """Yield a strip of rows per thread, cut into columns where its memory gets too large."""
         most = max(ARENA_BYTES // (4 * self._ring_floats) - 2 * self._reach, 1)
         across = -(-width // most)
         down = min(self.threads, height)
@@ -130,7 +130,7 @@ class Session:
 
     @contextmanager
     def _arena(self, layout: _Layout) -> Generator[Bytes]:
-        """Memory of one tile, of this call alone; kept for the next one."""
+        """Lend one tile's memory to one call, and keep it for the next."""
         with self._lock:
             arena = layout.idle.pop() if layout.idle else None
         if arena is None:

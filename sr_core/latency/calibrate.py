@@ -44,7 +44,7 @@ class Sample:
 
 
 def fit_costs(samples: Sequence[Sample], work: Workload, ties: Ties = "none") -> dict[Kind, Costs]:
-    """Coefficients per kind of convolution; a kind without samples costs nothing."""
+    """Fit coefficients per kind of convolution. A kind without samples costs nothing."""
     times = np.array([sample.ms for sample in samples])
     relative = _work_matrix(samples, work) / times[:, None]
     unknowns = _unknowns(ties)
@@ -58,7 +58,7 @@ def fit_costs(samples: Sequence[Sample], work: Workload, ties: Ties = "none") ->
 
 
 def _unknowns(ties: Ties) -> NDArray[np.intp]:
-    """(kinds, terms): which unknown of the fit each coefficient is."""
+    """Return (kinds, terms): which unknown of the fit each coefficient is."""
     unknowns = np.arange(len(_KINDS) * len(TERMS)).reshape(len(_KINDS), len(TERMS))
     if ties == "constants":
         for term in ("launch_ms", "ms_per_mpx"):
@@ -73,7 +73,10 @@ def _unknowns(ties: Ties) -> NDArray[np.intp]:
 
 
 def held_out_errors(samples: Sequence[Sample], work: Workload, ties: Ties = "none") -> Floats:
-    """log(predicted / true) of every sample, by a fit that did not see its fold of `FOLDS`."""
+    """Return log(predicted / true) of every sample.
+
+    Each is predicted by a fit that did not see its fold of `FOLDS`.
+    """
     if len(samples) < 2 * FOLDS:
         raise MeasurementError(
             f"Only {len(samples)} timings: a latency model needs at least {2 * FOLDS}."
@@ -87,19 +90,22 @@ def held_out_errors(samples: Sequence[Sample], work: Workload, ties: Ties = "non
 
 
 def log_errors(samples: Sequence[Sample], costs: dict[Kind, Costs], work: Workload) -> Floats:
-    """log(predicted / true) of every sample."""
+    """Return log(predicted / true) of every sample."""
     table = np.array([getattr(costs[name], term) for name in _KINDS for term in TERMS])
     predicted_ms = _work_matrix(samples, work) @ table
     return np.log(predicted_ms / np.array([sample.ms for sample in samples]))
 
 
 def best_channel_step(samples: Sequence[Sample]) -> int:
-    """The step of `CHANNEL_STEPS` that predicts unseen samples best; the smaller if equal."""
+    """Return the step of `CHANNEL_STEPS` that predicts unseen samples best.
+
+    Of equal ones it is the smallest.
+    """
     return _best(samples, {step: dense(step) for step in CHANNEL_STEPS})
 
 
 def best_near_mib(samples: Sequence[Sample], threads: int, column_step: int) -> float:
-    """The size of `NEAR_MIB` that predicts the engine's unseen samples best."""
+    """Return the size of `NEAR_MIB` that predicts the engine's unseen samples best."""
     works = {mib: engine(threads, column_step, mib) for mib in NEAR_MIB}
     return _best(samples, works, "large kernels")
 
@@ -115,14 +121,14 @@ def _best(
 
 
 def mape_percent(errors: Floats) -> float:
-    """Mean absolute percentage error of log errors."""
+    """Return the mean absolute percentage error of log errors."""
     return float(np.abs(np.expm1(errors)).mean() * 100)
 
 
 def spread_factor(errors: Floats, confidence: float) -> float:
-    """The factor f for which ms / f .. ms * f holds a new sample with `confidence`.
+    """Return the factor f for which ms / f .. ms * f holds a new sample with `confidence`.
 
-    The conformal quantile: of n errors the ceil((n + 1) confidence)-th smallest.
+    It is the conformal quantile: of n errors the ceil((n + 1) confidence)-th smallest.
     """
     ordered = np.sort(np.abs(errors))
     rank = min(len(ordered), int(np.ceil((len(ordered) + 1) * confidence)))
@@ -130,7 +136,7 @@ def spread_factor(errors: Floats, confidence: float) -> float:
 
 
 def channel_ranges(samples: Sequence[Sample]) -> dict[Kind, tuple[Range, Range]]:
-    """Lowest and highest input and output channels per kind of convolution."""
+    """Return the lowest and highest input and output channels per kind of convolution."""
     channels: dict[Kind, list[tuple[int, int]]] = {}
     for sample in samples:
         for layer in sample.layers:
@@ -145,7 +151,7 @@ def channel_ranges(samples: Sequence[Sample]) -> dict[Kind, tuple[Range, Range]]
 
 
 def _work_matrix(samples: Sequence[Sample], work: Workload) -> Floats:
-    """(samples, kinds x terms): how often each coefficient counts."""
+    """Return (samples, kinds x terms): how often each coefficient counts."""
     matrix = np.zeros((len(samples), len(_KINDS), len(TERMS)))
     for row, sample in enumerate(samples):
         for layer, times in zip(sample.layers, work(sample.layers), strict=True):

@@ -35,7 +35,7 @@ class LayerLatency:
 
 @dataclass(frozen=True)
 class LatencyEstimate:
-    """An estimate for one frame; `per_layer` sums to `total_ms`."""
+    """An estimate for one frame. `per_layer` sums to `total_ms`."""
 
     profile_id: str
     threads: int | None
@@ -112,7 +112,7 @@ def _lr_size(output: tuple[int, int], scale: int) -> tuple[int, int]:
 
 
 def _price(costs: Costs, work: Work) -> tuple[float, float]:
-    """(ms of the layer if masks gained nothing more, ms of it that is arithmetic)."""
+    """Return (ms of the layer if masks gained nothing more, ms of it that is arithmetic)."""
     times = dict(zip(TERMS, work, strict=True))
     ms = {term: getattr(costs, term) * count for term, count in times.items()}
     return sum(ms.values()), ms["ms_per_gmac"] + ms["ms_per_gmac_single"]
@@ -130,14 +130,14 @@ def _assumption(profile: DeviceProfile, share: float | None) -> SparsityAssumpti
 
 
 def _masked_share(layer: ConvLayer) -> float:
-    """Share of the weights that fine-grained pruning removes; 0 without."""
+    """Return the share of the weights that fine-grained pruning removes, 0 without."""
     if layer.pruning.scheme not in FINE_GRAINED:
         return 0.0
     return 1 - layer.weights_kept / (layer.in_channels * layer.out_channels * layer.kernel**2)
 
 
 def part(layer: ConvLayer) -> str:
-    """Which part of the network a layer belongs to: a block, or its role."""
+    """Return the part of the network that a layer belongs to: a block, or its role."""
     return block_of(layer.name) if layer.role == "cell" else layer.role
 
 
@@ -155,7 +155,10 @@ def _within(value: float, limits: Range) -> bool:
 def _standing(
     profile: DeviceProfile, layer: ConvLayer, in_scope: bool, size_in_scope: bool
 ) -> tuple[Basis, float]:
-    """A layer's basis and the factor of its interval, if it and the frame size are in scope."""
+    """Return a layer's basis and the factor of its interval.
+
+    Both depend on whether the layer and the frame size are in scope.
+    """
     assumed = profile.sparsity is not None and _masked_share(layer) > 0
     spread = profile.spread
     factor = spread.inside if in_scope and not assumed else spread.outside
@@ -202,5 +205,5 @@ _NAMES = {
 
 
 def _name(profile: DeviceProfile, part: str) -> str:
-    """Of a part that lies outside the scope; a fitted block does so for its channels."""
+    """Name a part that lies outside the scope. A fitted block lies outside for its channels."""
     return _NAMES.get(part, f"{part} blocks{' of these widths' * (part in profile.scope.parts)}")

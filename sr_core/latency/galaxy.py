@@ -65,7 +65,7 @@ TARGETS = (
 
 
 def galaxy_profiles(table: Path, date: str) -> list[DeviceProfile]:
-    """One profile per processor from the CSV of block latencies (columns as in `_COLUMNS`)."""
+    """Fit one profile per processor to the CSV of block latencies (columns as in `_COLUMNS`)."""
     blocks = _read(table)
     profiles: list[DeviceProfile] = []
     for target in TARGETS:
@@ -80,7 +80,7 @@ def galaxy_profiles(table: Path, date: str) -> list[DeviceProfile]:
 
 
 def _read(table: Path) -> list[tuple[tuple[str, str], Sample]]:
-    """Every block of the table with its (device, processor)."""
+    """Read every block of the table with its (device, processor)."""
     try:
         with table.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -98,7 +98,7 @@ def _read(table: Path) -> list[tuple[tuple[str, str], Sample]]:
 
 
 def _sample(row: dict[str, str], where: str) -> Sample:
-    """One block: 1x1 in -> expand, 1x1 expand -> linear, 3x3 linear -> out."""
+    """Read one block: 1x1 in -> expand, 1x1 expand -> linear, 3x3 linear -> out."""
     try:
         scale = int(row["scale"])
         channels = [int(row[f"{name}_channels"]) for name in ("in", "expand", "linear", "out")]
@@ -169,8 +169,11 @@ def _profile(target: _Target, samples: Sequence[Sample], date: str) -> DevicePro
 
 
 def _with_frame_work(costs: dict[Kind, Costs]) -> dict[Kind, Costs]:
-    """Price what the speed model leaves out: the 5x5 input skip like a 3x3, and with it the
-    pixel shuffle as one more reading and writing of its output."""
+    """Price what the speed model leaves out.
+
+    The 5x5 input skip costs what a 3x3 does. The pixel shuffle costs one more reading and writing
+    of its output.
+    """
     conv = costs["conv3x3"]
     shuffle = conv.ms_per_mpx_in + conv.ms_per_mpx_out
     skip = conv.model_copy(update={"ms_per_mpx_out": conv.ms_per_mpx_out + shuffle})

@@ -95,9 +95,9 @@ def measure_all(
     seed: int = 0,
     report: Report = lambda done, total: None,
 ) -> list[DeviceProfile]:
-    """A profile for each runtime, one after the other; arguments as for `measure`.
+    """Measure a profile for each runtime, one after the other. Arguments are as for `measure`.
 
-    `libraries`: the engine's library; None stands for ONNX Runtime. Give the engine first: ONNX
+    `libraries`: the engine's library, and None for ONNX Runtime. Give the engine first: ONNX
     Runtime's threads go on spinning for a while.
     """
     profiles: list[DeviceProfile] = []
@@ -141,7 +141,7 @@ def measure(
 
 
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
-    """The profile as it is shipped to others: named after its processor, not "this computer"."""
+    """Return the profile to ship to others: named after its processor, not "this computer"."""
     name = re.sub(r"\(r\)|\(tm\)|cpu|processor|@.*", " ", profile.processor.lower())
     slug = "-".join(re.findall("[a-z0-9]+", name))[:_MAX_NAME].strip("-") or "cpu"
     suffix, runtime = ("engine", _ENGINE) if profile.runtime_id == "sparse" else ("onnx", _ONNX)
@@ -194,9 +194,9 @@ class _Bench:
 
 
 def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
-    """Networks that differ in what costs time, in random order.
+    """Draw networks that differ in what costs time, in random order.
 
-    Masks cost nothing in ONNX Runtime and gain nothing: there the probes have none, and differ
+    Masks cost nothing in ONNX Runtime and gain nothing. There the probes have none, and differ
     in width, depth, blocks and channels.
     """
     draw = _random if masks else _unmasked
@@ -213,7 +213,7 @@ def _random(rng: np.random.Generator, scale: int) -> Candidate:
 
 
 def _spec(scale: int) -> SupernetSpec:
-    """All that a network may have."""
+    """Return the supernet that has everything a network may have."""
     return SupernetSpec(scale, _WIDTH, _CELLS, trainable())
 
 
@@ -244,7 +244,7 @@ def _profile(
     checks: dict[int, list[Sample]],
     drift: float,
 ) -> DeviceProfile:
-    """Fit every thread count; the steps and the interval are common to all.
+    """Fit every thread count. The steps and the interval are common to all.
 
     `drift` is the change of one network's time from the start to the end.
     """

@@ -15,14 +15,14 @@ OWN: dict[RuntimeId, str] = {"sparse": THIS_COMPUTER, "onnx": f"{THIS_COMPUTER}-
 
 
 def own_device_path(runtime_id: RuntimeId = "sparse") -> Path:
-    """Where the profile is kept: the user's data folder, or $UPFRONT_DATA."""
+    """Return where the profile is kept: the user's data folder, or $UPFRONT_DATA."""
     return user_data() / "devices" / f"{OWN[runtime_id]}.json"
 
 
 def own_device(
     runtime_id: RuntimeId, version: Callable[[], str]
 ) -> tuple[DeviceProfile | None, str]:
-    """The profile, if there is a sound one, and a sentence on what is wrong (empty: nothing).
+    """Return the profile, if there is a sound one, and a sentence on what is wrong, if anything is.
 
     One that was made on another processor, or with another version of the runtime than the
     present one, counts as measured elsewhere. `version` is asked only if there is a profile.

@@ -24,7 +24,7 @@ _DECIMALS_MS = 6
 
 @dataclass(frozen=True)
 class Prices:
-    """Latencies of candidates on one device, aligned with them; see `LatencyEstimate`."""
+    """Latencies of candidates on one device, aligned with them. See `LatencyEstimate`."""
 
     total_ms: Vector
     low_ms: Vector
@@ -49,7 +49,7 @@ def price(
     threads: int | None = None,
     sparsity_share: float | None = None,
 ) -> Prices:
-    """What `estimate` says of every candidate; its arguments and errors."""
+    """Estimate every candidate. Arguments and errors are those of `estimate`."""
     estimates = [
         estimate(profile, candidate, output=output, threads=threads, sparsity_share=sparsity_share)
         for candidate in candidates
@@ -63,7 +63,7 @@ def price(
 
 
 def count(candidates: Sequence[Candidate]) -> Costs:
-    """Kept MACs and parameters of every candidate."""
+    """Count the kept MACs and parameters of every candidate."""
     costs = [totals(describe(one, *lr_size(one.scale))) for one in candidates]
     return Costs(
         np.array([cost.macs_kept for cost in costs], dtype=np.int64),

@@ -33,13 +33,13 @@ class SchemeTiming:
 
     @property
     def saved_share(self) -> float:
-        """1 - time / dense time; negative if it was slower."""
+        """1 - time / dense time, negative if it was slower."""
         return 1 - self.median_ms / self.dense_median_ms
 
 
 @dataclass(frozen=True)
 class Saving:
-    """Share of the dense network's time that a scheme saves, estimated; negative: it costs."""
+    """Estimated share of the dense network's time that a scheme saves; negative if it costs."""
 
     share: float
     low: float
@@ -62,7 +62,7 @@ class SchemeRow:
 
 
 def with_scheme(candidate: Candidate, scheme: Scheme, ratio: float) -> Candidate:
-    """The blocks and width of `candidate`, with one scheme and ratio wherever they fit."""
+    """Return `candidate` with one scheme and ratio wherever they fit. Its tail is dense."""
     wish = LayerPruning(scheme, ratio)
     cells = tuple(wish.applied_to(Cell(cell.block)) for cell in candidate.cells)
     return Candidate(candidate.scale, candidate.width, cells, DENSE)
@@ -78,7 +78,7 @@ def scheme_rows(
     threads: int | None = None,
     sparsity_share: float | None = None,
 ) -> list[SchemeRow]:
-    """Theory, model and, as far as there are `timings`, measurement of every scheme.
+    """Compare theory, model and, as far as there are `timings`, measurement of every scheme.
 
     `threads`: where a profile has no coefficients for it, its default counts.
     """
@@ -133,7 +133,8 @@ def time_schemes(
 ) -> list[SchemeTiming]:
     """Time one frame of the dense network and of every scheme in turn (A B C, A B C, ...).
 
-    In ONNX Runtime and, with a `library`, in the sparse engine, which comes first in every turn.
+    They run in ONNX Runtime and, with a `library`, in the sparse engine. The engine comes first in
+    every turn.
     """
     wanted: dict[Scheme, float] = {"dense": 0.0, **ratios}
     networks = [with_scheme(candidate, scheme, ratio) for scheme, ratio in wanted.items()]

@@ -28,7 +28,7 @@ def ready(
     threads: int,
     size: tuple[int, int],
 ) -> Run:
-    """A session on the sparse engine, or without a library on ONNX Runtime.
+    """Prepare a session on the sparse engine, or without a library on ONNX Runtime.
 
     `size`: height and width of the LR frame, which is random. Both runtimes write every frame to
     the same memory, the engine to ours, ONNX Runtime to its arena's.
@@ -58,14 +58,14 @@ def _on_engine(session: Session, frame: NDArray[np.float32]) -> Run:
 
 
 def timed_ms(run: Run) -> float:
-    """Milliseconds of one frame."""
+    """Time one frame, in milliseconds."""
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * 1e3
 
 
 def timed_alone_ms(run: Run) -> float:
-    """Milliseconds of one frame after a pause and an untimed frame, where runtimes alternate."""
+    """Time one frame, in ms, after a pause and an untimed frame, where runtimes alternate."""
     time.sleep(PAUSE_S)
     run()
     return timed_ms(run)

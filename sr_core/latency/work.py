@@ -43,29 +43,32 @@ _KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
 
 
 def kind(layer: ConvLayer) -> Kind:
-    """The row of a profile's coefficients that prices this layer."""
+    """Return which row of a profile's coefficients prices this layer."""
     return _KINDS[layer.kernel]
 
 
 def workload(profile: DeviceProfile, threads: int | None) -> Workload:
-    """What a network costs on this device, with so many threads."""
+    """Return the workload of a network on this device, with so many threads."""
     if profile.runtime_id == "sparse":
         return engine(threads or 1, profile.column_step, profile.near_mib)
     return dense(profile.channel_step)
 
 
 def dense(channel_step: int) -> Workload:
-    """Of a runtime that computes every weight, in whole steps of channels."""
+    """Return the workload of a runtime that computes every weight, in whole steps of channels."""
     return lambda layers: [_dense_work(layer, channel_step) for layer in layers]
 
 
 def engine(threads: int, column_step: int, near_mib: float) -> Workload:
-    """Of the sparse engine; the arguments are as in `DeviceProfile`."""
+    """Return the workload of the sparse engine. Arguments are as in `DeviceProfile`."""
     return partial(_engine_work, threads=threads, column_step=column_step, near_mib=near_mib)
 
 
 def _dense_work(layer: ConvLayer, channel_step: int) -> Work:
-    """The RGB input is never padded to whole channel steps: runtimes have kernels of their own."""
+    """Return a layer's work in a dense runtime.
+
+    The RGB input is never padded to whole channel steps: runtimes have kernels of their own.
+    """
     inputs = layer.in_channels
     if inputs != RGB:
         inputs = _whole_steps(inputs, channel_step)
@@ -96,7 +99,7 @@ def _engine_work(
 
 
 def _reaches(layers: Sequence[ConvLayer]) -> list[int]:
-    """Rows around its own that later layers read of each layer."""
+    """Return how many rows around its own later layers read of each layer."""
     reach = 0
     reaches: list[int] = []
     for layer in reversed(layers):
@@ -107,7 +110,7 @@ def _reaches(layers: Sequence[ConvLayer]) -> list[int]:
 
 
 def _weights(layer: ConvLayer) -> tuple[float, float]:
-    """Weights that are computed in groups of four, and alone."""
+    """Count the weights that are computed in groups of four, and those computed alone."""
     if layer.pruning.scheme != "unstructured":
         return layer.weights_kept, 0.0
     weights = layer.in_channels * layer.out_channels * layer.kernel**2
@@ -128,7 +131,7 @@ class _PlanSummary:
 
 
 def _tiling(width: int, summary: _PlanSummary, step: int) -> tuple[float, int]:
-    """(columns that are computed for each row, columns of a tile), cut as by `Session`."""
+    """Return (columns that are computed for each row, columns of a tile), cut as by `Session`."""
     most = max(ARENA_BYTES // (BYTES_PER_VALUE * summary.ring_floats) - 2 * summary.reach, 1)
     across = -(-width // most)
     each = -(-width // across)
@@ -140,7 +143,7 @@ def _tiling(width: int, summary: _PlanSummary, step: int) -> tuple[float, int]:
 def _table_values(
     layers: Sequence[ConvLayer], weights: Sequence[tuple[float, float]], summary: _PlanSummary
 ) -> float:
-    """Weights, and offsets of the positions that they belong to."""
+    """Count the weights, and the offsets of the positions that they belong to."""
     values = 0.0
     for layer, (shared, single), tables in zip(layers, weights, summary.tables, strict=True):
         masked = layer.pruning.scheme in ("block", "pattern", "unstructured")
@@ -150,15 +153,21 @@ def _table_values(
 
 
 def _far_share(values: float, near_mib: float) -> float:
-    """Share of the rows that do not come from the near cache, which holds less than its size of
-    what is read in turns: from 0 at 60 % of it to 1 at 140 %."""
+    """Return the share of the rows that do not come from the near cache.
+
+    The cache holds less than its size of what is read in turns: the share goes from 0 at 60 % of
+    the size to 1 at 140 %.
+    """
     mib = values * BYTES_PER_VALUE / 2**20
     return min(max((mib / near_mib - 0.6) / 0.8, 0.0), 1.0) if near_mib else 1.0
 
 
 @lru_cache(8192)
 def _plan_summary(chain: Chain) -> _PlanSummary:
-    """What matters of the engine's plan, which takes as long as all the rest here."""
+    """Return what matters of the engine's plan.
+
+    Planning takes as long as all the rest here, so results are cached.
+    """
     engine_plan = plan(chain)
     tables = {
         op.layer: engine_plan.buffers[op.source].rows if op.kernel > 1 else 1
@@ -171,7 +180,7 @@ def _plan_summary(chain: Chain) -> _PlanSummary:
 
 
 def _chain(layers: Sequence[ConvLayer]) -> Chain:
-    """What the engine plans for: the layers with all their channels."""
+    """Return what the engine plans for: the layers with all their channels."""
     head, *inner, tail, skip = (Conv(layer.kernel, layer.out_channels, False) for layer in layers)
     names = [cell_of(layer.name) for layer in layers[1:-2]]
     groups = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])

@@ -88,7 +88,7 @@ class BlockSpec:
 
     @cached_property
     def fused(self) -> tuple[tuple[ConvSpec, bool], ...]:
-        """Each convolution, and whether a ReLU follows: what ONNX graphs and the engine compute."""
+        """Each convolution, and whether a ReLU follows: ONNX and the engine compute them as one."""
         layers: list[tuple[ConvSpec, bool]] = []
         for operation in self.operations:
             match operation:
@@ -138,12 +138,12 @@ FIRST_BLOCKS: tuple[Block, ...] = ("wide", "residual")
 
 
 def trainable() -> tuple[Block, ...]:
-    """All blocks but `skip`."""
+    """Return the names of all blocks but `skip`."""
     return tuple(name for name in BLOCKS if name != SKIP)
 
 
 def block_spec(name: object) -> BlockSpec:
-    """The block called `name`; `InvalidCandidate` lists the valid names otherwise."""
+    """Return the block called `name`. Raises `InvalidCandidate`, which lists the valid names."""
     spec = BLOCKS.get(name) if isinstance(name, str) else None
     if spec is None:
         raise InvalidCandidate(f"Unknown block {brief(name)}: expected one of {', '.join(BLOCKS)}.")
@@ -151,31 +151,37 @@ def block_spec(name: object) -> BlockSpec:
 
 
 def cell_name(cell: int) -> str:
-    """Such as `cells.3`."""
+    """Return a cell's name, such as `cells.3`."""
     return f"cells.{cell}"
 
 
 def layer_name(cell: int, block: Block, conv: str) -> str:
-    """Such as `cells.3.wide.expand`: key of weights, masks, costs and search parameters."""
+    """Return a layer's name, such as `cells.3.wide.expand`.
+
+    It is the key of weights, masks, costs and search parameters.
+    """
     return f"{cell_name(cell)}.{block}.{conv}"
 
 
 def layer_names(cell: int, block: Block) -> Iterator[tuple[str, ConvSpec]]:
-    """Name and convolution of each layer of a cell, in forward order."""
+    """Yield the name and the convolution of each layer of a cell, in forward order."""
     for conv in BLOCKS[block].convs:
         yield layer_name(cell, block, conv.name), conv
 
 
 def name_in_cell(layer: str) -> str:
-    """What a layer is called in every cell: `wide.expand` of `cells.3.wide.expand`, or `tail`."""
+    """Return a layer's name without its cell: `wide.expand` of `cells.3.wide.expand`.
+
+    The tail is in no cell: `tail` stays `tail`.
+    """
     return layer.split(".", 2)[-1]
 
 
 def cell_of(layer: str) -> str:
-    """The cell of a layer: `cells.3` of `cells.3.wide.expand`."""
+    """Return the cell of a layer: `cells.3` of `cells.3.wide.expand`."""
     return ".".join(layer.split(".", 2)[:2])
 
 
 def block_of(layer: str) -> Block:
-    """The block of a layer in a cell: `wide` of `cells.3.wide.expand`."""
+    """Return the block of a layer in a cell: `wide` of `cells.3.wide.expand`."""
     return name_in_cell(layer).split(".")[0]

@@ -37,7 +37,7 @@ class LayerPruning:
     """Scheme and ratio of one layer.
 
     `ratio` is the share removed of the weights that are left after upstream channel removal,
-    in [0, 0.95]; it is rounded to 4 decimals, and ratio 0 *is* `dense`.
+    in [0, 0.95]. It is rounded to 4 decimals, and ratio 0 *is* `dense`.
     """
 
     scheme: Scheme = "dense"
@@ -65,9 +65,9 @@ class LayerPruning:
         object.__setattr__(self, "ratio", ratio)
 
     def fitted_to(self, schemes: tuple[Scheme, ...]) -> LayerPruning:
-        """This pruning where the layer can take it, else what a network-wide wish means there.
+        """Return this pruning if the layer can take it, else what it means for such a layer.
 
-        "Pattern p" of a network is pattern on 3x3 layers and block on 1x1 layers; a layer that
+        "Pattern p" of a network is pattern on 3x3 layers and block on 1x1 layers. A layer that
         cannot take the scheme at all (a block's output layer under `channel`) stays dense.
         """
         if self.scheme in schemes:
@@ -75,17 +75,17 @@ class LayerPruning:
         return LayerPruning("block", self.ratio) if self.scheme == "pattern" else DENSE
 
     def applied_to(self, cell: Cell) -> Cell:
-        """`cell` with this pruning on each of its layers, as far as it fits (`fitted_to`)."""
+        """Return `cell` with this pruning on each of its layers, as far as it fits."""
         convs = BLOCKS[cell.block].convs
         return Cell(cell.block, tuple(self.fitted_to(conv.schemes) for conv in convs))
 
     def to_json(self) -> dict[str, Any]:
-        """`{"scheme", "ratio"}`."""
+        """Return `{"scheme", "ratio"}`."""
         return {"scheme": self.scheme, "ratio": self.ratio}
 
     @classmethod
     def from_json(cls, data: object, where: str = "layer") -> LayerPruning:
-        """Parse `to_json`'s form; `where` names the layer in the error text."""
+        """Parse the form of `to_json`. `where` names the layer in the error text."""
         fields = json_object(data, where, required={"scheme"}, optional={"ratio"})
         try:
             return cls(fields["scheme"], fields.get("ratio", 0.0))
@@ -122,12 +122,12 @@ class Cell:
                 )
 
     def to_json(self) -> dict[str, Any]:
-        """`{"block", "layers"}`."""
+        """Return `{"block", "layers"}`."""
         return {"block": self.block, "layers": [layer.to_json() for layer in self.layers]}
 
     @classmethod
     def from_json(cls, data: object, where: str = "cell") -> Cell:
-        """Parse `to_json`'s form; a missing `layers` means all dense."""
+        """Parse the form of `to_json`. Without `layers`, all are dense."""
         fields = json_object(data, where, required={"block"}, optional={"layers"})
         most = max(len(block.convs) for block in BLOCKS.values())
         raw = json_array(fields.get("layers", []), where, "layers", most=most)
@@ -145,7 +145,7 @@ class Cell:
 class Candidate:
     """One network of the family: scale, width C, a cell after a cell, and the tail's pruning.
 
-    Always in canonical form (skipped cells carry no layers, ratio 0 is dense), so equal
+    It is always in canonical form (skipped cells carry no layers, ratio 0 is dense). So equal
     networks compare equal and share `id`.
     """
 
@@ -170,21 +170,21 @@ class Candidate:
             )
 
     def layers(self) -> Iterator[tuple[str, LayerPruning]]:
-        """(name, pruning) of every prunable layer in forward order: `cells.0.wide.expand`..."""
+        """Yield (name, pruning) of every prunable layer in forward order: `cells.0.wide.expand`."""
         for index in range(len(self.cells)):
             for name, _, pruning in self.cell_layers(index):
                 yield name, pruning
         yield "tail", self.tail
 
     def cell_layers(self, index: int) -> Iterator[tuple[str, ConvSpec, LayerPruning]]:
-        """(name, convolution, pruning) of every layer of one cell, in forward order."""
+        """Yield (name, convolution, pruning) of every layer of one cell, in forward order."""
         cell = self.cells[index]
         names = layer_names(index, cell.block)
         for (name, conv), pruning in zip(names, cell.layers, strict=True):
             yield name, conv, pruning
 
     def to_json(self) -> dict[str, Any]:
-        """The canonical JSON object, the one that `id` hashes."""
+        """Return the canonical JSON object, the one that `id` hashes."""
         return {
             "scale": self.scale,
             "width": self.width,
@@ -194,7 +194,7 @@ class Candidate:
 
     @classmethod
     def from_json(cls, data: object) -> Candidate:
-        """Parse a decoded JSON object; `InvalidCandidate` names the first thing that is wrong."""
+        """Parse a decoded JSON object. `InvalidCandidate` names the first thing that is wrong."""
         fields = json_object(
             data, "candidate", required={"scale", "width", "cells"}, optional={"tail"}
         )
@@ -205,7 +205,7 @@ class Candidate:
 
     @classmethod
     def loads(cls, text: str) -> Candidate:
-        """Parse JSON text (`InvalidCandidate` for malformed JSON too)."""
+        """Parse JSON text. `InvalidCandidate` stands for malformed JSON too."""
         try:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -228,12 +228,15 @@ def uniform(
     ratio: float = 0.0,
     prune_tail: bool = False,
 ) -> Candidate:
-    """A candidate with one scheme and ratio wherever they fit (`LayerPruning.fitted_to`)."""
+    """Return a candidate with one scheme and ratio wherever they fit (`LayerPruning.fitted_to`)."""
     wish = LayerPruning(scheme, ratio)
     cells = tuple(wish.applied_to(Cell(block)) for block in blocks)
     return Candidate(scale, width, cells, wish.fitted_to(TAIL_SCHEMES) if prune_tail else DENSE)
 
 
 def model_id(candidate: Candidate, weights_sha256: str) -> str:
-    """Identity of a network *with* weights: candidate id, dash, 8 hex of the weights' SHA-256."""
+    """Return the identity of a network *with* weights.
+
+    It is the candidate's id, a dash, and 8 hex digits of the SHA-256 of the weights.
+    """
     return f"{candidate.id}-{weights_sha256[:8]}"

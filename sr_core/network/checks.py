@@ -13,14 +13,14 @@ _MAX_ECHO = 40
 
 
 def number(value: object, what: str) -> int | float:
-    """`value` if it is a number (True and False are not)."""
+    """Return `value` if it is a number (True and False are not)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidCandidate(f"The {what} must be a number, got {type_name(value)}.")
     return value
 
 
 def integer(value: object, what: str) -> int:
-    """`value` if it is a whole number (True and False are not)."""
+    """Return `value` if it is a whole number (True and False are not)."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidCandidate(f"The {what} must be a whole number, got {type_name(value)}.")
     return value
@@ -29,7 +29,7 @@ def integer(value: object, what: str) -> int:
 def json_object(
     data: object, where: str, *, required: set[str], optional: set[str]
 ) -> Mapping[str, Any]:
-    """`data` as a JSON object with exactly the known keys."""
+    """Return `data` if it is a JSON object with all required keys and no unknown ones."""
     if not isinstance(data, dict):
         raise InvalidCandidate(f"{where}: expected a JSON object, got {type_name(data)}.")
     fields = cast(dict[str, Any], data)
@@ -44,7 +44,10 @@ def json_object(
 
 
 def json_array(data: object, where: str, name: str, *, most: int) -> list[object]:
-    """`data` as a JSON array; its length is checked before anything in it is parsed."""
+    """Return `data` if it is a JSON array of at most `most` items.
+
+    The length is checked before anything in it is parsed.
+    """
     if not isinstance(data, list):
         raise InvalidCandidate(f"{where}: '{name}' must be a list, got {type_name(data)}.")
     items = cast(list[object], data)
@@ -54,12 +57,12 @@ def json_array(data: object, where: str, name: str, *, most: int) -> list[object
 
 
 def type_name(value: object) -> str:
-    """The type of a value, for an error text."""
+    """Return the name of a value's type, for an error text."""
     return "null" if value is None else type(value).__name__
 
 
 def listing(values: object) -> str:
-    """Values with commas between them."""
+    """Return the values with commas between them."""
     return ", ".join(str(value) for value in cast(list[object], values))
 
 
@@ -68,7 +71,7 @@ def _cut(text: str) -> str:
 
 
 def brief(value: object) -> str:
-    """A wrong value for an error text; cheap and short however large or deep the value is."""
+    """Return a wrong value, short, for an error text. It is cheap however large the value is."""
     return _cut(_BRIEF.repr(value))
 
 

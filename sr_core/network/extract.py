@@ -53,7 +53,7 @@ class ExtractedNetwork:
 
 
 def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork:
-    """Cut `candidate` out of `supernet`; `InvalidCandidate` if it is not a part of it."""
+    """Cut `candidate` out of `supernet`. Raises `InvalidCandidate` if it is not a part of it."""
     supernet.spec.check(candidate)
     width, phases, rgb = candidate.width, RGB * candidate.scale**2, np.arange(RGB)
     head, stream = _cut(supernet, "head", width, rgb)
@@ -92,7 +92,7 @@ def _cut(
     *,
     relu: bool = False,
 ) -> tuple[ExtractedLayer, NDArray[np.intp]]:
-    """One layer, and the indices of its output channels that still exist.
+    """Return one layer, and the indices of its output channels that still exist.
 
     `out_channels` is what the candidate's width gives, `reaching` the input channels that exist.
     """

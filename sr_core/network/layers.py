@@ -71,9 +71,9 @@ class ConvLayer:
 
     @property
     def bytes_moved(self) -> int:
-        """fp32 bytes read and written once each: input, output, kept weights and biases.
+        """Bytes (fp32) of the input, output, kept weights and biases, each moved once.
 
-        A layer-by-layer runtime moves at least this much; position tables are not counted.
+        A layer-by-layer runtime moves at least this much. Position tables are not counted.
         """
         values = (self.in_channels + self.out_channels) * self.height * self.width
         return BYTES_PER_VALUE * (values + self.params_kept)
@@ -100,24 +100,27 @@ def totals(layers: list[ConvLayer]) -> Totals:
 
 
 def kept_channels(out_channels: int, ratio: float) -> int:
-    """Output channels that `channel` keeps: the nearest multiple of 4, at least 4."""
+    """Count the output channels that `channel` keeps: the nearest multiple of 4, at least 4."""
     return max(GROUP, GROUP * round((1.0 - ratio) * out_channels / GROUP))
 
 
 def kept_positions(in_channels: int, out_channels: int, kernel: int, ratio: float) -> int:
-    """(group, input channel, row, column) positions that `block` keeps, each 4 weights wide."""
+    """Count the positions that `block` keeps, each 4 weights wide.
+
+    A position is a (group, input channel, row, column).
+    """
     positions = out_channels // GROUP * in_channels * kernel**2
     return max(1, round((1.0 - ratio) * positions))
 
 
 def kept_kernels(in_channels: int, out_channels: int, ratio: float) -> int:
-    """(group, input channel) kernels that `pattern` keeps, each with 4 of its 9 taps."""
+    """Count the (group, input channel) kernels that `pattern` keeps, each with 4 of its 9 taps."""
     kernels = out_channels // GROUP * in_channels
     return min(kernels, max(1, round((1.0 - ratio) * kernels * 9 / PATTERN_TAPS)))
 
 
 def kept_weights(in_channels: int, out_channels: int, kernel: int, pruning: LayerPruning) -> int:
-    """Weights that a layer keeps, given the channels that reach it and those it computes.
+    """Count the weights that a layer keeps, from the channels that reach it and those it computes.
 
     `in_channels` is counted after upstream channel removal, `out_channels` after the layer's
     own.
@@ -135,12 +138,12 @@ def kept_weights(in_channels: int, out_channels: int, kernel: int, pruning: Laye
 
 
 def lr_size(scale: int, output: tuple[int, int] = OUTPUT_SIZE) -> tuple[int, int]:
-    """(height, width) of the LR frame that gives an output of (width, height)."""
+    """Return (height, width) of the LR frame that gives an output of (width, height)."""
     return output[1] // scale, output[0] // scale
 
 
 def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLayer]:
-    """The convolutions of `candidate` on an LR input of lr_height x lr_width, in forward order.
+    """List the convolutions of `candidate` on an LR input of this size, in forward order.
 
     Head and input skip are never pruned. The input skip comes last: it is added to the tail's
     output before the pixel shuffle.
@@ -179,6 +182,6 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
 
 
 def halo(candidate: Candidate) -> int:
-    """LR pixels by which an output pixel can see beyond its own position (receptive radius)."""
+    """Return the receptive radius: how many LR pixels around its own an output pixel can see."""
     cells = sum(conv.kernel // 2 for cell in candidate.cells for conv in BLOCKS[cell.block].convs)
     return max(1 + cells + 1, INPUT_SKIP_KERNEL // 2)

@@ -39,7 +39,7 @@ for _row, _taps in enumerate(_CORNERS + _TEES):
 
 
 def layer_mask(weight: Weights, pruning: LayerPruning) -> Mask:
-    """Mask of one layer's weights.
+    """Return the mask of one layer's weights.
 
     Args:
         weight: (out, in, k, k), with channels removed upstream already left out.
@@ -65,14 +65,14 @@ def layer_mask(weight: Weights, pruning: LayerPruning) -> Mask:
 
 
 def kept_channel_mask(weight: Weights, ratio: float) -> Mask:
-    """(out,) booleans: the output channels with the largest L1 norms stay, a multiple of 4."""
+    """Return (out,) booleans: True for a multiple of 4 output channels of the largest L1 norms."""
     # Contiguous, because NumPy's order of summation, and so the last bit, follows the layout.
     norms = np.abs(np.ascontiguousarray(weight)).sum(axis=(1, 2, 3))
     return _top(norms, kept_channels(weight.shape[0], ratio))
 
 
 def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dict[str, Mask]:
-    """Masks of every pruned layer, at the candidate's full (unpruned) layer shapes.
+    """Return the masks of all pruned layers, at the layer shapes of the unpruned candidate.
 
     Args:
         candidate: the network.
@@ -96,12 +96,12 @@ def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dic
 
 
 def _kept_outputs(mask: Mask) -> Mask:
-    """(out,) booleans: output channels with any weight left."""
+    """Return (out,) booleans: True for output channels with any weight left."""
     return np.asarray(mask.any(axis=(1, 2, 3)))
 
 
 def _mask_behind(weight: Weights, pruning: LayerPruning, alive: Mask | None) -> Mask:
-    """`layer_mask` where only the input channels in `alive` still exist."""
+    """Return `layer_mask` where only the input channels in `alive` still exist."""
     if alive is None:
         return layer_mask(weight, pruning)
     mask = np.zeros(weight.shape, dtype=np.bool_)
@@ -119,7 +119,7 @@ def _block_mask(weight: Weights, ratio: float) -> Mask:
 
 
 def _pattern_mask(weight: Weights, ratio: float) -> Mask:
-    """Each (group, input) kernel keeps its best pattern; the weakest kernels go entirely.
+    """Give each (group, input) kernel its best pattern, and remove the weakest kernels.
 
     The pattern of a kernel does not depend on the ratio, so only kernel removal grows with it.
     """
@@ -134,7 +134,7 @@ def _pattern_mask(weight: Weights, ratio: float) -> Mask:
 
 
 def _top(score: NDArray[np.float32], count: int) -> Mask:
-    """True at the `count` largest entries; exact under ties, and nested in `count`."""
+    """Return True at the `count` largest entries: exactly so many, and nested in `count`."""
     order = np.argsort(-score, axis=None, kind="stable")
     mask = np.zeros(score.size, dtype=np.bool_)
     mask[order[:count]] = True

@@ -39,7 +39,7 @@ _ITEM = re.compile(rf"d|{_PRUNED}")
 
 
 def to_text(candidate: Candidate) -> str:
-    """The one canonical text of a candidate; `from_text` gives an equal candidate back."""
+    """Return the one canonical text of a candidate. `from_text` gives an equal candidate back."""
     parts = [f"x{candidate.scale}c{candidate.width}"]
     for cell, run in groupby(candidate.cells):
         count = len(list(run))
@@ -50,7 +50,7 @@ def to_text(candidate: Candidate) -> str:
 
 
 def looks_like_text(text: str) -> bool:
-    """Whether `text` starts as the notation does (`x4c32_...`), right or wrong as it goes on."""
+    """Tell whether `text` starts as the notation does (`x4c32_...`), whatever follows."""
     return _HEAD.fullmatch(text.partition("_")[0]) is not None and "_" in text
 
 

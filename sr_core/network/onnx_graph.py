@@ -21,7 +21,7 @@ INPUT, OUTPUT = "lr", "sr"
 
 
 def build(network: Network) -> onnx.ModelProto:
-    """The ONNX model of a network.
+    """Return the ONNX model of a network.
 
     Input `lr`: float32 (N, 3, H, W), RGB in 0..1. Output `sr`: float32 (N, 3, s H, s W), not
     clipped. N, H and W are dynamic. The candidate and model id travel as metadata.
@@ -46,7 +46,7 @@ def build(network: Network) -> onnx.ModelProto:
 
 
 class _Graph:
-    """Collects nodes and initializers under unique names."""
+    """An ONNX graph while nodes and initializers are added, under unique names."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -65,7 +65,7 @@ class _Graph:
         return output
 
     def conv(self, layer: ExtractedLayer, x: str, *, pad: int | None = None) -> str:
-        """Same-padded convolution (unless `pad` is given) and the layer's ReLU."""
+        """Add a convolution and the layer's ReLU. It keeps the size, unless `pad` is given."""
         kernel = layer.weight.shape[-1]
         weight = self.constant(f"{layer.name}.weight", layer.weight)
         bias = self.constant(f"{layer.name}.bias", layer.bias)
@@ -74,7 +74,7 @@ class _Graph:
         return self.node("Relu", y) if layer.relu else y
 
     def input_skip(self, layer: ExtractedLayer) -> str:
-        """A convolution of the edge-padded image."""
+        """Add a convolution of the edge-padded image."""
         edge = layer.weight.shape[-1] // 2
         if not edge:
             return self.conv(layer, INPUT)

@@ -18,7 +18,7 @@ from sr_core.network.weights import INPUT_MEAN
 
 @dataclass(frozen=True)
 class PlainNetwork:
-    """A network without its history; RGB in 0..1 to RGB, not clipped."""
+    """A network without its history. It takes RGB in 0..1 to RGB, not clipped."""
 
     id: str
     """Of the network with its weights."""
@@ -45,7 +45,7 @@ Network = ExtractedNetwork | PlainNetwork
 
 
 def plain(network: Network) -> PlainNetwork:
-    """A candidate's network in the general form; a plain one as it is."""
+    """Return a candidate's network in the general form, and a plain one as it is."""
     if isinstance(network, PlainNetwork):
         return network
     return PlainNetwork(

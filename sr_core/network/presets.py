@@ -19,7 +19,7 @@ class Preset:
 
 
 def presets(spec: SupernetSpec) -> list[Preset]:
-    """All presets of a supernet; the first is its anchor: dense, of its first block throughout."""
+    """List a supernet's presets. The first is its anchor: dense, of its first block throughout."""
     first = spec.blocks[0]
     deep = (first,) * spec.cells
 
@@ -66,10 +66,10 @@ def presets(spec: SupernetSpec) -> list[Preset]:
 
 
 def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
-    """The plain part of the search space: one block, one scheme and one ratio throughout.
+    """List the plain part of the search space: one block, scheme and ratio throughout.
 
-    All channel counts of the supernet, depths of a third to all of the cells (kept ones evenly
-    spread), dense and every scheme at 20 to 80 %.
+    It has all channel counts of the supernet, depths of a third to all of the cells (kept ones
+    evenly spread), dense layers, and every scheme at 20 to 80 %.
     """
     depths = sorted({max(1, round(spec.cells * share / 6)) for share in range(2, 7)})
     networks = [
@@ -88,7 +88,7 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
 
 
 def _evenly_spread(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
-    """`depth` blocks, evenly spread over the cells; the others are skipped."""
+    """Spread `depth` blocks evenly over the cells. The others are skipped."""
     places = {(2 * i + 1) * cells // (2 * depth) for i in range(depth)}
     return tuple(block if i in places else SKIP for i in range(cells))
 
@@ -106,6 +106,6 @@ _PRUNED: dict[Scheme, tuple[int, ...]] = {
     "channel": (25, 50),
     "unstructured": (50, 75),
 }
-"""Of the first block."""
+"""Percents removed in the pruned presets of the first block."""
 _PRUNED_ELSE: dict[Scheme, tuple[int, ...]] = {"pattern": (75,)}
-"""Of the second."""
+"""Percents removed in the pruned presets of the second block."""

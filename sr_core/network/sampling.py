@@ -33,12 +33,15 @@ _MIN_RATIO, _MAX_RATIO = 0.1, 0.9
 
 
 def sample_anchor(rng: Rng, spec: SupernetSpec) -> Candidate:
-    """A dense full-width candidate without skips: of one block, of each alike often, or mixed."""
+    """Draw a dense candidate of full width without skips.
+
+    Its cells are all of one block, or mixed. Each block and the mix come equally often.
+    """
     return Candidate(spec.scale, spec.width, tuple(Cell(block) for block in _blocks(rng, spec)))
 
 
 def sample_candidate(rng: Rng, spec: SupernetSpec) -> Candidate:
-    """A random sub-network: blocks, width, depth, scheme and ratio per layer."""
+    """Draw a sub-network: blocks, width, depth, and a scheme and ratio per layer."""
     widths = [w for w in WIDTHS if w <= spec.width]
     shares = np.array([_WIDTH_SHARES[w] for w in widths])
     width = int(rng.choice(widths, p=shares / shares.sum()))

@@ -32,7 +32,7 @@ INPUT_MEAN = 0.5
 
 @dataclass(frozen=True)
 class SupernetSpec:
-    """Size of a supernet; candidates need the same scale and cells, and at most its width."""
+    """Size of a supernet. Candidates have the same scale and cells, and at most its width."""
 
     scale: int
     width: int = max(WIDTHS)
@@ -57,7 +57,7 @@ class SupernetSpec:
             block_spec(block)
 
     def check(self, candidate: Candidate) -> None:
-        """`InvalidCandidate` unless the candidate is a sub-network of this supernet."""
+        """Raise `InvalidCandidate` unless the candidate is a sub-network of this supernet."""
         got = (candidate.scale, len(candidate.cells))
         if got != (self.scale, self.cells) or candidate.width > self.width:
             raise InvalidCandidate(
@@ -72,7 +72,7 @@ class SupernetSpec:
                 )
 
     def holds(self, candidate: Candidate) -> bool:
-        """Whether the candidate is a sub-network of this supernet."""
+        """Tell whether the candidate is a sub-network of this supernet."""
         try:
             self.check(candidate)
         except InvalidCandidate:
@@ -80,7 +80,7 @@ class SupernetSpec:
         return True
 
     def weight_shapes(self) -> dict[str, tuple[int, int, int, int]]:
-        """Layer name -> (out, in, k, k) of every convolution, all `blocks` of all cells."""
+        """Return (out, in, k, k) of every convolution by layer name, all `blocks` in all cells."""
         phases = RGB * self.scale**2
         shapes = {"head": (self.width, RGB, 3, 3)}
         for index in range(self.cells):
@@ -95,7 +95,7 @@ class SupernetSpec:
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """For the descriptor; blocks are left out where they are those of the first supernets."""
+        """Return the descriptor's fields, without `blocks` if they are the first supernets'."""
         fields = asdict(self) | {"blocks": list(self.blocks)}
         if self.blocks == FIRST_BLOCKS:
             del fields["blocks"]
@@ -103,7 +103,7 @@ class SupernetSpec:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> SupernetSpec:
-        """What `to_json` gave; `InvalidCandidate` or `TypeError` if it is none."""
+        """Parse the form of `to_json`. Raises `InvalidCandidate` or `TypeError` otherwise."""
         sizes = {name: value for name, value in fields.items() if name != "blocks"}
         if any(type(value) is not int for value in sizes.values()):
             raise TypeError("scale, width and cells must be whole numbers")
@@ -121,7 +121,7 @@ class SupernetWeights:
 
 
 def random_supernet(spec: SupernetSpec, rng: np.random.Generator) -> SupernetWeights:
-    """Weights for timing and self-tests: they keep values near 0..1, and mean nothing."""
+    """Make random weights for timing and self-tests, which keep values near 0..1."""
     tensors: dict[str, Array] = {}
     for name, shape in spec.weight_shapes().items():
         spread = 1 / np.sqrt(np.prod(shape[1:]))
@@ -133,9 +133,9 @@ def random_supernet(spec: SupernetSpec, rng: np.random.Generator) -> SupernetWei
 def write_supernet(
     path: Path, spec: SupernetSpec, tensors: Mapping[str, Array], descriptor: Mapping[str, Any]
 ) -> str:
-    """Write `path` (.safetensors) and its .json descriptor; returns the weights' SHA-256.
+    """Write `path` (.safetensors) and its .json descriptor, and return the SHA-256 of the weights.
 
-    `descriptor` says how the weights came about; `spec` and `weights_sha256` are added here.
+    `descriptor` says how the weights came about. `spec` and `weights_sha256` are added here.
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     digest = hashlib.sha256(data).hexdigest()
@@ -146,7 +146,7 @@ def write_supernet(
 
 
 def read_supernet(path: Path) -> SupernetWeights:
-    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    """Read `path` (.safetensors) with its descriptor. Raises `CatalogueError` if either is off."""
     spec, descriptor = read_spec(path), read_descriptor(path)
     checksum = descriptor.get("weights_sha256")
     tensors, digest = read_tensors(path, checksum, remake="train a supernet")
@@ -165,7 +165,7 @@ def read_descriptor(path: Path) -> dict[str, Any]:
 
 
 def read_spec(path: Path) -> SupernetSpec:
-    """The spec in the descriptor beside `path`."""
+    """Read the spec in the descriptor beside `path`."""
     try:
         return SupernetSpec.from_json(read_descriptor(path)["spec"])
     except (KeyError, TypeError, AttributeError, InvalidCandidate) as error:

@@ -42,13 +42,15 @@ _STEP = 0.5
 
 
 def lowest(scheme: Scheme) -> float:
-    """The ratio at which all groups are there."""
+    """Return the ratio at which all groups are there."""
     return PATTERN_MIN_RATIO if scheme == "pattern" else 0.0
 
 
 def ratio_of(scheme: Scheme, removed: float, groups: int) -> float:
-    """Ratio of a layer that loses the share `removed` of its groups: within the limits of a
-    layer, and for `channel` in whole steps, rounded down."""
+    """Return the ratio of a layer that loses the share `removed` of its groups.
+
+    It is within the limits of a layer. For `channel` it is in whole steps, rounded down.
+    """
     if scheme == "pattern":
         return min(MAX_RATIO, max(PATTERN_MIN_RATIO, 1 - (1 - removed) * _KERNEL_SHARE))
     ratio = min(MAX_RATIO, removed)
@@ -58,7 +60,7 @@ def ratio_of(scheme: Scheme, removed: float, groups: int) -> float:
 
 
 def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
-    """`candidate` with other ratios; layers that `ratios` does not name lose nothing."""
+    """Return `candidate` with other ratios. Layers that `ratios` does not name lose nothing."""
     prunings = {
         name: LayerPruning(pruning.scheme, ratios.get(name, lowest(pruning.scheme)))
         for name, pruning in candidate.layers()
@@ -71,7 +73,7 @@ def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
 
 
 def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
-    """The layers that have a scheme; `TrainingError` if there are none."""
+    """Return the layers that have a scheme. Raises `TrainingError` if there are none."""
     schemes: dict[str, Scheme] = {n: p.scheme for n, p in candidate.layers() if p != DENSE}
     if not schemes:
         raise TrainingError(
@@ -82,7 +84,7 @@ def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
 
 
 def importance(weight: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float32]:
-    """Magnitude of every group of a layer (out, in, k, k), flat, as `layer_mask` compares it."""
+    """Return the magnitude of every group of a layer (out, in, k, k), flat, as masks compare it."""
     size = np.abs(weight)
     outputs, inputs = weight.shape[:2]
     match scheme:
@@ -98,10 +100,10 @@ def importance(weight: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float3
 
 
 def group_prices(candidate: Candidate, price: Price) -> dict[str, float]:
-    """Milliseconds that one group of each layer costs; 0 where pruning it saves no time.
+    """Return the milliseconds that one group of each layer costs.
 
-    By finite differences, half of one layer's groups gone and all else there. For `channel` that
-    includes what the next layer saves.
+    They are 0 where pruning saves no time. They are finite differences: half of one layer's groups
+    is gone, all else is there. For `channel` that includes what the next layer saves.
     """
     whole = with_ratios(candidate, {})
     whole_ms = price(whole)
@@ -167,7 +169,7 @@ class Budget:
         return budget
 
     def ratios(self, weights: Arrays, threshold: float) -> dict[str, float]:
-        """Ratios if all groups of importance below `threshold` go.
+        """Return the ratios if all groups of importance below `threshold` go.
 
         Layers whose pruning saves no time on the device keep everything.
         """
@@ -195,7 +197,7 @@ class Budget:
         return ratio_of(scheme, removed, groups.size)
 
     def met(self, weights: Arrays) -> dict[str, float]:
-        """The ratios of the lowest threshold that meets the budget: never more than its ms."""
+        """Return the ratios of the lowest threshold that meets the budget, never more than that."""
         schemes = pruned_layers(self.candidate)
         every = np.concatenate(
             [
@@ -215,12 +217,12 @@ class Budget:
         return self.ratios(weights, thresholds[high])
 
     def ms(self, ratios: Ratios) -> float:
-        """Estimate of the candidate with these ratios."""
+        """Estimate the candidate with these ratios, in ms."""
         return self.price(with_ratios(self.candidate, ratios))
 
 
 def uniform_ratios(candidate: Candidate, price: Price, budget_ms: float) -> dict[str, float]:
-    """The lowest single ratio that meets the budget, in hundredths of a percent.
+    """Return the lowest single ratio that meets the budget, in hundredths of a percent.
 
     `pattern` layers lose 5/9 at least. The budget must be one that `Budget.of` takes.
     """

@@ -46,7 +46,7 @@ class Start:
 
     @classmethod
     def of_final(cls, final: Final) -> Start:
-        """Go on from a final model."""
+        """Start from a final model."""
         descriptor = final.descriptor
         return cls(
             final.network, descriptor.supernet_sha256, descriptor.training,
@@ -63,7 +63,7 @@ def finetune(
     *,
     by: str = "",
 ) -> Path:
-    """Train `start.network` as `loop.run` does; returns the path of the final model.
+    """Train `start.network` as `loop.run` does. Returns the path of the final model.
 
     Args:
         args: settings; with `resume`, weights and masks come from the checkpoint.
@@ -80,8 +80,11 @@ def finetune(
 
 
 def _resumed_start(start: Start, path: Path, supernet_sha256: str, *, distill: bool) -> Start:
-    """The start that the run in a folder had; `TrainingError` if it was another network, or if it
-    needs another supernet than the shipped one."""
+    """Return the start that the run in a folder had.
+
+    Raises `TrainingError` if it was another network, or if it needs another supernet than the
+    shipped one.
+    """
     descriptor = read_descriptor(path)
     if descriptor.candidate != start.network.candidate.to_json():
         raise TrainingError(
@@ -95,12 +98,12 @@ def _resumed_start(start: Start, path: Path, supernet_sha256: str, *, distill: b
 
 
 def _from_supernet(descriptor: Descriptor) -> bool:
-    """Whether all records are of one run, and its resumptions: there was no other before it."""
+    """Tell whether all records are of one run and its resumptions, with no other before it."""
     return all(record.get("continues") == "checkpoint" for record in descriptor.training[1:])
 
 
 def refuse_other_supernet(descriptor: Descriptor, supernet_sha256: str, folder: Path) -> None:
-    """`TrainingError` if a run that is to go on began with another supernet than the shipped."""
+    """Raise `TrainingError` if a run to be resumed began with another supernet than the shipped."""
     if descriptor.supernet_sha256 != supernet_sha256:
         raise TrainingError(
             f"{folder} holds a run that began with another supernet than the shipped one (SHA-256 "
@@ -110,7 +113,7 @@ def refuse_other_supernet(descriptor: Descriptor, supernet_sha256: str, folder: 
 
 
 class _TuningTask:
-    """One network as the loop's task."""
+    """The task of the loop that trains one network."""
 
     def __init__(self, args: TuneArgs, start: Start, supernet: SupernetWeights, path: Path) -> None:
         self.module = Network(start.network)
@@ -121,7 +124,7 @@ class _TuningTask:
         self._before_db = start.once_for_all_db
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
-        """One batch through the network."""
+        """Take one batch through the network."""
         with loop.autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = (output - batch.hr).abs().mean()
@@ -132,7 +135,7 @@ class _TuningTask:
         return readings
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
-        """PSNR-Y in fp32, the precision in which the model is used."""
+        """Return PSNR-Y in fp32, the precision in which the model is used."""
         del half
         if self._before_db is None:
             before = Network(extract(self._supernet, self._start.network.candidate))
@@ -140,7 +143,7 @@ class _TuningTask:
         return {"fine_tuned": score_crops(self.module.run, crops, scale=self.scale)}
 
     def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
-        """The final model; before it is published it has no name and no benchmark results."""
+        """Write the final model. Before it is published it has no name and no benchmark results."""
         scores = {"once_for_all": self._before_db, **descriptor["validation_psnr_y_db"]}
         more = {
             "supernet_sha256": self._start.supernet_sha256,
@@ -159,7 +162,7 @@ class Teacher:
         self._net.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
 
     def distance(self, output: Tensor, batch: loop.Batch) -> Tensor:
-        """Mean absolute difference of `output` to the teacher's, which gets no gradient."""
+        """Return the mean absolute difference to the teacher's output, which gets no gradient."""
         with torch.no_grad(), loop.autocast(batch.lr.device, batch.half):
             guide = self._net(batch.lr, self._candidate)
         return (output - guide).abs().mean()

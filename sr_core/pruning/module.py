@@ -22,9 +22,9 @@ from sr_core.supernet.module import Supernet
 
 
 class Network(Supernet):
-    """Weights and masks of one extracted network.
+    """One extracted network: its weights and its masks.
 
-    Parameters are named like a final model's tensors; the mask of a masked layer is its buffer
+    Parameters are named like a final model's tensors. The mask of a masked layer is its buffer
     `mask`. Masked weights get no gradient, so they and the mask stay as they are.
     """
 
@@ -49,9 +49,9 @@ class Network(Supernet):
 
     @torch.no_grad()
     def hold_in_units(self, name: str, unit: float) -> None:
-        """Make a layer's parameter its weight over `unit`; its mask puts the unit back.
+        """Make a layer's parameter its weight over `unit`. Its mask puts the unit back.
 
-        Adam moves all parameters alike; so the weight moves relative to its own size.
+        Adam moves all parameters alike. So the weight moves relative to its own size.
         """
         self.get_parameter(f"{name}.weight").div_(unit)
         if name in self._masked:
@@ -62,24 +62,24 @@ class Network(Supernet):
             self._masked.append(name)
 
     def masked(self, name: str) -> Tensor:
-        """A layer's weight behind its mask; gradients flow."""
+        """Return a layer's weight behind its mask. Gradients flow."""
         weight = self.get_parameter(f"{name}.weight")
         return weight * self.get_buffer(f"{name}.mask") if name in self._masked else weight
 
     def upscale(self, lr: Tensor) -> Tensor:
-        """(N, 3, H, W) RGB in 0..1 -> (N, 3, s H, s W), not clipped."""
+        """Upscale (N, 3, H, W) RGB in 0..1 to (N, 3, s H, s W), not clipped."""
         masks = {name: self.get_buffer(f"{name}.mask") for name in self._masked}
         return self(lr, self.candidate, masks)
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """`upscale` on arrays, in fp32 and without gradients."""
+        """Do what `upscale` does on arrays, in fp32 and without gradients."""
         with torch.no_grad():
             return self.upscale(torch.from_numpy(lr).to(self.head.weight.device)).cpu().numpy()
 
     def extracted(
         self, tensors: Mapping[str, NDArray[np.float32]] | None = None
     ) -> ExtractedNetwork:
-        """The network with `tensors` (default: its parameters) behind its masks."""
+        """Return the network with `tensors` (default: its parameters) behind its masks."""
         if tensors is None:
             tensors = {name: p.detach().cpu().numpy() for name, p in self.named_parameters()}
         values = dict(tensors)

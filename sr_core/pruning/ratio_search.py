@@ -61,7 +61,9 @@ def prune(
     report: Callable[[Progress], None],
     warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Find ratios that meet `args.budget_ms`, prune, fine-tune; returns the final model's path.
+    """Find ratios that meet `args.budget_ms`, prune, fine-tune.
+
+    Returns the path of the final model.
 
     `candidate.json` of the run folder is the network that was found.
 
@@ -99,7 +101,7 @@ def _first_phase(
     warn: Callable[[str], None],
     by: str,
 ) -> Start:
-    """The first phase, and the pruned network that it leads to."""
+    """Run the first phase, and return the pruned network that it leads to."""
     first = replace(args, out=args.out / REGULARISED)
     descriptor_path = (first.out / FINAL).with_suffix(".json")
     if args.resume and descriptor_path.exists():
@@ -112,14 +114,14 @@ def _first_phase(
 
 
 def budget_network(budget: Budget, tensors: Arrays) -> ExtractedNetwork:
-    """The network that the lowest threshold within the budget leaves of the whole one."""
+    """Prune the whole network by the lowest threshold within the budget."""
     candidate = with_ratios(budget.candidate, budget.met(tensors))
     spec = SupernetSpec(candidate.scale, candidate.width, len(candidate.cells))
     return extract(SupernetWeights(spec, tensors, "0" * 64), candidate)
 
 
 def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
-    """(groups,) of ||W_g||^2 of a layer (out, in, k, k); gradients flow.
+    """Return (groups,) of ||W_g||^2 of a layer (out, in, k, k). Gradients flow.
 
     Args:
         weight: the layer; under `pattern` with its taps chosen.
@@ -140,10 +142,11 @@ def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
 
 
 class _RegularisedTask:
-    """The whole network under the regulariser, as the loop's task.
+    """The task of the loop that trains the whole network under the regulariser.
 
-    Buffers, so that a resumed run goes on exactly: `penalty` of each layer, `strength`, and
-    `shrunk_ms`, the estimate without the groups that had shrunk at the last refresh.
+    Its state is in buffers, so that a resumed run goes on exactly: `penalty` of each layer,
+    `strength`, and `shrunk_ms`, the estimate without the groups that had shrunk at the last
+    refresh.
     """
 
     def __init__(
@@ -168,14 +171,17 @@ class _RegularisedTask:
         self.module.register_buffer("shrunk_ms", torch.zeros(()))
 
     def _norms(self) -> dict[str, Tensor]:
-        """||W_g||^2 of every layer that is pruned."""
+        """Return ||W_g||^2 of every layer that is pruned."""
         norms: dict[str, Tensor] = {}
         for name, scheme in self.schemes.items():
             norms[name] = squared_norms(self.module.masked(name), scheme, self._fed(name))
         return norms
 
     def _fed(self, name: str) -> Tensor:
-        """Squared norms of the weights behind each output channel, in the next layer of a cell."""
+        """Return the squared norms of the weights that each output channel feeds.
+
+        They belong to the next layer of the cell.
+        """
         names = [layer for layer, _ in self.budget.candidate.layers()]
         following = names[names.index(name) + 1] if name != "tail" else "tail"
         if cell_of(following) != cell_of(name) or name == "tail":
@@ -183,7 +189,7 @@ class _RegularisedTask:
         return (self.module.masked(following) ** 2).sum((0, 2, 3))
 
     def regulariser(self) -> Tensor:
-        """Sum of penalty_g * ms_g * ||W_g||^2; about the milliseconds of the groups left."""
+        """Return the sum of penalty_g * ms_g * ||W_g||^2: about the ms of the groups left."""
         terms = [
             self.budget.prices[name]
             * (self.module.get_buffer(f"{name}.penalty") * norms / self._units[name]).sum()
@@ -199,7 +205,7 @@ class _RegularisedTask:
             penalty.copy_(1 / (norms / self._units[name] + EPSILON))
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
-        """One batch, its loss and the regulariser."""
+        """Take one batch through the network, its loss and the regulariser."""
         with loop.autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = l1 = (output - batch.hr).abs().mean()
@@ -217,7 +223,10 @@ class _RegularisedTask:
         }  # fmt: skip
 
     def _set_strength(self, step: int, loss: float) -> None:
-        """Grow until the groups that have shrunk are enough for the budget, then ease."""
+        """Set how strong the regulariser is.
+
+        It grows until the groups that have shrunk meet the budget, then it eases.
+        """
         weights = tensors_of(self.module.extracted())
         shrunk_ms = self.budget.ms(self.budget.ratios(weights, SHRUNK_BELOW))
         self.module.get_buffer("shrunk_ms").fill_(shrunk_ms)
@@ -233,7 +242,7 @@ class _RegularisedTask:
             strength.mul_(growth)
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
-        """PSNR-Y in fp32: with everything there, and pruned to the budget as it stands."""
+        """Return PSNR-Y in fp32 of the whole network, and of what the budget leaves of it now."""
         del half
         pruned = Network(budget_network(self.budget, tensors_of(self.module.extracted())))
         return {
@@ -242,6 +251,6 @@ class _RegularisedTask:
         }
 
     def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
-        """The whole network, in the format of a final model."""
+        """Write the whole network, in the format of a final model."""
         more = {"supernet_sha256": self._sha256}
         write_final(self.args.out / FINAL, self.module.extracted(ema), {**descriptor, **more})

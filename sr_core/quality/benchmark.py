@@ -47,7 +47,7 @@ def score_crops(
     *,
     scale: int,
 ) -> float:
-    """The search-time score of a candidate: mean PSNR-Y in dB over fixed validation crops.
+    """Return a candidate's score in searches: its mean PSNR-Y in dB over fixed crops.
 
     Args:
         run: the network, (N, 3, h, w) in 0..1 -> (N, 3, s h, s w); output is rounded here.
@@ -59,7 +59,7 @@ def score_crops(
 
 
 def bicubic_upscale(scale: int) -> Upscale:
-    """Pillow's bicubic interpolation as the baseline."""
+    """Return the baseline: Pillow's bicubic interpolation."""
     return lambda lr: bicubic(lr, lr.shape[1] * scale, lr.shape[0] * scale)
 
 

@@ -40,7 +40,7 @@ SAMPLE_CROPS = "12 crops of 192×192 pixels of scikit-image's sample photographs
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files below `folder`, sorted by relative path; `DatasetError` if there are none."""
+    """List the images below `folder`, by relative path. Raises `DatasetError` without one."""
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: give one that holds images.")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
@@ -50,9 +50,9 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def read_image(path: Path) -> Image8:
-    """An image file, upright, as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB.
+    """Read an image file, upright, as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB.
 
-    Alpha is left out. `DatasetError` if it is unreadable or has values beyond 8 bits, which
+    Alpha is left out. Raises `DatasetError` if it is unreadable or has values beyond 8 bits, which
     Pillow would clip to white.
     """
     try:
@@ -73,7 +73,7 @@ _READ_AS = {"1": "L", "L": "L", "LA": "L"} | dict.fromkeys(("P", "RGB", "RGBA", 
 
 
 def as_rgb(image: Image8) -> Image8:
-    """(H, W, 3) of a greyscale or RGB image."""
+    """Return (H, W, 3) of a greyscale or RGB image."""
     return np.repeat(image[:, :, None], 3, axis=2) if image.ndim == 2 else image
 
 
@@ -83,14 +83,14 @@ def bicubic(image: Image8, width: int, height: int) -> Image8:
 
 
 def downscale(hr: Image8, scale: int) -> tuple[Image8, Image8]:
-    """(LR, HR cropped from the top left to a multiple of `scale`)."""
+    """Return (LR, HR cropped from the top left to a multiple of `scale`)."""
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     cropped = hr[: height * scale, : width * scale]
     return bicubic(cropped, width, height), cropped
 
 
 def folder_checksum(folder: Path, files: Sequence[Path]) -> str:
-    """SHA-256 over the relative names and contents of `files`, in order."""
+    """Return the SHA-256 over the relative names and contents of `files`, in order."""
     digest = hashlib.sha256()
     for path in files:
         digest.update(path.relative_to(folder).as_posix().encode())
@@ -109,7 +109,7 @@ class Pair:
 
 
 def benchmark_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> Iterator[Pair]:
-    """Pairs by file name; HR is cropped to scale x LR from the top left (protocols.md).
+    """Yield pairs by file name. HR is cropped from the top left to scale x LR.
 
     Without `lr_folder` the LR images are made by `downscale`.
     """
@@ -148,7 +148,7 @@ class ValidationCrops:
 
 
 def validation_crops(folder: Path, scale: int) -> ValidationCrops:
-    """The centre crops of `VALIDATION_CROPS` images, evenly spaced over the sorted folder."""
+    """Cut the centres of `VALIDATION_CROPS` images, evenly spaced over the sorted folder."""
     files = list_images(folder)
     picks = np.linspace(0, len(files) - 1, VALIDATION_CROPS).round().astype(int)
     return _with_lr([_centre_crop(files[i]) for i in dict.fromkeys(picks.tolist())], scale)
@@ -156,7 +156,7 @@ def validation_crops(folder: Path, scale: int) -> ValidationCrops:
 
 @cache
 def sample_crops(scale: int) -> ValidationCrops:
-    """The crops of `SAMPLE_CROPS`: no benchmark, but there wherever UpFront runs."""
+    """Return the crops of `SAMPLE_CROPS`. They are no benchmark, but always at hand."""
     half = VALIDATION_CROP_HR // 2
     hr: list[Image8] = []
     for name, centres in _SAMPLE_CENTRES.items():
@@ -181,9 +181,9 @@ def _centre_crop(path: Path) -> Image8:
 
 
 class TrainingPatches:
-    """All training images in memory (3 bytes a pixel), and random aligned LR/HR patches.
+    """All training images in memory (3 bytes a pixel), and random aligned LR/HR patches of them.
 
-    Each top-level subfolder is a source; a source is drawn in proportion to its pixels times
+    Each top-level subfolder is a source. A source is drawn in proportion to its pixels times
     its weight (default 1), an image within it in proportion to its pixels.
     """
 
@@ -219,7 +219,7 @@ class TrainingPatches:
         self._cumulative = np.cumsum(share / share.sum())
 
     def batch(self, rng: np.random.Generator, size: int) -> tuple[Image8, Image8]:
-        """(size, p, p, 3) LR and (size, s p, s p, 3) HR, flipped and rotated at random."""
+        """Draw (size, p, p, 3) LR and (size, s p, s p, 3) HR, flipped and rotated at random."""
         lr = np.empty((size, self.patch, self.patch, 3), dtype=np.uint8)
         hr = np.empty((size, self.patch * self.scale, self.patch * self.scale, 3), dtype=np.uint8)
         for i in range(size):
@@ -238,6 +238,6 @@ class TrainingPatches:
 
 
 def _cut(image: Image8, top: int, left: int, side: int, turn: int) -> NDArray[np.uint8]:
-    """A square of `image` in one of its 8 orientations."""
+    """Cut a square out of `image`, in one of its 8 orientations."""
     patch = np.rot90(image[top : top + side, left : left + side], turn % 4)
     return patch[:, ::-1] if turn >= 4 else patch

@@ -24,14 +24,14 @@ _SSIM_WINDOW = 11
 
 
 def luma(image: Image8) -> NDArray[np.float64]:
-    """Y in 16..235 of an 8-bit RGB image (H, W, 3); a greyscale one (H, W) keeps its values."""
+    """Return Y in 16..235 of 8-bit RGB (H, W, 3). A greyscale image (H, W) keeps its values."""
     if image.ndim == 2:
         return image.astype(np.float64)
     return image.astype(np.float64) @ _BT601 / 255.0 + 16.0
 
 
 def psnr_y(image: Image8, reference: Image8, *, shave: int) -> float:
-    """Peak signal-to-noise ratio of the luma in dB; `inf` for equal images.
+    """Return the peak signal-to-noise ratio of the luma in dB, `inf` for equal images.
 
     Args:
         image, reference: uint8, (H, W, 3) RGB or (H, W) greyscale, same shape.
@@ -43,10 +43,10 @@ def psnr_y(image: Image8, reference: Image8, *, shave: int) -> float:
 
 
 def ssim_y(image: Image8, reference: Image8, *, shave: int) -> float:
-    """Structural similarity of the luma (Wang et al. 2004), in -1..1.
+    """Return the structural similarity of the luma (Wang et al. 2004), in -1..1.
 
-    11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, averaged where the window fits.
-    Arguments as for `psnr_y`; raises `ValueError` if less than 11x11 pixels are left.
+    The window is an 11x11 Gaussian of sigma 1.5. K1 = 0.01, K2 = 0.03, averaged where it fits.
+    Arguments are as for `psnr_y`. Raises `ValueError` if less than 11x11 pixels are left.
     """
     a, b = _inner(image, reference, shave)
     if min(a.shape) < _SSIM_WINDOW:
@@ -58,14 +58,14 @@ def ssim_y(image: Image8, reference: Image8, *, shave: int) -> float:
 
 
 class Reference:
-    """One image that many are compared with: `psnr_y` and `ssim_y`, several times as fast.
+    """One image that many are compared with, several times as fast as by the functions.
 
     What depends on the reference alone is computed once, and the luma of an image serves both
-    metrics; the values differ from those of the functions by less than 1e-9.
+    metrics. The values differ from those of the functions by less than 1e-9.
     """
 
     def __init__(self, image: Image8, *, shave: int) -> None:
-        """Arguments as for `ssim_y`, which also says what is too small."""
+        """Prepare the image. Arguments and errors are those of `ssim_y`."""
         self._image, self._shave = image, shave
         self._luma = _inner(image, image, shave)[1]
         if min(self._luma.shape) < _SSIM_WINDOW:
@@ -73,7 +73,7 @@ class Reference:
         self._mean, self._square = _smoothed(np.stack([self._luma, self._luma**2]))
 
     def scores(self, image: Image8) -> tuple[float, float]:
-        """(PSNR-Y in dB, SSIM-Y) of an image of the reference's shape."""
+        """Return (PSNR-Y in dB, SSIM-Y) of an image of the reference's shape."""
         if image.shape != self._image.shape:
             raise ValueError(f"Shapes differ: {image.shape} against {self._image.shape}.")
         inner = slice(self._shave, -self._shave or None)
@@ -98,7 +98,7 @@ _WEIGHTS = _gaussian()
 
 
 def _smoothed(planes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, H, W) under SSIM's window, where it fits: (n, H - 10, W - 10)."""
+    """Smooth (n, H, W) by SSIM's window, where it fits: (n, H - 10, W - 10)."""
     radius = _SSIM_WINDOW // 2
     rows: Any = correlate1d(planes, _WEIGHTS, axis=1)[:, radius:-radius]
     columns: Any = correlate1d(rows, _WEIGHTS, axis=2)[:, :, radius:-radius]

@@ -65,7 +65,7 @@ ARCHITECTURES = {
 
 
 def architecture(name: str) -> Architecture:
-    """The architecture called `name`; `InvalidCandidate` lists what there is."""
+    """Return the architecture called `name`. `InvalidCandidate` lists what there is."""
     if name not in ARCHITECTURES:
         raise InvalidCandidate(
             f"There is no architecture {name!r}: expected one of {', '.join(ARCHITECTURES)}."
@@ -114,13 +114,13 @@ class Layout:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of a 1280x720 frame; adding the image is not counted."""
+        """Multiply-accumulates of a 1280x720 frame. Adding the image is not counted."""
         height, width = lr_size(self.scale)
         return height * width * sum(conv.weights for conv in self.convs)
 
 
 def layout(arch: Architecture, scale: int, colours: int = RGB) -> Layout:
-    """The convolutions of `arch`; one colour gives the network as published, luma only."""
+    """Return the convolutions of `arch`. One colour gives the network as published, luma only."""
     width, phases = arch.width, colours * scale**2
     if arch.family == "fsrcnn":
         head = [_conv("head", 5, colours, width), _conv("shrink", 1, width, _SHRUNK)]
@@ -141,7 +141,7 @@ def layout(arch: Architecture, scale: int, colours: int = RGB) -> Layout:
 
 
 def deconvolution_taps(scale: int) -> NDArray[np.intp]:
-    """Which row of FSRCNN's deconvolution each phase multiplies each input row with.
+    """Tell which row of FSRCNN's deconvolution each phase multiplies each input row with.
 
     A deconvolution of stride s, padded by 4, puts row t of its kernel on output row s i + t - 4 of
     input row i. So output row s q + p sums the input rows q + d with t = p + 4 - s d.
@@ -156,7 +156,7 @@ def deconvolution_taps(scale: int) -> NDArray[np.intp]:
 
 
 def nearest_weight(scale: int, colours: int = RGB) -> NDArray[np.float32]:
-    """(colours s^2, colours, 1, 1): repeats every pixel, before a pixel shuffle."""
+    """Return (colours s^2, colours, 1, 1) weights that repeat every pixel before a shuffle."""
     repeated = np.repeat(np.eye(colours, dtype=np.float32), scale**2, axis=0)
     return repeated[:, :, None, None]
 

@@ -28,7 +28,7 @@ Folded = tuple[Tensor, Tensor]
 
 
 class PlainLayer(nn.Module):
-    """A convolution, initialised as FSRCNN's."""
+    """A convolution, initialised as those of FSRCNN are."""
 
     def __init__(self, conv: Conv) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class PlainLayer(nn.Module):
         nn.init.zeros_(_bias(self.conv))
 
     def forward(self) -> Folded:
-        """Its weight and bias."""
+        """Return its weight and bias."""
         return self.conv.weight, _bias(self.conv)
 
 
@@ -53,7 +53,7 @@ class Deconvolution(nn.Module):
         self.register_buffer("taps", torch.from_numpy(deconvolution_taps(scale)), persistent=False)
 
     def forward(self) -> Folded:
-        """A zero where a phase has no weight for an offset."""
+        """Return the weight and bias. The weight is zero where a phase has none for an offset."""
         taps = self.get_buffer("taps")
         padded = F.pad(self.weight, (0, 1, 0, 1))  # index -1 finds a zero
         # (in, colour, phase row, row, phase column, column)
@@ -63,8 +63,10 @@ class Deconvolution(nn.Module):
 
 
 class EdgeBlock(nn.Module):
-    """ECBSR's block: 3x3, 1x1 then 3x3, and 1x1 then a fixed and scaled edge kernel, three times;
-    its input is added where that is possible.
+    """ECBSR's block: the sum of a 3x3, a 1x1 then 3x3, and three edge branches.
+
+    An edge branch is a 1x1, then a fixed and scaled edge kernel. The block's input is added where
+    that is possible.
 
     Between the two convolutions of a branch the originals pad with the first one's bias, which is
     what it makes of the zeros around its input. So a branch equals one zero-padded convolution.
@@ -91,7 +93,7 @@ class EdgeBlock(nn.Module):
         self.register_buffer("identity", _identity(conv), persistent=False)
 
     def forward(self) -> Folded:
-        """The sum of its branches."""
+        """Return the weight and bias of all branches together."""
         weight, bias = self.conv.weight + self.get_buffer("identity"), _bias(self.conv)
         deep = self.squeeze.weight
         weight = weight + torch.einsum("omyx,mi->oiyx", deep, self.expand.weight[:, :, 0, 0])
@@ -105,7 +107,7 @@ class EdgeBlock(nn.Module):
 
 
 class LinearBlock(nn.Module):
-    """SESR's block: k x k to 256 channels, then 1x1; its input is added where that is possible."""
+    """SESR's block: k x k to 256 channels, then 1x1. Its input is added where that is possible."""
 
     def __init__(self, conv: Conv) -> None:
         super().__init__()
@@ -117,7 +119,7 @@ class LinearBlock(nn.Module):
         self.register_buffer("identity", _identity(conv), persistent=False)
 
     def forward(self) -> Folded:
-        """Both convolutions as one, and the input in its centre."""
+        """Return both convolutions as one, with the input in its centre."""
         project = self.project.weight[:, :, 0, 0]
         weight = torch.einsum("om,miyx->oiyx", project, self.expand.weight)
         return weight + self.get_buffer("identity"), _bias(self.project)
@@ -128,7 +130,7 @@ def _conv2d(inputs: int, outputs: int, kernel: int, *, bias: bool = True) -> nn.
 
 
 def _identity(conv: Conv) -> Tensor:
-    """Weight of a convolution that gives its input; zeros if it has other channels."""
+    """Return the weight that gives the input, or zeros if the output has other channels."""
     weight = torch.zeros(conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
     return nn.init.dirac_(weight) if conv.in_channels == conv.out_channels else weight
 

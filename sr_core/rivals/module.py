@@ -33,7 +33,7 @@ class RivalNet(nn.Module):
                     parameter.mul_(_TAIL_GAIN)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """(N, 3, H, W) RGB in 0..1 -> (N, 3, s H, s W), not clipped."""
+        """Upscale (N, 3, H, W) RGB in 0..1 to (N, 3, s H, s W), not clipped."""
         shape = self.layout
         stream = lr - INPUT_MEAN
         for conv in shape.head:
@@ -50,7 +50,7 @@ class RivalNet(nn.Module):
 
     @torch.no_grad()
     def fold(self) -> dict[str, NDArray[np.float32]]:
-        """Plain weights and biases, as `rivals.weights` stores them."""
+        """Return plain weights and biases, as `rivals.weights` stores them."""
         tensors: dict[str, NDArray[np.float32]] = {}
         for conv in self.layout.convs:
             weight, bias = self._folded(conv)

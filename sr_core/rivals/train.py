@@ -28,7 +28,7 @@ def train(
     report: Callable[[Progress], None],
     warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Train as `loop.run` does; returns the path of the folded EMA weights."""
+    """Train as `loop.run` does. Returns the path of the folded EMA weights."""
     loop.refuse_to_overwrite(args)
     task = _RivalTask(args)
     loop.run(args, task, [], report, warn)
@@ -36,7 +36,7 @@ def train(
 
 
 class _RivalTask:
-    """A rival as the loop's task."""
+    """The task of the loop that trains a rival."""
 
     def __init__(self, args: RivalArgs) -> None:
         self.arch, self.scale = architecture(args.arch), args.scale
@@ -44,14 +44,14 @@ class _RivalTask:
         self.path = args.out / file_name(self.arch, args.scale)
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
-        """One batch."""
+        """Take one batch through the network."""
         with loop.autocast(batch.lr.device, batch.half):
             loss = (self.module(batch.lr) - batch.hr).abs().mean()
         loss.backward()
         return {"loss_l1": loss.item()}
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
-        """Its PSNR-Y in fp32, the precision in which it is used."""
+        """Return its PSNR-Y in fp32, the precision in which it is used."""
         del half
         device = next(self.module.parameters()).device
 
@@ -61,7 +61,7 @@ class _RivalTask:
         return {self.arch.name: score_crops(run, crops, scale=self.scale)}
 
     def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
-        """The folded weights and their descriptor."""
+        """Write the folded weights and their descriptor."""
         averaged = RivalNet(self.arch, self.scale)
         averaged.load_state_dict({name: torch.from_numpy(value) for name, value in ema.items()})
         write_rival(self.path, self.arch, self.scale, averaged.fold(), descriptor)

@@ -16,15 +16,21 @@ _DIGITS = 8
 
 
 def runtime_name(library: Library | None) -> str:
-    """Short name: "UpFront engine, AVX-512", or without a library "ONNX Runtime 1.31.1"."""
+    """Return the short name: "UpFront engine, AVX-512" or "ONNX Runtime 1.31.1".
+
+    Without a library it is ONNX Runtime.
+    """
     if library is None:
         return _onnx()
     return f"UpFront engine, {_instructions(library)}"
 
 
 def runtime_version(library: Library | None) -> str:
-    """The name with all that timings depend on: another text means that they are of another
-    runtime ("UpFront engine 1, AVX-512, library 1a2b3c4d")."""
+    """Return the name with all that timings depend on.
+
+    Another text means that timings are of another runtime ("UpFront engine 1, AVX-512, library
+    1a2b3c4d").
+    """
     if library is None:
         return _onnx()
     digest = sha256(library.path)[:_DIGITS]
@@ -44,7 +50,7 @@ def _onnx() -> str:
 
 
 def add_engine_option(parser: argparse.ArgumentParser) -> None:
-    """The option `--engine` of every command that runs networks."""
+    """Add the option `--engine`, which every command has that runs networks."""
     parser.add_argument(
         "--engine", choices=("sparse", "onnx"), default="sparse",
         help="the sparse engine (default), or ONNX Runtime",
@@ -52,9 +58,9 @@ def add_engine_option(parser: argparse.ArgumentParser) -> None:
 
 
 def engine_or_none(engine: str, library: Library | None, problem: str) -> Library | None:
-    """The library for what `--engine` says; None is ONNX Runtime, also as fallback.
+    """Return the library for what `--engine` says. None is ONNX Runtime, also as fallback.
 
-    `problem` says why there is no library; it becomes a warning on standard error.
+    `problem` says why there is no library. It becomes a warning on standard error.
     """
     if engine == "onnx":
         return None

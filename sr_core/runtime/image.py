@@ -46,7 +46,7 @@ def open_image(source: Path | BinaryIO, *, max_pixels: int) -> Image.Image:
     """Read a still image, upright, fully decoded.
 
     Raises `InvalidImage`, in one sentence, for anything that is not a readable still image of
-    at least 8x8 and at most `max_pixels` pixels, or would lose bits; all but damaged pixels are
+    at least 8x8 and at most `max_pixels` pixels, or would lose bits. All but damaged pixels are
     found before decoding.
     """
     try:
@@ -90,7 +90,7 @@ def _unreadable(source: Path | BinaryIO, error: Exception) -> str:
 
 
 def check_size(image: Image.Image, *, max_pixels: int) -> None:
-    """`InvalidImage` unless the image has at least 8x8 and at most `max_pixels` pixels."""
+    """Raise `InvalidImage` unless it has at least 8x8 and at most `max_pixels` pixels."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise InvalidImage(
@@ -104,7 +104,7 @@ def check_size(image: Image.Image, *, max_pixels: int) -> None:
 
 
 def _check_depth(image: ImageFile.ImageFile) -> None:
-    """`InvalidImage` for 16 bits per channel unless it is greyscale without transparency.
+    """Raise `InvalidImage` for 16 bits per channel, unless it is grey without transparency.
 
     Pillow has no such mode: it would keep the upper 8 bits and say nothing.
     """
@@ -118,7 +118,7 @@ def _check_depth(image: ImageFile.ImageFile) -> None:
 
 
 def _stored_bits(image: ImageFile.ImageFile) -> int:
-    """Bits per channel in the file; the formats not named here have at most 8."""
+    """Return the bits per channel in the file. The formats not named here have at most 8."""
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         return max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     if isinstance(image, PngImagePlugin.PngImageFile):  # Pillow keeps IHDR's depth only here
@@ -127,10 +127,7 @@ def _stored_bits(image: ImageFile.ImageFile) -> int:
 
 
 def result_mode(image: Image.Image) -> str:
-    """Mode of the upscaled image: L, LA, RGB, RGBA, or I;16.
-
-    Raises `InvalidImage` for floating-point values.
-    """
+    """Return the upscaled image's mode: L, LA, RGB, RGBA, I;16. Raises `InvalidImage` for float."""
     if image.mode == "F":
         raise InvalidImage(
             "The image holds floating-point values, whose range is unknown: save it as an 8-bit "
@@ -143,7 +140,7 @@ def result_mode(image: Image.Image) -> str:
 
 
 def split(image: Image.Image) -> Planes:
-    """Separate an image of any supported mode; `InvalidImage` for float and 32-bit ones."""
+    """Split an image of any supported mode. Raises `InvalidImage` for float and 32-bit ones."""
     mode = result_mode(image)
     # The profile of a CMYK image describes inks, not the RGB that comes out.
     icc_profile = None if image.mode == "CMYK" else image.info.get("icc_profile")
@@ -168,7 +165,9 @@ def _deep_grey(image: Image.Image) -> NDArray[np.uint16]:
 
 
 def network_input(pixels: Pixels) -> NDArray[np.float32]:
-    """What the network reads: float32 (1, 3, H, W) in 0..1; three equal planes if `pixels` is grey.
+    """Return what the network reads: float32 (1, 3, H, W) in 0..1.
+
+    Of grey pixels the three planes are equal.
 
     Args:
         pixels: (H, W, 3), or (H, W) grey.
@@ -180,9 +179,9 @@ def network_input(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def rounded(values: NDArray[np.float32], depth: type[Depth]) -> NDArray[Depth]:
-    """Values in 0..1 to integers from 0 to the largest of `depth` (uint8 or uint16), same shape.
+    """Round values in 0..1 to integers from 0 to the largest of `depth` (uint8 or uint16).
 
-    The only place where values are rounded or clipped.
+    The shape stays. This is the only place where values are rounded or clipped.
     """
     scaled = np.clip(values, 0, 1)
     scaled *= np.iinfo(depth).max
@@ -190,14 +189,14 @@ def rounded(values: NDArray[np.float32], depth: type[Depth]) -> NDArray[Depth]:
 
 
 def quantise(sr: NDArray[np.float32], source: Pixels) -> Pixels:
-    """Network output (3, H, W) in the form and depth of `source`: (H, W, 3), or (H, W) grey."""
+    """Bring output (3, H, W) into the form and depth of `source`: (H, W, 3), or (H, W) grey."""
     if source.ndim == 2:
         return rounded(sr.mean(axis=0), source.dtype.type)
     return rounded(sr, source.dtype.type).transpose(1, 2, 0)  # turned when it is four times smaller
 
 
 def join(colours: Image.Image, planes: Planes) -> Image.Image:
-    """`colours` (L, RGB or I;16, changed in place) with alpha and colour profile back in place."""
+    """Put alpha and colour profile back into `colours` (L, RGB or I;16, changed in place)."""
     if planes.alpha is not None:
         colours.putalpha(planes.alpha.resize(colours.size, Image.Resampling.BICUBIC))
     if planes.icc_profile:
@@ -206,7 +205,7 @@ def join(colours: Image.Image, planes: Planes) -> Image.Image:
 
 
 def check_output(image: Image.Image, scale: int, path: Path) -> None:
-    """`InvalidImage`, before any work, if `image` at `scale` times the size cannot go to `path`.
+    """Raise `InvalidImage`, before any work, if the upscaled `image` cannot go to `path`.
 
     Checks the suffix, what its format can hold, and that files can be made in the folder.
     """
@@ -224,7 +223,7 @@ def check_output(image: Image.Image, scale: int, path: Path) -> None:
 
 
 def save_format(path: Path) -> str:
-    """Pillow's name of the format that the suffix asks for; `InvalidImage` if it is unknown."""
+    """Return Pillow's name of the format for the suffix. Raises `InvalidImage` if there is none."""
     kind = _SAVE_FORMATS.get(path.suffix.lower())
     if kind is None:
         raise InvalidImage(f"Cannot save {path.name}: expected {', '.join(_SAVE_FORMATS)}.")
@@ -232,7 +231,7 @@ def save_format(path: Path) -> str:
 
 
 def _check_format(kind: str, mode: str, size: tuple[int, int]) -> None:
-    """`InvalidImage` if files of `kind` cannot hold an image of this mode and size exactly."""
+    """Raise `InvalidImage` if files of `kind` cannot hold such an image exactly."""
     if kind in _SAVE_MODES and mode not in _SAVE_MODES[kind]:
         lost = "16 bits" if mode.startswith("I") else "transparency"
         raise InvalidImage(f"{kind} cannot hold the image's {lost}: save it as PNG.")
@@ -244,9 +243,9 @@ def _check_format(kind: str, mode: str, size: tuple[int, int]) -> None:
 
 
 def save_image(image: Image.Image, path: Path) -> None:
-    """Write an image whole or not at all; the suffix decides the format.
+    """Write an image whole or not at all. The suffix decides the format.
 
-    PNG, BMP and TIFF are exact; WebP is written lossless, JPEG at quality 95. Raises
+    PNG, BMP and TIFF are exact. WebP is written lossless, JPEG at quality 95. Raises
     `InvalidImage` for an unknown suffix, what the format cannot hold, or a full disk.
     """
     kind = save_format(path)

@@ -44,14 +44,14 @@ Report = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows and columns of the LR image: what is read (with halo) and what is kept."""
+    """Rows and columns of the LR image: those to read (with halo) and those to keep."""
 
     read: tuple[slice, slice]
     keep: tuple[slice, slice]
 
 
 class Upscaler:
-    """One network in one session; safe to use from several threads."""
+    """One network in one session. It is safe to use from several threads."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Upscaler:
         threads: int = 0,
         tile: int | None = None,
     ) -> None:
-        """A session on the engine, or without a library on ONNX Runtime.
+        """Prepare a session on the engine, or without a library on ONNX Runtime.
 
         Args:
             threads: 0 takes one per core.
@@ -79,7 +79,7 @@ class Upscaler:
         )
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The network itself: (N, 3, H, W) in 0..1 -> (N, 3, s H, s W), not clipped."""
+        """Compute the network itself: (N, 3, H, W) in 0..1 -> (N, 3, s H, s W), not clipped."""
         return self._run(lr)
 
     def upscale(
@@ -89,7 +89,9 @@ class Upscaler:
         report: Report | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Image.Image:
-        """`image` at scale times the size, same kind: colour, greyscale, alpha, 16-bit grey.
+        """Return `image` at scale times the size.
+
+        It stays of the same kind: colour, greyscale, alpha, 16-bit grey.
 
         Args:
             image: any mode `runtime.image.split` takes.
@@ -112,7 +114,7 @@ class Upscaler:
         return images.join(result, planes)
 
     def _run_tile(self, pixels: images.Pixels, tile: Tile) -> NDArray[np.float32]:
-        """Network output (3, h, w) for `tile.keep`: the halo is run and cut off again."""
+        """Return the output (3, h, w) for `tile.keep`. The halo is run and cut off again."""
         sr = self.run(images.network_input(pixels[tile.read]))[0]
         inner = tuple(
             slice(keep.start - read.start, keep.stop - read.start)

@@ -73,7 +73,7 @@ class Supernet(nn.Module):
         return F.pixel_shuffle(y, self.spec.scale)
 
     def torch_masks(self, candidate: Candidate) -> dict[str, Tensor]:
-        """Masks for `forward`, from the magnitudes of the current weights."""
+        """Return masks for `forward`, from the magnitudes of the current weights."""
         weights = dict(self.sliced_weights(candidate))
         device, dtype = self.head.weight.device, self.head.weight.dtype
         return {
@@ -82,7 +82,7 @@ class Supernet(nn.Module):
         }
 
     def sliced_weights(self, candidate: Candidate) -> Iterator[tuple[str, NDArray[np.float32]]]:
-        """(name, weight) of each prunable layer at the candidate's width; no copy on a CPU."""
+        """Yield (name, weight) of each layer at the candidate's width; no copy on a CPU."""
         for index, cell in enumerate(candidate.cells):
             in_channels = candidate.width
             for name, conv in layer_names(index, cell.block):
@@ -135,7 +135,7 @@ def _cell(spec: SupernetSpec) -> nn.ModuleDict:
 
 
 def bicubic_kernel(scale: int) -> NDArray[np.float32]:
-    """(3 s^2, 3, 5, 5) weights that, after pixel shuffle, are bicubic upscaling (a = -0.5)."""
+    """Return (3 s^2, 3, 5, 5) weights: bicubic upscaling (a = -0.5), after pixel shuffle."""
     taps = np.zeros((scale, INPUT_SKIP_KERNEL))
     for phase in range(scale):
         position = (phase + 0.5) / scale - 0.5

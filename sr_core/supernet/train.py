@@ -43,7 +43,7 @@ def train(
     report: Callable[[Progress], None],
     warn: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Run stage 1 as `loop.run` does; returns the path of the EMA weights."""
+    """Run stage 1 as `loop.run` does. Returns the path of the EMA weights."""
     loop.refuse_to_overwrite(args)
     task, history = _SupernetTask(args), History()
     if args.init_from:
@@ -53,7 +53,7 @@ def train(
 
 
 class _SupernetTask:
-    """A supernet as the loop's task."""
+    """The task of the loop that trains a supernet."""
 
     def __init__(self, args: TrainArgs) -> None:
         self.args, self.scale = args, args.scale
@@ -64,7 +64,7 @@ class _SupernetTask:
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
 
     def load(self, path: Path) -> History:
-        """Start from the weights in `path`; returns the runs that led to them."""
+        """Start from the weights in `path`. Returns the runs that led to them."""
         supernet = read_supernet(path)
         if supernet.spec != self.spec:
             raise TrainingError(f"--init-from holds {supernet.spec}, this run is {self.spec}.")
@@ -72,7 +72,7 @@ class _SupernetTask:
         return list(read_descriptor(path).get("training", []))
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
-        """One batch through an anchor and the candidates."""
+        """Take one batch through an anchor and the candidates."""
         guide = self._forward(batch.lr, sample_anchor(batch.rng, self.spec), batch.half)
         loss_anchor = (guide - batch.hr).abs().mean()
         loss_anchor.backward()
@@ -91,7 +91,7 @@ class _SupernetTask:
             return self.module(lr, candidate, self.module.torch_masks(candidate))
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
-        """PSNR-Y of every probe."""
+        """Return the PSNR-Y of every probe."""
         device = next(self.module.parameters()).device
         scores: dict[str, float] = {}
         for name, candidate in self.probes.items():
@@ -104,5 +104,5 @@ class _SupernetTask:
         return scores
 
     def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
-        """The supernet file and its descriptor."""
+        """Write the supernet file and its descriptor."""
         write_supernet(self.path, self.spec, ema, descriptor)

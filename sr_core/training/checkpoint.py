@@ -51,7 +51,7 @@ def save(
 def load(
     folder: Path, net: nn.Module, ema: dict[str, Tensor], optimizer: torch.optim.Adam
 ) -> tuple[int, Log, History]:
-    """Restore a run in place; returns (step, log, history)."""
+    """Restore a run in place. Returns (step, log, history)."""
     path = folder / NAME
     if not path.is_file():
         raise TrainingError(f"No checkpoint in {folder}: leave out --resume to start a run.")
@@ -81,7 +81,7 @@ def load(
 
 
 def _like(value: Tensor, parameter: Tensor) -> Tensor:
-    """On the parameter's device and, for moments, in its memory layout (Adam mixes them)."""
+    """Put a value on the parameter's device. Moments get its memory layout (Adam mixes them)."""
     if value.ndim == 0:
         return value.to(parameter.device)
     return torch.empty_like(parameter).copy_(value)

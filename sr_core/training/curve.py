@@ -13,7 +13,7 @@ from sr_core.files import write_atomic
 
 
 def write(folder: Path, log: list[dict[str, float]]) -> None:
-    """Write both files; `log` has one row per validation, all with the same keys."""
+    """Write both files. `log` has one row per validation, all with the same keys."""
     table = io.StringIO()
     rows = csv.DictWriter(table, fieldnames=list(log[0]))
     rows.writeheader()

@@ -30,7 +30,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step sees."""
+    """What one step of the training sees."""
 
     step: int
     """From 0."""
@@ -45,11 +45,11 @@ class Batch:
 
 
 class Task(Protocol):
-    """What is trained."""
+    """What the loop trains."""
 
     @property
     def module(self) -> nn.Module:
-        """All its parameters are trained; its buffers are saved in the checkpoint too."""
+        """The module whose parameters are all trained. The checkpoint has its buffers too."""
         ...
 
     @property
@@ -58,33 +58,33 @@ class Task(Protocol):
         ...
 
     def backward(self, batch: Batch) -> dict[str, float]:
-        """Add gradients of one batch to the module; returns readings for the log.
+        """Add gradients of one batch to the module. Returns readings for the log.
 
         Those called `loss_...` are drawn in the curve too.
         """
         ...
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
-        """PSNR-Y in dB by network; the module holds the EMA weights meanwhile."""
+        """Return PSNR-Y in dB by network. The module holds the EMA weights meanwhile."""
         ...
 
     def write(self, ema: Arrays, descriptor: Mapping[str, Any]) -> None:
-        """Save the EMA weights; `descriptor` says how they came about."""
+        """Save the EMA weights. `descriptor` says how they came about."""
         ...
 
 
 def autocast(device: torch.device, half: bool) -> torch.autocast:
-    """bf16 where it is safe, or plain fp32."""
+    """Return the context for a forward pass: bf16 where it is safe, or plain fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
 
 
 def device() -> torch.device:
-    """The GPU if there is one."""
+    """Return the GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def refuse_to_overwrite(args: RunArgs) -> None:
-    """`TrainingError` if a new run would overwrite a checkpoint; call it before costly work."""
+    """Raise `TrainingError`, before any work, if a new run would overwrite a checkpoint."""
     if not args.resume and (args.out / checkpoint.NAME).exists():
         raise TrainingError(
             f"{args.out} holds a checkpoint, which a new run would overwrite: use --resume or "
@@ -136,7 +136,7 @@ def _continues(args: RunArgs, history: checkpoint.History, by: str) -> Continues
 
 
 class _Run:
-    """State of one training run."""
+    """The state of one training run."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class _Run:
             report(progress)
 
     def _train_step(self) -> dict[str, float]:
-        """One batch; returns its readings."""
+        """Train on one batch. Returns its readings."""
         # A generator per step, so that a resumed run repeats an uninterrupted one exactly.
         rng = np.random.default_rng((self.args.seed, self.step))
         lr, hr = (self._tensor(a) for a in self.patches.batch(rng, self.args.batch))
@@ -220,7 +220,7 @@ class _Run:
         return step < self.args.steps - self.args.fp32_last
 
     def _tensor(self, images: Image8) -> Tensor:
-        """(N, 3, H, W) in 0..1 of (N, H, W, 3) bytes."""
+        """Turn (N, H, W, 3) bytes into (N, 3, H, W) in 0..1."""
         tensor = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
         return tensor.to(torch.float32, memory_format=torch.channels_last).div(255)
 
@@ -238,7 +238,7 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """The task's scores with the EMA weights."""
+        """Return the task's scores with the EMA weights."""
         weights = {name: p.detach().clone() for name, p in self.net.named_parameters()}
         self.net.load_state_dict(self.ema, strict=False)  # buffers stay as they are
         scores = self.task.validate(self.val, self._half(self.step - 1))
