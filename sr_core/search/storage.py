@@ -50,7 +50,10 @@ _LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 
 
 class Settings(Record):
-    """What all workers of a study have in common; its attribute `upfront`."""
+    """What all workers of a study have in common; its attribute `upfront`.
+
+    The settings of `SearchArgs` among them are those named in `settings.OF_STUDY`.
+    """
 
     scale: int
     weights_sha256: Sha256

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -324,3 +325,27 @@ def test_another_error_of_optuna_comes_through(
     monkeypatch.setattr(optuna.samplers.RandomSampler, when, refuse)
     with pytest.raises(ValueError, match="no such distribution"):
         study.run_one(lambda _: (1.0, 30.0))
+
+
+def test_a_study_made_before_the_options_came_from_its_settings_is_gone_on_with(
+    root: Path, args: SearchArgs, study: SharedStudy, tmp_path: Path
+) -> None:
+    told = study.settings.model_dump(mode="json")
+    own = ("weights_sha256", "protocol", "crops", "profile", "reference_cost", "start")
+    old: dict[str, Any] = {name: told[name] for name in own} | {
+        "scale": 4, "sampler": "nsga2", "objective": "phone", "budget_ms": None, "trials": 8,
+        "seed": 0, "schemes": ["dense", "channel", "block", "pattern", "unstructured"],
+        "ratio_per_layer_kind": False,
+        "command": "python -m sr_core search --scale 4 --sampler nsga2 --objective phone "
+        "--trials 8 --seed 0 --engine onnx --out RESULT.json",
+    }  # fmt: skip
+    assert told == old
+    url = f"sqlite:///{tmp_path}/old.db"
+    storage = optuna.storages.RDBStorage(url)
+    made = optuna.create_study(
+        storage=storage, study_name="mine", directions=["minimize", "maximize"]
+    )
+    made.set_user_attr("upfront", old)
+    storage.engine.dispose()
+    result = search(Catalogue(root), replace(args, storage=url, resume=True))
+    assert (len(result.trials), result.run.command) == (8, old["command"])
