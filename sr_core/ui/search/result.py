@@ -13,8 +13,9 @@ from sr_core.network.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import MAX_PSNR_DB
 from sr_core.search.events import Start, Trial
-from sr_core.search.objective import MACS, objective
+from sr_core.search.objective import objective
 from sr_core.search.result import SearchResult, read_result
+from sr_core.search.settings import MACS
 from sr_core.ui.search.live import Snapshot
 
 MAX_LOADED = 4096

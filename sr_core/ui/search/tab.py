@@ -180,8 +180,9 @@ class Search:
         if sampler not in SAMPLERS:
             raise SearchError(f"There is no sampler {sampler!r}: expected {', '.join(SAMPLERS)}.")
         settings = Settings(
-            view.scale, view.device, view.budget_ms, sampler, _whole(trials, "trials"),
-            _whole(seed, "seed"), "sparse" if self._catalogue.engine else "onnx",
+            scale=view.scale, objective=view.device, budget_ms=view.budget_ms, sampler=sampler,
+            trials=_whole(trials, "trials"), seed=_whole(seed, "seed"),
+            engine="sparse" if self._catalogue.engine else "onnx",
         )  # fmt: skip
         self.searches.start(str(request.session_hash), settings)
         return self._answer(request, current)

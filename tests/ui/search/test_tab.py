@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.cli.search import SAMPLERS
+from sr_core.search.settings import SAMPLERS
 from sr_core.ui.components.front_plot import FrontData
 from sr_core.ui.page import Page
 from sr_core.ui.search.sessions import Searches
@@ -21,6 +21,7 @@ from sr_core.ui.search.tab import SAMPLERS as OFFERED
 from sr_core.ui.search.tab import Search
 from sr_core.ui.target import Updates
 from tests import app_root
+from tests.ui.search.fake_worker import WAYS
 from tests.ui.search.made_up import FINISHED, NETWORKS
 
 ANN: Any = SimpleNamespace(session_hash="ann")
@@ -39,17 +40,16 @@ def page(page_root: Path, worker: tuple[str, ...]) -> Iterator[Page]:
 
 
 @pytest.fixture
-def search(page: Page, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """The tab, in which the fake worker's ways are samplers."""
-    for way in ("steady", "endless", "refused"):
-        monkeypatch.setitem(OFFERED, way, way)
+def search(page: Page) -> Search:
+    """The tab, without a search."""
     page.search.on_unload(ANN)
     return page.search
 
 
-def start(search: Search, sampler: str, *, who: Any = ANN, **changes: Any) -> Updates:
+def start(search: Search, way: str, *, who: Any = ANN, **changes: Any) -> Updates:
+    """Press Start; the seed tells the fake worker its way."""
     asked = {"scale": 4, "device": app_root.ENGINE, "budget_ms": 12, "trials": 20}
-    asked |= {"sampler": sampler, "seed": 0, "current": CURRENT} | changes
+    asked |= {"sampler": "nsga2", "seed": WAYS.index(way), "current": CURRENT} | changes
     return search.on_start(who, *asked.values())
 
 
@@ -133,7 +133,7 @@ def test_bad_settings_are_one_sentence(
     search: Search, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(gr.Error, match=sentence):
-        start(search, **{"sampler": "steady"} | changes)
+        start(search, "steady", **changes)
     assert search.searches.snapshot("ann") is None
 
 
