@@ -1,35 +1,31 @@
-"""The result tables of README.md, generated from precomputed/ (a test compares the two)."""
+"""Tables of stored results in Markdown; `result_pages` puts them into the pages of docs/."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
+from sr_core.catalogue.final import Final
 from sr_core.catalogue.store import Catalogue, Quality
 from sr_core.latency.estimate import estimate
+from sr_core.latency.prices import price
+from sr_core.latency.profile import DeviceProfile
+from sr_core.network.candidate import Candidate
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench, EngineRow
 from sr_core.results.record import Runtime
 from sr_core.results.rivals import RivalBench, RivalRow
+from sr_core.results.samplers import SamplerBench
+from sr_core.search.front import best_under
 
 ENGINE_NETWORK = (4, 24, 8)
 """Scale, channels and cells of the network in the table of the engine."""
 FINALS_THREADS = 2
+BUDGETS_MS = (10, 15, 30)
+"""Of one 1280x720 frame."""
 _RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
-
-
-def readme_tables(catalogue: Catalogue) -> Iterator[str]:
-    """Markdown: all tables of stored results that README.md shows; their headers differ."""
-    yield results_table(catalogue)
-    if catalogue.finals():
-        yield finals_table(catalogue)
-    if catalogue.engine_bench:
-        yield engine_table(catalogue.engine_bench)
-    if catalogue.rival_bench:
-        yield rivals_table(catalogue.rival_bench)
-    yield from map(ablation_table, catalogue.ablations)
 
 
 def results_table(catalogue: Catalogue) -> str:
@@ -54,8 +50,8 @@ def finals_table(catalogue: Catalogue) -> str:
 
     `LatencyError` if there is no such profile.
     """
-    shipped = [d for d in catalogue.devices if d.runtime_id == "sparse"]
-    device = catalogue.device(next((d.id for d in shipped if d.basis != "measured here"), ""))
+    ours = [device.id for device in shipped_devices(catalogue) if device.runtime_id == "sparse"]
+    device = catalogue.device(next(iter(ours), ""))
     header = [
         "fine-tuned model", "kept parameters", "GMACs",
         *(f"{name} (dB / SSIM)" for name in BENCHMARKS), "Set5, once for all (dB)",
@@ -152,6 +148,122 @@ def ablation_table(ablation: Ablation) -> str:
         kept_k = f"{sum(kept) / len(kept) / 1e3:.1f} K"
         lines.append(_row([label, *quality, *times, kept_k, str(len(runs)), named]))
     return "\n".join(lines)
+
+
+def published_table(catalogue: Catalogue) -> str:
+    """Markdown: published networks, and the final model of ours that needs no more MACs.
+
+    Of several it is the one with the highest PSNR-Y on the validation crops.
+    """
+    header = [
+        "published network", "parameters", "GMACs", *(f"{name} (dB)" for name in BENCHMARKS),
+        "ours of no more GMACs", "its GMACs", "its Set5 (dB)", "note",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", *("--:" for _ in header[1:-1]), "---"])]
+    for theirs in sorted(catalogue.published, key=lambda one: (one.scale, one.macs_g)):
+        scores_db = [theirs.psnr_y_db.get(name) for name in BENCHMARKS]
+        cells = [f"{theirs.name} x{theirs.scale}", f"{theirs.params_k:.1f} K"]
+        cells.append(f"{theirs.macs_g:.2f}")
+        cells += ["-" if score is None else f"{score:.2f}" for score in scores_db]
+        cells += _shown(best_final(catalogue.finals(theirs.scale), theirs.macs_g))
+        lines.append(_row([*cells, theirs.note or "-"]))
+    return "\n".join(lines)
+
+
+def best_final(finals: Sequence[Final], macs_g: float) -> Final | None:
+    """The final model with the highest PSNR-Y on the validation crops of at most `macs_g`."""
+    affordable = [final for final in finals if _macs_g(final.candidate) <= macs_g]
+    return max(
+        affordable, key=lambda f: f.descriptor.validation_psnr_y_db["fine_tuned"], default=None
+    )
+
+
+def _shown(final: Final | None) -> list[str]:
+    """Name, GMACs and PSNR-Y on Set5."""
+    if final is None:
+        return ["none", "-", "-"]
+    score_db = set5_db(final)
+    shown_db = "not measured" if score_db is None else f"{score_db:.2f}"
+    return [f"`{final.name}`", f"{_macs_g(final.candidate):.2f}", shown_db]
+
+
+def set5_db(final: Final) -> float | None:
+    """PSNR-Y on Set5; None if it was not measured."""
+    return next((q.psnr_y for q in final.quality if q.image_set == "Set5"), None)
+
+
+def _macs_g(candidate: Candidate) -> float:
+    return totals(describe(candidate, *lr_size(candidate.scale))).macs_kept / 1e9
+
+
+def samplers_table(bench: SamplerBench) -> str:
+    """Markdown: one row per sampler, the highest median hypervolume first."""
+    header = [
+        "sampler", f"hypervolume, median of the seeds ({bench.unit}·dB)", "lowest to highest",
+        "ms per proposal", "ms per evaluation", "seeds",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", *("--:" for _ in header[1:])])]
+    names = dict.fromkeys(run.sampler for run in bench.runs)
+    for name in sorted(names, key=lambda name: -bench.final(name)[1]):
+        runs = [run for run in bench.runs if run.sampler == name]
+        low, middle, high = bench.final(name)
+        proposal_ms = 1e3 * sum(run.proposal_s for run in runs) / sum(run.trials for run in runs)
+        evaluated = sum(run.evaluated for run in runs)
+        evaluation_ms = 1e3 * sum(run.evaluation_s for run in runs) / evaluated
+        cells = [f"`{name}`", f"{middle:.1f}", f"{low:.1f} to {high:.1f}"]
+        cells += [f"{proposal_ms:.1f}", f"{evaluation_ms:.0f}", str(len(runs))]
+        lines.append(_row(cells))
+    return "\n".join(lines)
+
+
+def profiles_table(catalogue: Catalogue) -> str:
+    """Markdown: one row per shipped latency profile and number of threads."""
+    header = [
+        "device profile", "basis", "threads", "fitted to", "error of the fit",
+        "held-out networks", "their mean error", "inside their 90 % interval",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", "---", "--:", "---", "---", "--:", "--:", "--:"])]
+    for device in shipped_devices(catalogue):
+        fitted = "; ".join(f"{anchor.n:,}: {anchor.what}" for anchor in device.anchors)
+        error = "; ".join(anchor.error or "-" for anchor in device.anchors)
+        for setting in device.settings:
+            held_out = ["none", "-", "-"]
+            if seen := setting.held_out:
+                held_out = [str(seen.n), f"{seen.mape_percent:.1f} %", f"{seen.coverage:.0%}"]
+            threads = str(setting.threads or "-")
+            lines.append(_row([f"`{device.id}`", device.basis, threads, fitted, error, *held_out]))
+    return "\n".join(lines)
+
+
+def budgets_table(catalogue: Catalogue, scale: int) -> str:
+    """Markdown: the best network of the stored front under each of `BUDGETS_MS`, per device."""
+    header = [
+        f"device profile, ×{scale}", "budget", "PSNR-Y on the validation crops (dB)",
+        "ms, estimated (90 % interval)", "network",
+    ]  # fmt: skip
+    lines = [_row(header), _row(["---", "--:", "--:", "--:", "---"])]
+    front = catalogue.front(scale)
+    if front is None:
+        return ""
+    scores_db = front.rows["psnr_y_db"].to_numpy()
+    for device in shipped_devices(catalogue):
+        prices = price(front.candidates, device)
+        for budget_ms in BUDGETS_MS:
+            best = best_under(prices.total_ms, scores_db, budget_ms)
+            cells = [f"`{device.id}`", f"{budget_ms} ms"]
+            if best is None:
+                lines.append(_row([*cells, "none", "-", "-"]))
+                continue
+            low, high = prices.low_ms[best], prices.high_ms[best]
+            time = f"{prices.total_ms[best]:.1f} ({low:.1f} to {high:.1f})"
+            network = f"`{front.rows['network'].iloc[best]}`"
+            lines.append(_row([*cells, f"{scores_db[best]:.2f}", time, network]))
+    return "\n".join(lines)
+
+
+def shipped_devices(catalogue: Catalogue) -> list[DeviceProfile]:
+    """The profiles of precomputed/, without those of this computer."""
+    return [device for device in catalogue.devices if device.basis != "measured here"]
 
 
 def _spread(values: Sequence[float], decimals: int) -> str:
