@@ -20,7 +20,7 @@ SOURCES = {
 }
 ORDER = (
     "errors, machine, options < files < results < network < engine < runtime < quality, latency"
-    " < training < supernet, rivals < catalogue < pruning, search < bench < cli < ui"
+    " < training < supernet, rivals < catalogue < pruning, search < bench, report < cli < ui"
 )
 """Each folder of sr_core (and each of its four modules) imports only what stands left of it."""
 LOOSE = ("errors", "machine", "options", "files", "__main__")
@@ -172,7 +172,7 @@ import sys
 from pathlib import Path
 from PIL import Image
 from sr_core.catalogue import publish, store
-from sr_core.catalogue import result_tables
+from sr_core.report import tables
 from sr_core.quality import benchmark, datasets
 from sr_core.runtime import image, upscale
 from sr_core.catalogue.verify import verify

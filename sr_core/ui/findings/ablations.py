@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 
-from sr_core.catalogue.result_tables import ablation_table
 from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
+from sr_core.report.tables import ablation_table
 from sr_core.results.ablations import Ablation, Question, TimedIn
 from sr_core.ui.findings import charts, sections
 
