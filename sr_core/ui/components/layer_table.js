@@ -15,7 +15,6 @@ let state = null; // the candidate as edited here
 let known = ''; // the last value that page or table wrote to props
 let drawn = ''; // the blocks that have rows
 let rows = []; // one per layer, in forward order
-let picks = []; // the block choice of each cell
 let selected = ''; // name of a layer
 let timer = 0;
 
