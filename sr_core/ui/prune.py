@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from sr_core.errors import UpFrontError
 from sr_core.latency.savings import SCHEMES
+from sr_core.network.blocks import SKIP, Block
 from sr_core.network.candidate import MAX_RATIO, WIDTHS, Candidate
 from sr_core.ui import cards, finals, masks, quick_look
 from sr_core.ui.components.layer_table import LayerTable
@@ -65,8 +66,10 @@ class Prune(Panel):
                 "Apply to all layers", elem_id="apply", size="md", min_width=130, scale=1
             )
         self.table = LayerTable(
-            current, elem_id="layers", price=self.price, mask=self.mask, view=link.view.to_json()
-        )
+            current, elem_id="layers", price=self.price, mask=self.mask,
+            offered={scale: self._blocks(scale) for scale in self._catalogue.scales},
+            view=link.view.to_json(),
+        )  # fmt: skip
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 gr.Markdown("### Quality of this network, measured on the sample crops")
@@ -242,6 +245,10 @@ class Prune(Panel):
     def _preset(self, candidate: Candidate) -> str:
         model = self._catalogue.listed(candidate)
         return model.name if model else EDITED
+
+    def _blocks(self, scale: int) -> tuple[Block, ...]:
+        """Those that the supernet was trained with."""
+        return (SKIP, *self._catalogue.supernet(scale).spec.blocks)
 
     def _widths(self, scale: int) -> list[int]:
         return [w for w in WIDTHS if w <= self._catalogue.supernet(scale).spec.width]

@@ -6,6 +6,7 @@ component (Gradio does so where `inputs` is a set), changes it, and has the pane
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -35,18 +36,18 @@ CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
 
-class Panel:
+class Panel(ABC):
     """A tab, or the bar above them: its components, what they show, and its events.
 
-    Each overrides what it needs.
+    Each has components, and overrides what else it needs.
     """
 
     state: State
     """Set by `wire`."""
 
+    @abstractmethod
     def build(self, link: Link) -> None:
         """Lay out the components for `link`."""
-        raise NotImplementedError
 
     def wire(self, state: State) -> None:
         """Connect the events, once all panels are built."""
