@@ -19,11 +19,11 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 ORDER = (
-    "errors, machine < files < results < network < engine < runtime < quality, latency < training"
-    " < supernet, rivals < catalogue < pruning, search < bench < cli < ui"
+    "errors, machine, options < files < results < network < engine < runtime < quality, latency"
+    " < training < supernet, rivals < catalogue < pruning, search < bench, report < cli < ui"
 )
-"""Each folder of sr_core (and each of its three modules) imports only what stands left of it."""
-LOOSE = ("errors", "machine", "files", "__main__")
+"""Each folder of sr_core (and each of its four modules) imports only what stands left of it."""
+LOOSE = ("errors", "machine", "options", "files", "__main__")
 WITH_TORCH = {
     "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
     "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
@@ -156,13 +156,23 @@ def test_torch_stays_in_training(module: str) -> None:
         assert not imports(module, at_import=True) & torches
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if m.endswith((".settings", ".options"))])
+def test_the_command_line_lists_its_options_without_slow_libraries(module: str) -> None:
+    found, waiting = set[str](), [module]
+    while waiting:
+        new = imports(waiting.pop(), at_import=True) - found
+        found |= new
+        waiting += new & SOURCES.keys()
+    assert not {name.split(".")[0] for name in found} & {"optuna", "sklearn", "scipy", "torch"}
+
+
 def test_using_the_library_loads_neither_torch_nor_gradio(tiny_root: Path, tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
 from PIL import Image
 from sr_core.catalogue import publish, store
-from sr_core.catalogue import result_tables
+from sr_core.report import tables
 from sr_core.quality import benchmark, datasets
 from sr_core.runtime import image, upscale
 from sr_core.catalogue.verify import verify

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,9 +27,10 @@ from sr_core.network.layers import RGB, describe, totals
 from sr_core.network.notation import from_text, to_text
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.search.space import Space
-from sr_core.ui.components.layer_table import vocabulary
+from sr_core.ui.components.layer_table import LayerTable, vocabulary
 from sr_core.ui.page import build_page
 from sr_core.ui.titles import title
+from tests.search.profiles import device, install
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -66,6 +68,7 @@ def root(toy: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     assert main(list(map(str, words))) == 0
     install_supernet(root, run / "supernet.safetensors")
     write_quality(root, [])
+    install(root, device("phone"))  # the page needs one
     write_manifest(root)
     return root
 
@@ -157,6 +160,9 @@ def test_the_search_space_holds_what_was_trained(
 
 def test_the_page_offers_it(catalogue: Catalogue) -> None:
     assert isinstance(build_page(catalogue), gr.Blocks)
+    tables = [p for p in build_page(catalogue).blocks.values() if isinstance(p, LayerTable)]
+    script = str(tables[0].js_on_load).splitlines()[0].removeprefix("const VOCABULARY = ")
+    assert json.loads(script.rstrip(";"))["offered"] == {"2": ["skip", "wide", "toy"]}
     assert [layer["key"] for layer in vocabulary()["blocks"]["toy"]] == [
         "narrow",
         "spread",

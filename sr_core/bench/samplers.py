@@ -14,8 +14,8 @@ from sr_core.network.candidate import Candidate
 from sr_core.results.samplers import SamplerBench, SamplerRun
 from sr_core.search.evaluate import Evaluation
 from sr_core.search.front import hypervolume
-from sr_core.search.propose import Sampled, Sampler
-from sr_core.search.settings import SearchArgs
+from sr_core.search.propose import Sampled
+from sr_core.search.settings import Sampler, SearchArgs
 from sr_core.search.setup import Setup, prepared, space_of
 
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)

@@ -17,6 +17,7 @@ from sr_core.bench.samplers import described
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import MeasurementError, SearchError
 from sr_core.files import REPOSITORY
+from sr_core.options import words
 from sr_core.results.samplers import WorkerBench, WorkerRow
 from sr_core.search.events import Failure, parse_event
 from sr_core.search.settings import SearchArgs
@@ -43,10 +44,11 @@ def bench_workers(
     with TemporaryDirectory() as folder:
         for workers in WORKERS:
             url = f"sqlite:///{folder}/{workers}.db"
-            created = prepared(catalogue, replace(args, storage=url, study=_NAME)).study
+            shared = replace(args, storage=url, study=_NAME)
+            created = prepared(catalogue, shared).study
             if created:
                 created.close()
-            _work(catalogue.root, args.val, url, workers)
+            _work(catalogue.root, replace(shared, worker=True, threads=1), workers)
             rows.append(WorkerRow(workers=workers, trials_per_s=_rate(url)))
             report(rows[-1])
     return WorkerBench(
@@ -55,11 +57,10 @@ def bench_workers(
     )  # fmt: skip
 
 
-def _work(root: Path, val: Path | None, url: str, workers: int) -> None:
+def _work(root: Path, args: SearchArgs, workers: int) -> None:
     """Run this many workers to the end."""
     command = [
-        sys.executable, "-m", "sr_core", "--root", str(root), "search", "--worker", "--threads",
-        "1", "--storage", url, "--study", _NAME, "--events", *(["--val", str(val)] if val else []),
+        sys.executable, "-m", "sr_core", "--root", str(root), "search", *words(args), "--events",
     ]  # fmt: skip
     with ExitStack() as stack:
         running = [stack.enter_context(_running(command)) for _ in range(workers)]

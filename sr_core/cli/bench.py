@@ -123,7 +123,7 @@ def run_rivals(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.bench.rivals import JOB, bench_rivals
-    from sr_core.catalogue.result_tables import rivals_table
+    from sr_core.report.tables import rivals_table
 
     if args.scale and args.store:
         raise MeasurementError("Only full results are stored: leave out --scale or --store.")
@@ -163,7 +163,7 @@ def add_ablation_options(parser: argparse.ArgumentParser) -> None:
 def run_ablation(args: argparse.Namespace) -> int:
     """`bench ablation`: fine-tuned networks of several families side by side."""
     from sr_core.bench.ablation import Job, bench_ablation
-    from sr_core.catalogue.result_tables import ablation_table
+    from sr_core.report.tables import ablation_table
 
     runs = [_labelled(text) for text in args.runs]
     catalogue, job = Catalogue(args.root), Job(args.question, runs, args.benchmark)

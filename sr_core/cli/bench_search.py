@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_manifest, write_search_bench
+from sr_core.cli.options import add_option
+from sr_core.search.settings import SearchArgs
 
 if TYPE_CHECKING:
     from sr_core.results.samplers import SamplerBench, SamplerRun, WorkerBench, WorkerRow
@@ -32,10 +34,7 @@ def add_worker_bench_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
-    parser.add_argument(
-        "--objective", default="macs", metavar="DEVICE_ID",
-        help="cost to trade against PSNR: a device from `devices`, or macs (default)",
-    )  # fmt: skip
+    add_option(parser.add_argument, SearchArgs, "objective")
     parser.add_argument(
         "--val", type=Path, help="folder of HR images; default: scikit-image's photographs"
     )
@@ -50,12 +49,10 @@ def run_samplers(args: argparse.Namespace) -> int:
 
     from sr_core.bench.samplers import SAMPLERS, bench_samplers
     from sr_core.results.samplers import to_json
-    from sr_core.search.settings import SearchArgs
 
     settings = SearchArgs(
-        scale=args.scale, val=args.val, objective=args.objective, budget_ms=args.budget_ms,
-        out=Path("unused"),
-    )  # fmt: skip
+        scale=args.scale, val=args.val, objective=args.objective, budget_ms=args.budget_ms
+    )
     with tqdm(unit="run", total=args.seeds * len(SAMPLERS), disable=None) as bar:
 
         def report(run: SamplerRun) -> None:
@@ -76,11 +73,10 @@ def run_workers(args: argparse.Namespace) -> int:
 
     from sr_core.bench.workers import WORKERS, bench_workers
     from sr_core.results.samplers import to_json
-    from sr_core.search.settings import SearchArgs
 
     settings = SearchArgs(
         scale=args.scale, val=args.val, objective=args.objective, sampler="random",
-        trials=args.trials, out=Path("unused"),
+        trials=args.trials,
     )  # fmt: skip
     with tqdm(unit="study", total=len(WORKERS), disable=None) as bar:
 

@@ -197,7 +197,9 @@ def _add_reports(add_parser: AddParser) -> None:
     _add_model(_command(add_parser, "describe", _describe, text, as_json=True))
     text = "Check precomputed/: checksums, schemas, identities."
     _command(add_parser, "verify", _verify, text, as_json=True)
-    _command(add_parser, "table", _table, "Print the result tables of README.md.")
+    sub = _command(add_parser, "table", _table, "Print the result tables of docs/results.md.")
+    text = "put them into the marked blocks of these Markdown pages instead"
+    sub.add_argument("--write", type=Path, nargs="+", metavar="PAGE", help=text)
 
 
 def _add_stage_1(add_parser: AddParser) -> None:
@@ -393,7 +395,11 @@ def _verify(args: argparse.Namespace) -> int:
 
 
 def _table(args: argparse.Namespace) -> int:
-    from sr_core.catalogue.result_tables import readme_tables
+    from sr_core.report.pages import blocks, write_pages
 
-    print("\n\n".join(readme_tables(Catalogue(args.root))))
+    found = blocks(Catalogue(args.root))
+    if args.write:
+        write_pages(args.write, found)
+    else:
+        print("\n\n".join(found.values()))
     return 0

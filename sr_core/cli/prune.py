@@ -9,7 +9,8 @@ from pathlib import Path
 
 from sr_core.catalogue.final import Final, read_final
 from sr_core.catalogue.store import Catalogue
-from sr_core.cli.train import add_run_options, reporter, run_options, training_code, warn
+from sr_core.cli.options import add_options
+from sr_core.cli.train import reporter, run_options, training_code, warn
 from sr_core.errors import TrainingError
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import to_text
@@ -18,12 +19,12 @@ from sr_core.pruning.settings import FinetuneArgs, PruneArgs
 
 def add_prune_options(parser: argparse.ArgumentParser) -> None:
     """The settings of `PruneArgs`."""
-    add_run_options(parser, PruneArgs)
+    add_options(parser, PruneArgs)
 
 
 def add_finetune_options(parser: argparse.ArgumentParser) -> None:
     """The settings of `FinetuneArgs`."""
-    add_run_options(parser, FinetuneArgs)
+    add_options(parser, FinetuneArgs)
 
 
 def add_publish_final_options(parser: argparse.ArgumentParser) -> None:

@@ -7,97 +7,41 @@ import json
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.cli.latency import add_estimate_options
+from sr_core.cli.options import add_option, add_options, given
 from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.blocks import Scheme
 from sr_core.runtime.choice import add_engine_option, engine_or_none
+from sr_core.search.settings import SearchArgs
 
 if TYPE_CHECKING:
     from sr_core.catalogue.fronts import Front
     from sr_core.latency.prices import Costs
-    from sr_core.search.settings import SearchArgs
     from sr_core.search.view import FrontView
-
-SAMPLERS = ("random", "nsga2", "tpe", "bayes", "presets", "uniform")
-"""Those of `search.settings`, which takes a second to import."""
-SCHEMES = get_args(Scheme)
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """What to search on, how, and how long."""
-    parser.add_argument("--scale", type=int, help="upscaling factor: 2 or 4 (not for --worker)")
+    """The settings of `SearchArgs`, and what to do besides or instead."""
+    add_option(parser.add_argument, SearchArgs, "scale")
     data = parser.add_mutually_exclusive_group()
-    data.add_argument(
-        "--val", type=Path,
-        help="search: folder of HR validation images; the result is appended to the stored front. "
-        "Without it: crops of scikit-image's photographs, which leave the front alone",
-    )  # fmt: skip
+    add_option(data.add_argument, SearchArgs, "val")
     data.add_argument(
         "--benchmark", type=Path,
         help="instead of searching, measure the networks on the front on Set5, Set14 and BSD100 "
         "below this folder (for reporting; these images never choose a network)",
     )  # fmt: skip
-    parser.add_argument(
-        "--sampler", choices=SAMPLERS, default="nsga2",
-        help="who proposes networks (default nsga2); random, nsga2, tpe and bayes (a Gaussian "
-        "process) start from the presets and a spread of the stored front; presets: evaluate the "
-        "listed models, nothing else; uniform: every plain network (one block, scheme and ratio "
-        "throughout)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--objective", default="macs", metavar="DEVICE_ID",
-        help="cost to trade against PSNR: a device from `devices`, or macs (default)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--budget-ms", type=float, help="slower networks count as infeasible (device only)"
-    )
-    parser.add_argument("--trials", type=int, default=600, help="proposals (default 600)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default 0)")
-    parser.add_argument("--threads", type=int, help="crops at the same time; default: all cores")
-    parser.add_argument(
-        "--schemes", type=_schemes, default=SCHEMES, metavar="A,B,...",
-        help=f"pruning schemes that layers may take besides dense: {','.join(SCHEMES[1:])}",
-    )  # fmt: skip
-    parser.add_argument(
-        "--ratio-per-layer-kind", action="store_true",
-        help="one ratio for each kind of layer instead of one for all",
-    )  # fmt: skip
-    _add_study_options(parser)
-    add_engine_option(parser)
-
-
-def _schemes(text: str) -> tuple[str, ...]:
-    """Comma-separated names in menu order, with dense; unknown ones are refused later."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    return (*(s for s in SCHEMES if s in names or s == "dense"), *(set(names) - set(SCHEMES)))
-
-
-def _add_study_options(parser: argparse.ArgumentParser) -> None:
-    """Where the study is kept, and who works on it."""
-    parser.add_argument(
-        "--storage", metavar="URL",
-        help="keep the study in a database, where more workers can help and a stopped search can "
-        "be resumed: sqlite:///FILE.db, or postgresql+psycopg://USER:PASSWORD@HOST/NAME (needs "
-        '`pip install "psycopg[binary]"`)',
-    )  # fmt: skip
-    parser.add_argument("--study", metavar="NAME", help="its name; default: from the settings")
-    parser.add_argument("--resume", action="store_true", help="go on with a study of this name")
-    parser.add_argument(
-        "--worker", action="store_true", help="only evaluate for a study that is there already"
-    )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the result there")
+    add_options(parser, SearchArgs, but=("scale", "val", "engine"))
     parser.add_argument(
         "--events", action="store_true",
         help="print a line of JSON for whatever happens, and stop when standard input ends or "
         "says `stop`",
     )  # fmt: skip
+    add_engine_option(parser)
 
 
 def add_front_options(parser: argparse.ArgumentParser) -> None:
@@ -121,6 +65,7 @@ def _search(args: argparse.Namespace) -> int:
     from sr_core.search.study import search
 
     catalogue = Catalogue(args.root)
+    # For its warning; the search takes its engine from the settings.
     engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     with tqdm(unit="trial", disable=None) as bar:
 
@@ -132,7 +77,7 @@ def _search(args: argparse.Namespace) -> int:
                 bar.set_postfix(evaluated=event.evaluated, hypervolume=shown, refresh=False)
                 bar.update(event.trials - bar.n)
 
-        result = search(catalogue, _settings(args), report)
+        result = search(catalogue, given(args, SearchArgs), report)
     run = result.run
     rate = f", {run.evaluated / run.evaluation_s:.1f} a second" if run.evaluation_s else ""
     front = Catalogue(args.root).front(result.start.scale) if args.val else None
@@ -143,12 +88,6 @@ def _search(args: argparse.Namespace) -> int:
         f"{run.hypervolume.points[-1][2]:.4g} {run.unit} dB.{stored}"
     )
     return 0
-
-
-def _settings(args: argparse.Namespace) -> SearchArgs:
-    from sr_core.search.settings import SearchArgs
-
-    return SearchArgs(**{item.name: getattr(args, item.name) for item in fields(SearchArgs)})
 
 
 def _with_events(args: argparse.Namespace) -> int:
@@ -162,7 +101,7 @@ def _with_events(args: argparse.Namespace) -> int:
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
     try:
-        search(Catalogue(args.root), _settings(args), report, stop.is_set)
+        search(Catalogue(args.root), given(args, SearchArgs), report, stop.is_set)
     except BrokenPipeError:
         raise
     except (UpFrontError, OSError) as error:

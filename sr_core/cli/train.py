@@ -7,12 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
+from sr_core.cli.options import add_options, given
 from sr_core.errors import RuntimeUnavailable, TrainingError
 from sr_core.machine import keep_freed_memory
+from sr_core.options import flag
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.settings import RivalArgs
 from sr_core.supernet.settings import TrainArgs
@@ -23,29 +25,12 @@ Kind = TypeVar("Kind", bound=RunArgs)
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
     """The settings of `TrainArgs`, and of a rival instead of the supernet."""
-    add_run_options(parser, TrainArgs)
+    add_options(parser, TrainArgs)
     parser.add_argument(
         "--arch",
         help="train another architecture instead (precomputed/rivals/ tells the rates of the "
         "shipped ones): one of " + ", ".join(ARCHITECTURES),
     )
-
-
-def add_run_options(parser: argparse.ArgumentParser, kind: type[RunArgs]) -> None:
-    """One option per field of `kind`; torch need not be there to list them."""
-    for item in filter(lambda item: item.init, fields(kind)):
-        flag = f"--{item.name.replace('_', '-')}"
-        text = item.metadata["help"].replace("%", "%%")  # argparse formats help texts
-        if item.name == "source_weights":
-            parser.add_argument(flag, nargs="*", default=[], metavar="NAME=FACTOR", help=text)
-        elif item.type == "bool":
-            parser.add_argument(flag, action="store_true", help=text)
-        else:
-            of = {"int": int, "float": float, "str": str}.get(str(item.type).split(" ")[0], Path)
-            needed = item.default is MISSING
-            default = None if needed else item.default
-            text += "" if default is None else f" (default {default})"
-            parser.add_argument(flag, type=of, required=needed, default=default, help=text)
 
 
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
@@ -58,10 +43,8 @@ def add_publish_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
-    """The settings that `add_run_options` listed."""
-    values = {item.name: getattr(args, item.name) for item in fields(kind) if item.init}
-    values["source_weights"] = dict(_factor(text) for text in args.source_weights)
-    return kind(**values)
+    """The settings of a run, as they were given."""
+    return given(args, kind, source_weights=dict(map(_factor, args.source_weights)))
 
 
 @contextmanager
@@ -107,8 +90,9 @@ def _train_rival(args: argparse.Namespace) -> int:
     own = {item.name for item in fields(RivalArgs)}
     for item in fields(TrainArgs):
         if item.name not in own and getattr(args, item.name) != item.default:
-            flag = f"--{item.name.replace('_', '-')}"
-            raise TrainingError(f"{flag} is a setting of the supernet: leave it out with --arch.")
+            raise TrainingError(
+                f"{flag(item.name)} is a setting of the supernet: leave it out with --arch."
+            )
     settings = run_options(args, RivalArgs)
     with training_code():
         from sr_core.rivals.train import train

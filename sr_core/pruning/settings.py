@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from sr_core.errors import TrainingError
-from sr_core.training.settings import RunArgs, option
+from sr_core.options import option
+from sr_core.training.settings import RunArgs
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from sr_core.errors import TrainingError
 from sr_core.network.candidate import SCALES
+from sr_core.options import option
 from sr_core.rivals.arch import architecture
-from sr_core.training.settings import RunArgs, option
+from sr_core.training.settings import RunArgs
 
 
 @dataclass(frozen=True)

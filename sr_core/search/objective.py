@@ -14,9 +14,9 @@ from sr_core.latency.profile import DeviceProfile
 from sr_core.network.blocks import SKIP, Scheme
 from sr_core.network.candidate import Candidate, Cell, LayerPruning
 from sr_core.network.notation import to_text
+from sr_core.search.settings import MACS
 from sr_core.search.space import RATIOS, Space
 
-MACS = "macs"
 MARGIN = 1.1
 """The reference cost of a hypervolume over that of the costliest preset, a dense anchor."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import optuna
 from optuna.samplers import BaseSampler
@@ -13,9 +13,9 @@ from optuna.trial import TrialState, create_trial
 from sr_core.errors import SearchError
 from sr_core.network.candidate import Candidate
 from sr_core.search.objective import Objective
+from sr_core.search.settings import Sampler
 from sr_core.search.space import Params, Space
 
-Sampler = Literal["random", "nsga2", "tpe", "bayes"]
 Notes = dict[str, Any]
 """What a sampler keeps beside a trial: NSGA-II the generation."""
 _ATTEMPTS = 10

@@ -1,65 +1,97 @@
-"""What a search is asked to do."""
+"""What a search is asked to do (no Optuna: the command line lists the options)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
 from sr_core.errors import SearchError
 from sr_core.latency.profile import RuntimeId
 from sr_core.network.blocks import Scheme
-from sr_core.search.objective import MACS
-from sr_core.search.propose import Sampler
+from sr_core.options import command_line, flag, option, words
 
+MACS = "macs"
+"""The objective that is no device."""
+Sampler = Literal["random", "nsga2", "tpe", "bayes"]
 Fixed = Literal["presets", "uniform"]
 """Lists of networks instead of a sampler; see `sr_core.network.presets`."""
 FIXED: tuple[str, ...] = get_args(Fixed)
-SAMPLERS: tuple[str, ...] = (*get_args(Sampler), *FIXED)
+AnySampler = Literal[Sampler, Fixed]
+SAMPLERS: tuple[str, ...] = get_args(AnySampler)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
 MAX_SEED = 2**32 - 1
 """NumPy's."""
+_LOCAL = ("threads", "storage", "study", "resume", "worker", "out")
+"""Settings of the computer and the study; a stored command leaves them out."""
+
+
+def _schemes(text: str) -> tuple[str, ...]:
+    """Comma-separated names in menu order, with dense; unknown ones are refused later."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = [scheme for scheme in SCHEMES if scheme in names or scheme == "dense"]
+    return (*known, *(set(names) - set(SCHEMES)))
 
 
 @dataclass(frozen=True)
 class SearchArgs:
     """Settings of a run; `SearchError` if they do not fit together."""
 
-    scale: int | None = None
+    scale: int | None = option(None, "upscaling factor: 2 or 4 (not for --worker)")
     """None for a worker: it takes its settings from the study."""
-    val: Path | None = None
-    """Folder of HR images; None takes the sample photographs, and never touches the front."""
-    sampler: Sampler | Fixed = "nsga2"
-    objective: str = MACS
-    """`macs` or a device's id."""
-    budget_ms: float | None = None
-    trials: int = 600
-    """Proposals, also of networks that are known."""
-    seed: int = 0
-    threads: int | None = None
-    """Crops scored at the same time; None takes all cores."""
+    val: Path | None = option(
+        None,
+        "search: folder of HR validation images; the result is appended to the stored front. "
+        "Without it: crops of scikit-image's photographs, which leave the front alone",
+    )
+    sampler: AnySampler = option(
+        "nsga2",
+        "who proposes networks (default nsga2); random, nsga2, tpe and bayes (a Gaussian "
+        "process) start from the presets and a spread of the stored front; presets: evaluate the "
+        "listed models, nothing else; uniform: every plain network (one block, scheme and ratio "
+        "throughout)",
+    )
+    objective: str = option(
+        MACS,
+        "cost to trade against PSNR: a device from `devices`, or macs (default)",
+        metavar="DEVICE_ID",
+    )
+    budget_ms: float | None = option(None, "slower networks count as infeasible (device only)")
+    trials: int = option(600, "proposals")
+    """Also of networks that are known."""
+    seed: int = option(0, "of the sampler")
+    threads: int | None = option(None, "crops at the same time; default: all cores")
+    schemes: tuple[Scheme, ...] = option(
+        SCHEMES,
+        f"pruning schemes that layers may take besides dense: {','.join(SCHEMES[1:])}",
+        metavar="A,B,...",
+        parse=_schemes,
+    )
+    ratio_per_layer_kind: bool = option(
+        False, "one ratio for each kind of layer instead of one for all"
+    )
+    storage: str | None = option(
+        None,
+        "keep the study in a database, where more workers can help and a stopped search can be "
+        "resumed: sqlite:///FILE.db, or postgresql+psycopg://USER:PASSWORD@HOST/NAME (needs "
+        '`pip install "psycopg[binary]"`)',
+        metavar="URL",
+    )
+    """None keeps it in memory."""
+    study: str | None = option(None, "its name; default: from the settings", metavar="NAME")
+    resume: bool = option(False, "go on with a study of this name")
+    worker: bool = option(False, "only evaluate for a study that is there already")
+    """Another process saves the result."""
+    out: Path | None = option(None, "write the result there", metavar="FILE.json")
     engine: RuntimeId = "sparse"
-    """The sparse engine where there is one, or ONNX Runtime."""
-    schemes: tuple[Scheme, ...] = SCHEMES
-    """Those that layers may take, besides dense."""
-    ratio_per_layer_kind: bool = False
-    storage: str | None = None
-    """URL of a database that holds the study; None keeps it in memory."""
-    study: str | None = None
-    """Its name; None makes one of the settings."""
-    resume: bool = False
-    """Go on with the study."""
-    worker: bool = False
-    """Only help with a study that another process saves."""
-    out: Path | None = None
-    """File for the result."""
+    """Its option is one of many commands: `sr_core.runtime.choice`."""
 
     def __post_init__(self) -> None:
         for name in ("trials", "threads"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise SearchError(f"--{name} {value}: expected at least 1.")
+                raise SearchError(f"{flag(name)} {value}: expected at least 1.")
         if not 0 <= self.seed <= MAX_SEED:
             raise SearchError(f"--seed {self.seed}: expected 0 to {MAX_SEED}.")
         if self.sampler not in SAMPLERS:
@@ -75,19 +107,14 @@ class SearchArgs:
 
     def _check_place(self) -> None:
         if self.storage is None and (self.resume or self.worker):
-            option = "--resume" if self.resume else "--worker"
-            raise SearchError(f"{option} needs the --storage that holds the study.")
+            asked = "--resume" if self.resume else "--worker"
+            raise SearchError(f"{asked} needs the --storage that holds the study.")
         if self.worker and (self.resume or self.out):
             raise SearchError("--worker only helps: leave out --resume and --out.")
         if self.worker and self.study is None:
             raise SearchError("--worker needs the --study to help with.")
         if self.scale is None and not self.worker:
             raise SearchError("--scale is missing: give 2 or 4.")
-        if self.val is None and self.storage is None and self.out is None:
-            raise SearchError(
-                "Without --val a search leaves the stored front alone: give --out FILE.json for "
-                "its result, or a --storage."
-            )
 
     @property
     def name(self) -> str:
@@ -97,20 +124,20 @@ class SearchArgs:
     @property
     def command(self) -> str:
         """The command that repeats this run, with placeholders for local names."""
-        words = [f"python -m sr_core search --scale {self.scale}"]
-        if self.val is not None:
-            words.append("--val DATA/val")
-        words.append(f"--sampler {self.sampler} --objective {self.objective}")
-        if self.budget_ms is not None:
-            words.append(f"--budget-ms {self.budget_ms:g}")
-        if self.sampler not in FIXED:
-            words.append(f"--trials {self.trials} --seed {self.seed}")
-            if self.schemes != SCHEMES:
-                words.append(f"--schemes {','.join(self.schemes)}")
-            if self.ratio_per_layer_kind:
-                words.append("--ratio-per-layer-kind")
-        if self.engine != "sparse":
-            words.append(f"--engine {self.engine}")
+        left_out = {*_LOCAL}
+        if self.sampler in FIXED:
+            left_out |= {"trials", "seed", "schemes", "ratio_per_layer_kind"}
+        if self.schemes == SCHEMES:
+            left_out.add("schemes")
+        if self.engine == "sparse":
+            left_out.add("engine")
+        options = words(self, places={"val": "DATA/val"}, leave_out=left_out)
         if self.val is None:
-            words.append("--out RESULT.json")
-        return " ".join(words)
+            options += ["--out", "RESULT.json"]
+        return command_line("search", options)
+
+
+OF_STUDY = tuple(
+    item.name for item in fields(SearchArgs) if item.name not in (*_LOCAL, "val", "engine")
+)
+"""Settings that all workers of a study share, by name; images and engine may lie elsewhere."""

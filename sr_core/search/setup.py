@@ -20,6 +20,7 @@ from sr_core.machine import commit, processor
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
 from sr_core.network.presets import uniform_networks
+from sr_core.options import flag
 from sr_core.quality.datasets import (
     SAMPLE_CROPS,
     VALIDATION_CROP_HR,
@@ -33,8 +34,8 @@ from sr_core.search.evaluate import Evaluator
 from sr_core.search.events import CropSet, Start
 from sr_core.search.front import non_dominated
 from sr_core.search.objective import Objective, check_budget, latency, objective
-from sr_core.search.propose import Listed, Proposer, Sampled, Sampler
-from sr_core.search.settings import FIXED, SearchArgs
+from sr_core.search.propose import Listed, Proposer, Sampled
+from sr_core.search.settings import FIXED, OF_STUDY, Sampler, SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.storage import Settings, SharedStudy
 
@@ -116,21 +117,16 @@ def space_of(args: SearchArgs, evaluator: Evaluator) -> Space:
 def _joined(args: SearchArgs, study: SharedStudy) -> SearchArgs:
     """With the settings of the study; `SearchError` if others were asked for."""
     known = study.settings
-    own: dict[str, Any] = {
-        "scale": known.scale, "sampler": known.sampler, "objective": known.objective,
-        "budget_ms": known.budget_ms, "trials": known.trials, "seed": known.seed,
-        "schemes": known.schemes, "ratio_per_layer_kind": known.ratio_per_layer_kind,
-    }  # fmt: skip
+    own: dict[str, Any] = {name: getattr(known, name) for name in OF_STUDY}
     compared = own if args.resume else {"scale": known.scale}
     for name, value in compared.items():
         asked = getattr(args, name)
         fixed = name == "trials" and known.sampler in FIXED  # the list has its length
         unsaid = args.worker and asked is None
         if asked != value and not fixed and not unsaid:
-            option = name.replace("_", "-")
             raise SearchError(
-                f"Study {study.name} was made with other settings (--{option} {_word(value)}, not "
-                f"{_word(asked)}): repeat those of `{known.command}`."
+                f"Study {study.name} was made with other settings ({flag(name)} {_word(value)}, "
+                f"not {_word(asked)}): repeat those of `{known.command}`."
             )
     return replace(args, **own)
 
@@ -197,8 +193,11 @@ def _settings(
     baseline_db = before.header.crops.bicubic_psnr_y_db if before else evaluator.bicubic_psnr_db()
     side = VALIDATION_CROP_HR
     photos = f"{len(crops.hr)} centre crops of {side}×{side} pixels of validation images"
+    asked: dict[str, Any] = {name: getattr(args, name) for name in OF_STUDY}
+    if args.sampler in FIXED:
+        asked["trials"] = len(start)
     return Settings(
-        scale=evaluator.scale,
+        **asked,
         weights_sha256=evaluator.supernet.sha256,
         protocol=PROTOCOL,
         crops=CropSet(
@@ -207,15 +206,8 @@ def _settings(
             bicubic_psnr_y_db=baseline_db,
             about=photos if args.val else SAMPLE_CROPS,
         ),
-        sampler=args.sampler,
-        objective=aim.name,
         profile=aim.profile,
-        budget_ms=aim.budget_ms,
         reference_cost=aim.reference(presets),
-        trials=len(start) if args.sampler in FIXED else args.trials,
-        seed=args.seed,
-        schemes=args.schemes,
-        ratio_per_layer_kind=args.ratio_per_layer_kind,
         start=tuple(map(to_text, start)),
         command=args.command,
     )

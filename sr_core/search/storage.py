@@ -51,7 +51,10 @@ _LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 
 
 class Settings(Record):
-    """What all workers of a study have in common; its attribute `upfront`."""
+    """What all workers of a study have in common; its attribute `upfront`.
+
+    The settings of `SearchArgs` among them are those named in `settings.OF_STUDY`.
+    """
 
     scale: int
     weights_sha256: Sha256
@@ -205,14 +208,18 @@ class SharedStudy:
         What `work` raises is raised, and its trial has failed. Nothing happens if this worker
         was silent for so long that others took it for dead: the trial is theirs.
         """
+        taken: list[int] = []
         failures: list[BaseException] = []
 
         def guarded(trial: optuna.Trial) -> tuple[float, float]:
+            taken.append(trial.number)
             older = [one for one in self.trials() if one.number < trial.number]
             if sum(one.state in _LIVE for one in older) >= self.settings.trials:
                 raise TrialPruned  # several workers took the last one at the same time
             try:
                 return work(trial)
+            except UpdateFinishedTrialError:
+                raise
             except BaseException as error:
                 failures.append(error)
                 raise
@@ -221,10 +228,16 @@ class SharedStudy:
             try:
                 self._study.optimize(guarded, n_trials=1)
             except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
-                # How Optuna says that the trial has ended in the meantime.
-                for failure in failures:
-                    if not isinstance(failure, UpdateFinishedTrialError):
-                        raise failure from error
+                # How Optuna says, among other things, that the trial has ended in the meantime.
+                if failures and failures[0] is not error:
+                    raise failures[0] from error
+                if failures or not self._has_failed(taken):
+                    raise
+
+    def _has_failed(self, numbers: list[int]) -> bool:
+        """Whether one of these trials has; if `work` raised nothing, others let it fail."""
+        states = {trial.number: trial.state for trial in self._study.get_trials(deepcopy=False)}
+        return any(states[number] == TrialState.FAIL for number in numbers)
 
     @property
     def is_stored(self) -> bool:

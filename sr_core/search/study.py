@@ -36,12 +36,17 @@ def search(
     appended to the front only when it is complete.
 
     Raises:
-        SearchError: settings that do not fit together, a front or study made with other crops or
+        SearchError: settings that leave no result, a front or study made with other crops or
             weights, a storage that cannot be used, a file that cannot be written.
         CatalogueError: a stored front that is damaged or of other weights.
         LatencyError: there is no such device.
     """
     began = time.monotonic()
+    if args.val is None and args.storage is None and args.out is None:
+        raise SearchError(
+            "Without --val a search leaves the stored front alone: give --out FILE.json for its "
+            "result, or a --storage."
+        )
     setup = prepared(catalogue, args)
     try:
         return _searched(setup, began, report, stopped)

@@ -8,7 +8,8 @@ from typing import ClassVar
 from sr_core.errors import TrainingError
 from sr_core.network.blocks import FIRST_BLOCKS
 from sr_core.network.weights import SupernetSpec
-from sr_core.training.settings import RunArgs, option
+from sr_core.options import option
+from sr_core.training.settings import RunArgs
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from sr_core.errors import TrainingError
 from sr_core.machine import commit, processor
-
-
-def option(default: Any, text: str) -> Any:
-    """A field with a default and its help text."""
-    return field(default=default, metadata={"help": text})
+from sr_core.options import command_line, flag, option, words
 
 
 @dataclass(frozen=True)
@@ -48,13 +44,16 @@ class RunArgs:
     resume: bool = option(False, "continue the checkpoint in --out (exactly, with equal settings)")
     source_weights: dict[str, float] = field(
         default_factory=dict[str, float],
-        metadata={"help": "NAME=FACTOR: draw a source less or more often than its pixels say"},
+        metadata={
+            "help": "NAME=FACTOR: draw a source less or more often than its pixels say",
+            "metavar": "NAME=FACTOR",
+        },
     )
 
     def __post_init__(self) -> None:
         for name in ("steps", "patch", "batch", "lr", "validate_every"):
             if not getattr(self, name) > 0:
-                raise TrainingError(f"--{name.replace('_', '-')} must be above 0.")
+                raise TrainingError(f"{flag(name)} must be above 0.")
         if any(not factor > 0 for factor in self.source_weights.values()):
             raise TrainingError("--source-weights: every FACTOR must be above 0.")
         if not 0 <= self.seed < 2**32:
@@ -140,7 +139,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """
     old, new = before.get("settings", {}), now["settings"]
     found = [
-        f"--{name.replace('_', '-')} {old[name]} -> {value}"
+        f"{flag(name)} {old[name]} -> {value}"
         for name, value in new.items()
         if name in old and old[name] != value
     ]
@@ -152,17 +151,4 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def command(args: RunArgs) -> str:
     """The command that repeats this run, with placeholders for local folders."""
-    words = [f"python -m sr_core {args.COMMAND}"]
-    for name, value in vars(args).items():
-        flag = f"--{name.replace('_', '-')}"
-        if value is None or value is False or value == {}:
-            continue
-        if name in args.PLACES:
-            words.append(f"{flag} {args.PLACES[name]}")
-        elif isinstance(value, dict):
-            words.append(" ".join([flag, *(f"{k}={v:g}" for k, v in args.source_weights.items())]))
-        elif value is True:
-            words.append(flag)
-        else:
-            words.append(f"{flag} {value:g}" if isinstance(value, float) else f"{flag} {value}")
-    return " ".join(words)
+    return command_line(args.COMMAND, words(args, places=args.PLACES))

@@ -20,10 +20,8 @@ from sr_core.ui import comparison
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing
+from sr_core.ui.state import CORES
 from sr_core.ui.view import View, make_view, pick, size_text
-
-CORES = "cores"
-"""Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
 
 def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
@@ -58,19 +56,19 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         validation crops."""
         with friendly():
             view = target(scale, device, size, threads)
-            shown = pricing.shown(view)
+            points = pricing.points(view)
         return [
             {
-                "network": to_text(shown.candidates[i]),
-                "latency_ms": float(shown.cost[i]),
-                "low_ms": float(shown.low[i]),
-                "high_ms": float(shown.high[i]),
-                "psnr_y_db": float(shown.quality[i]),
-                "macs_g_1280x720": float(shown.macs_g[i]),
-                "params_k": float(shown.params_k[i]),
-                **about(view, shown.candidates[i]),
+                "network": to_text(points.candidates[i]),
+                "latency_ms": float(points.cost[i]),
+                "low_ms": float(points.low[i]),
+                "high_ms": float(points.high[i]),
+                "psnr_y_db": float(points.quality[i]),
+                "macs_g_1280x720": float(points.macs_g[i]),
+                "params_k": float(points.params_k[i]),
+                **about(view, points.candidates[i]),
             }
-            for i in non_dominated(shown.cost, shown.quality).nonzero()[0]
+            for i in non_dominated(points.cost, points.quality).nonzero()[0]
         ]
 
     def estimate(

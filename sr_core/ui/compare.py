@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
 
 import gradio as gr
+from gradio.components import Component
 from PIL import Image
 
-from sr_core.errors import InvalidCandidate, InvalidImage, LatencyError
+from sr_core.errors import InvalidCandidate, InvalidImage
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.machine import processor
 from sr_core.network.notation import to_text
@@ -21,8 +21,9 @@ from sr_core.runtime.upscale import Report
 from sr_core.ui import comparison, samples
 from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.zoom_grid import Comparison, Fact, Tile, ZoomGrid
+from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing, cost_of
-from sr_core.ui.target import Updates
+from sr_core.ui.state import CORES, QUICK, QUIET, Change, Panel, State, Updates, Values
 from sr_core.ui.titles import size_title, title
 from sr_core.ui.view import MAX_PICKED, Link, Pick, View
 
@@ -33,7 +34,7 @@ the image is shrunk first, so that the truth is known and PSNR and SSIM can be m
 as is** enlarges what you give. All pictures are exact PNGs."""
 
 
-class Compare:
+class Compare(Panel):
     """Components of the tab, and the run behind its button."""
 
     def __init__(self, pricing: Pricing) -> None:
@@ -76,20 +77,56 @@ class Compare:
             empty="The images appear here side by side: choose networks, then press Compare.",
         )
 
-    def show(self, link: Link) -> Updates:
-        """The chosen networks."""
-        chosen = [picked.text for picked in link.picked]
-        return {self.picked: gr.update(choices=self._choices(link), value=chosen)}
+    def wire(self, state: State) -> None:
+        """Connect the list of networks, the upload and the run."""
+        super().wire(state)
+        state.follow(self.picked.input(self.on_picked, state.inputs, state.outputs, **QUIET))
+        self.image.upload(self.check, self.image, None, **QUIET)
+        started = self.start.click(
+            self.on_compare, state.inputs_with(self.image, self.mode),
+            [self.grid, self.outcome], show_progress_on=self.outcome, concurrency_id=CORES,
+            api_visibility="private",
+        )  # fmt: skip
+        # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
+        self.stop.click(self.on_stop, None, None, cancels=[started], **QUICK)
+        state.page.unload(self.on_stop)
 
-    def added(self, link: Link, picks: Sequence[Pick]) -> Link:
-        """`link` with more networks to compare; `LatencyError` if they are too many."""
-        picked = tuple(dict.fromkeys((*link.picked, *picks)))
-        if len(picked) > MAX_PICKED:
-            raise LatencyError(
-                f"Compare holds {len(link.picked)} networks already, at most {MAX_PICKED}: remove "
-                "one there first."
-            )
-        return replace(link, picked=picked)
+    def outputs(self) -> list[Component]:
+        """The list of networks."""
+        return [self.picked]
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """The networks to compare."""
+        if change not in ("view", "picks"):
+            return {}
+        texts = [picked.text for picked in link.picked]
+        return {self.picked: gr.update(choices=self._choices(link), value=texts)}
+
+    @friendly()
+    def on_picked(self, values: Values) -> Updates:
+        """The list of networks to compare was changed."""
+        return self.state.show(self.state.read(values), values, "marks")
+
+    @friendly()
+    def on_compare(
+        self,
+        values: Values,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 (Gradio's way to ask for one)
+    ) -> Updates:
+        """Upscale or test with all chosen networks."""
+
+        def report(done: int, total: int) -> None:
+            progress((done, total), unit="tiles")
+
+        image, mode = values[self.image], values[self.mode]
+        session = str(request.session_hash)
+        return self.run(image, mode, self.state.read(values), session, report)
+
+    def on_stop(self, request: gr.Request) -> None:
+        """Stop was pressed or the tab of the browser was closed: end the running job."""
+        if stop := self._stops.get(str(request.session_hash)):
+            stop.set()
 
     def check(self, image: Image.Image | None) -> None:
         """Reading the upload is the check; a bad file is refused there."""
@@ -123,12 +160,6 @@ class Compare:
             self.outcome: _facts(result, self._pricing.profile(link.view).title),
         }
 
-    def stop_running(self, session: str) -> None:
-        """Stop was pressed or the tab was closed: end the running job."""
-        stop = self._stops.get(session)
-        if stop:
-            stop.set()
-
     def _choices(self, link: Link) -> list[tuple[str, str]]:
         """Listed and fine-tuned networks, and the chosen ones that are none of them."""
         scale = link.view.scale
@@ -137,9 +168,9 @@ class Compare:
             (f"{final.name}, fine-tuned: {title(final.candidate)}", final.name)
             for final in self._catalogue.finals(scale)
         ]
-        known = {text for _, text in listed}
+        texts = {text for _, text in listed}
         own = [(title(p.candidate), p.text) for p in (*link.picked, Pick(link.current))]
-        extra = [choice for choice in dict.fromkeys(own) if choice[1] not in known]
+        extra = [choice for choice in dict.fromkeys(own) if choice[1] not in texts]
         return [*extra, *listed]
 
     def _comparison(self, result: comparison.Comparison, view: View) -> Comparison:
@@ -164,10 +195,10 @@ class Compare:
     def _tile(
         self, key: str, heading: str, subtitle: str, image: Image.Image, facts: Sequence[Fact]
     ) -> Tile:
-        shown = comparison.view(image)
+        view = comparison.view(image)
         name = f"upfront-{subtitle if key.startswith('m') else key}"
-        whole = shown.size == image.size and shown.mode == image.mode
-        src, href = self.grid.cached(shown, name), "" if whole else self.grid.cached(image, name)
+        whole = view.size == image.size and view.mode == image.mode
+        src, href = self.grid.save(view, name), "" if whole else self.grid.save(image, name)
         return Tile(key, heading, subtitle, src, f"{name}.png", facts, href)
 
     def _cost_facts(self, outcome: comparison.Outcome, view: View) -> tuple[Fact, ...]:

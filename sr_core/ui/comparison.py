@@ -77,12 +77,12 @@ class Upscalers:
     def get(self, candidate: Candidate, final: str = "") -> Upscaler:
         """A session for `candidate` with the weights of the final model of that name, if one is
         given, else with those of the supernet."""
-        known = self._catalogue
+        catalogue = self._catalogue
         key = final or candidate.id
         with self._lock:
             if key not in self._sessions:
-                network = known.network_of(final) if final else known.network(candidate)
-                self._sessions[key] = Upscaler(network, known.engine)
+                network = catalogue.network_of(final) if final else catalogue.network(candidate)
+                self._sessions[key] = Upscaler(network, catalogue.engine)
             self._sessions.move_to_end(key)
             while len(self._sessions) > _KEPT_SESSIONS:
                 self._sessions.popitem(last=False)
@@ -151,14 +151,14 @@ def view(image: Image.Image) -> Image.Image:
     """The centre of `image` for display, as 8-bit RGB; transparency is laid over white."""
     width, height = image.size
     left, top = max(0, width - VIEW_SIDE) // 2, max(0, height - VIEW_SIDE) // 2
-    shown = _plain(
+    centre = _plain(
         image.crop((left, top, min(width, left + VIEW_SIDE), min(height, top + VIEW_SIDE)))
     )
-    if shown.mode in {"LA", "RGBA"}:
-        colours = shown.convert("RGBA")
-        white = Image.new("RGBA", shown.size, "white")
-        shown = Image.alpha_composite(white, colours)
-    return shown.convert("RGB")
+    if centre.mode in {"LA", "RGBA"}:
+        colours = centre.convert("RGBA")
+        white = Image.new("RGBA", centre.size, "white")
+        centre = Image.alpha_composite(white, colours)
+    return centre.convert("RGB")
 
 
 def _original(image: Image.Image, scale: int) -> tuple[Image8, str]:

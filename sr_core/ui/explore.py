@@ -6,12 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
+from sr_core.errors import LatencyError
 from sr_core.network.candidate import Candidate
 from sr_core.ui import cards, finals
 from sr_core.ui.components.front_plot import NO_BUDGET, NONE, FrontData, FrontPlot
+from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing, cost_of
-from sr_core.ui.target import Updates
+from sr_core.ui.state import QUICK, QUIET, Change, Panel, State, Updates, Values
 from sr_core.ui.titles import METRICS
 from sr_core.ui.view import Link, Pick, View
 
@@ -21,8 +24,8 @@ pruning; none was fine-tuned. Points **on the front** are not beaten in both qua
 a budget, click a point (or a title in the table), then prune or compare it."""
 
 
-class Explore:
-    """Components of the tab, and what they show for a state of the page."""
+class Explore(Panel):
+    """Components of the tab, what they show for a state of the page, and what they do."""
 
     def __init__(self, pricing: Pricing) -> None:
         self._pricing = pricing
@@ -65,17 +68,86 @@ class Explore:
                         visible=bool(self.picks(link.current)),
                     )  # fmt: skip
 
-    def show_front(self, link: Link) -> Updates:
-        """Everything, for another view."""
+    def wire(self, state: State) -> None:
+        """Connect the budget, the plot and the buttons."""
+        super().wire(state)
+        latest: dict[str, Any] = {"trigger_mode": "always_last"}
+        inputs, outputs = state.inputs, state.outputs
+        state.follow(self.budget.change(self.on_budget, inputs, outputs, **latest, **QUIET))
+        self.plot.select(self.on_select, inputs, outputs, **latest, **QUICK)
+        state.follow(self.best.click(self.on_best, inputs, outputs, **QUIET))
+        state.follow(self.knee.click(self.on_knee, inputs, outputs, **QUIET))
+        state.wire_to_prune(self.prune)
+        state.wire_pick(self.pick)
+        state.follow(self.pick_tuned.click(self.on_pick_tuned, inputs, outputs, **QUIET))
+
+    def view_events(self) -> list[Any]:
+        """Of both axes."""
+        return [self.axis.input, self.metric.input]
+
+    def outputs(self) -> list[Component]:
+        """Everything but the buttons that never change."""
+        return [
+            self.axis, self.metric, self.budget, self.plot, self.card, self.verdict,
+            self.pick_tuned,
+        ]  # fmt: skip
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """Selection, picked networks and budget; the points too, for another view."""
+        marks = self._show_marks(link)
+        if change != "view":
+            return marks
         return {
-            **self.show_marks(link),
+            **marks,
             self.axis: link.view.axis,
             self.metric: link.view.metric,
             self.budget: link.view.budget_ms or 0,
             self.plot: gr.update(value=self._data(link.view), **self._marks(link)),
         }
 
-    def show_marks(self, link: Link) -> Updates:
+    @friendly()
+    def on_budget(self, values: Values) -> Updates:
+        """Another latency budget."""
+        return self.state.show(self.state.read(values), values, "marks")
+
+    @friendly()
+    def on_select(self, values: Values, event: gr.EventData) -> Updates:
+        """A point of the plot or a row of its table was chosen."""
+        link = self.state.read(values)
+        candidate = self.candidate(link.view, str(event.value))
+        if candidate is None:
+            raise LatencyError("This network is not in the stored front: reload the page.")
+        return self.state.select(candidate, link, values)
+
+    @friendly()
+    def on_best(self, values: Values) -> Updates:
+        """The best network under the budget, please."""
+        link = self.state.read(values)
+        points = self._pricing.points(replace(link.view, axis="latency"))
+        best = points.best(link.view.budget_ms)
+        if best is None:
+            cheapest = (
+                f", the cheapest takes {points.cost.min():.1f} ms" if len(points.cost) else ""
+            )
+            raise LatencyError(
+                f"No stored network meets the budget{cheapest}: raise the budget, or set one."
+            )
+        return self.state.select(best, link, values)
+
+    @friendly()
+    def on_knee(self, values: Values) -> Updates:
+        """The knee of the front, please."""
+        link = self.state.read(values)
+        knee = self._pricing.points(link.view).knee()
+        return self.state.select(knee or link.current, link, values)
+
+    @friendly()
+    def on_pick_tuned(self, values: Values) -> Updates:
+        """What fine-tuning made of the selected network joins the comparison."""
+        link = self.state.read(values)
+        return self.state.add(self.picks(link.current), link, values)
+
+    def _show_marks(self, link: Link) -> Updates:
         """Selection, picked networks and budget on the same points."""
         return {
             self.plot: gr.update(**self._marks(link)),
@@ -83,13 +155,6 @@ class Explore:
             self.verdict: gr.update(**self._verdict(link.view)),
             self.pick_tuned: gr.update(visible=bool(self.picks(link.current))),
         }
-
-    def outputs(self) -> list[Any]:
-        """Everything that a change of the state may touch."""
-        return [
-            self.axis, self.metric, self.budget, self.plot, self.card, self.verdict,
-            self.pick_tuned,
-        ]  # fmt: skip
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """The network of a point: of the stored front, or that of a fine-tuned model."""
@@ -100,11 +165,11 @@ class Explore:
 
     def picks(self, candidate: Candidate) -> tuple[Pick, ...]:
         """The fine-tuned models of a candidate."""
-        found = finals.of(self._catalogue, candidate)
-        return tuple(Pick(final.candidate, final.name) for final in found)
+        models = finals.of(self._catalogue, candidate)
+        return tuple(Pick(final.candidate, final.name) for final in models)
 
     def _data(self, view: View) -> FrontData:
-        return replace(self._pricing.data(view), tuned=finals.tuned(self._pricing, view))
+        return replace(self._pricing.data(view), tuned=finals.points(self._pricing, view))
 
     def _verdict(self, view: View) -> dict[str, Any]:
         """Value and visibility of the line about the budget."""
@@ -114,7 +179,7 @@ class Explore:
     def _marks(self, link: Link) -> dict[str, Any]:
         view = link.view
         budget = view.budget_ms if view.axis == "latency" else None
-        best = self._pricing.shown(view).best(budget)
+        best = self._pricing.points(view).best(budget)
         return {
             "selected": link.current.id,
             "picked": [one.final or one.candidate.id for one in link.picked],
@@ -126,7 +191,7 @@ class Explore:
         return cards.network_card(
             candidate,
             self._catalogue.listed(candidate),
-            self._pricing.stored(candidate),
+            self._pricing.stored_quality(candidate),
             self._pricing.estimate(view, candidate),
             self._pricing.profile(view),
             cost_of(candidate),

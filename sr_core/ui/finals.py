@@ -49,26 +49,26 @@ def of(catalogue: Catalogue, candidate: Candidate) -> list[Final]:
 def scores(final: Final) -> list[Score]:
     """On the validation crops, then on the benchmarks, as far as they were measured."""
     crops_db = final.descriptor.validation_psnr_y_db
-    found: list[Score] = []
+    rows: list[Score] = []
     if "fine_tuned" in crops_db:
-        found.append(Score(CROPS, crops_db.get("once_for_all"), crops_db["fine_tuned"]))
+        rows.append(Score(CROPS, crops_db.get("once_for_all"), crops_db["fine_tuned"]))
     for name in BENCHMARKS:
         after = _on(final.quality, name)
         if after is not None:
-            found.append(Score(name, _on(final.once_for_all, name), after))
-    return found
+            rows.append(Score(name, _on(final.once_for_all, name), after))
+    return rows
 
 
-def tuned(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
+def points(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
     """The final models that have the quality of a view, at their cost there."""
     catalogue = pricing.catalogue
-    found = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.scale)]
-    known = [(final, score) for final, score in found if score]
-    if not known:
+    models = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.scale)]
+    comparable = [(final, score) for final, score in models if score]
+    if not comparable:
         return ()
-    candidates = [final.candidate for final, _ in known]
-    counted = count(candidates)
-    macs_g, params_k = counted.macs_kept / 1e9, counted.params_kept / 1e3
+    candidates = [final.candidate for final, _ in comparable]
+    counts = count(candidates)
+    macs_g, params_k = counts.macs_kept / 1e9, counts.params_kept / 1e3
     cost = low = high = macs_g if view.axis == "macs" else params_k
     if view.axis == "latency":
         prices = price(
@@ -82,21 +82,21 @@ def tuned(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
             float(cost[i]), float(low[i]), float(high[i]), score.after_db, score.before_db,
             float(macs_g[i]), float(params_k[i]),
         )
-        for i, (final, score) in enumerate(known)
+        for i, (final, score) in enumerate(comparable)
     )  # fmt: skip
 
 
 def verdict(pricing: Pricing, view: View) -> str:
     """The best under the budget, once for all and fine-tuned, as HTML; empty without a budget or
     fine-tuned ones."""
-    if view.axis != "latency" or view.budget_ms is None or not (fine := tuned(pricing, view)):
+    if view.axis != "latency" or view.budget_ms is None or not (fine := points(pricing, view)):
         return ""
-    shown = pricing.shown(view)
-    best = shown.best(view.budget_ms)
+    networks = pricing.points(view)
+    best = networks.best(view.budget_ms)
     once = "–"
     if best is not None:
-        at = shown.candidates.index(best)
-        once = f"<b>{shown.quality[at]:.2f} dB</b> at {shown.cost[at]:.1f} ms"
+        at = networks.candidates.index(best)
+        once = f"<b>{networks.quality[at]:.2f} dB</b> at {networks.cost[at]:.1f} ms"
     affordable = [one for one in fine if one.x <= view.budget_ms]
     own = f"none of {len(fine)} is as fast"
     if affordable:

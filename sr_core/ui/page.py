@@ -1,17 +1,25 @@
-"""The page: a target bar above the tabs, which share one state (`actions`); layout and wiring."""
+"""The page: a target bar above the tabs, which share one state (`state`)."""
 
 from __future__ import annotations
 
 import html
-from typing import Any
 
 import gradio as gr
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.errors import CatalogueError, LatencyError
-from sr_core.ui.actions import Actions
-from sr_core.ui.api import CORES, add_api
+from sr_core.errors import CatalogueError, LatencyError, UpFrontError
+from sr_core.ui import quick_look
+from sr_core.ui.api import add_api
+from sr_core.ui.compare import Compare
+from sr_core.ui.explore import Explore
 from sr_core.ui.findings.tab import Findings
+from sr_core.ui.friendly import plain
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.prune import Prune
+from sr_core.ui.search.tab import Search
+from sr_core.ui.state import QUIET, Panel, State, StateParts, Updates
+from sr_core.ui.target import Target
+from sr_core.ui.view import DEFAULT_BUDGET_MS, Link, make_view, parse_query
 
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
@@ -46,132 +54,83 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
     return page
 
 
-class Page(Actions):
-    """Lays out the tabs and connects their events to the callbacks."""
+class Page:
+    """The target bar, the tabs, and the state that they share."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self.catalogue = catalogue
+        self.pricing = Pricing(catalogue)
+        self.start = first_link(self.pricing)
+        self.target = Target(self.pricing)
+        self.explore = Explore(self.pricing)
+        self.search = Search(self.pricing)
+        self.prune = Prune(self.pricing, quick_look.QuickLook(catalogue))
+        self.compare = Compare(self.pricing)
+        self.panels: dict[str, Panel] = {
+            "explore": self.explore, "search": self.search, "prune": self.prune,
+            "compare": self.compare, "findings": Findings(catalogue),
+        }  # fmt: skip
+        """The tabs by name, in order."""
+        self._devices = catalogue.devices
+        """Those that the page was built with."""
 
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
-        self.target.build(self.start.view)
-        panels = {
-            "explore": self.explore, "search": self.search, "prune": self.prune,
-            "compare": self.compare, "findings": Findings(self.catalogue),
-        }  # fmt: skip
+        self.target.build(self.start)
         opened: dict[str, gr.Tab] = {}
-        with gr.Tabs(selected=self.start.tab, elem_id="tabs") as self.tabs:
-            for name, panel in panels.items():
+        with gr.Tabs(selected=self.start.tab, elem_id="tabs") as tabs:
+            for name, panel in self.panels.items():
                 with gr.Tab(name.capitalize(), id=name) as opened[name]:
                     panel.build(self.start)
-        self.tab = gr.State(self.start.tab)
-        self.link = gr.Textbox(
+        parts = self._state_parts(gr.State(self.start.tab))
+        link = gr.Textbox(
             label="Link to what you see", elem_id="link", buttons=["copy"], interactive=False,
             lines=1, max_lines=2,
         )  # fmt: skip
-        self._connect(page)
-        for name, tab in opened.items():
-            tab.select(
-                self._on_tab(name), self._inputs(),
-                [self.tab, self.link, *(self.search.outputs() if name == "search" else ())],
-                queue=False, show_progress="hidden", api_visibility="private",
-            )  # fmt: skip
+        panels = [self.target, *self.panels.values()]
+        self.state = State(page, self.catalogue, panels, parts, tabs, link)
+        self.state.wire()
+        for name, panel in self.panels.items():
+            self.state.wire_opening(name, opened[name], panel)
+        link.change(None, link, None, js=_REPLACE_URL, api_visibility="private")
+        page.load(
+            self.on_load, None, [*self.state.outputs, *self.prune.quality_outputs()],
+            concurrency_limit=_VISITORS_AT_ONCE, **QUIET,
+        )  # fmt: skip
         add_api(self.pricing, self.compare.upscalers)
 
-    def _inputs(self) -> list[Any]:
-        """The state of the page, in the order of `_read`."""
+    def _state_parts(self, tab: gr.State) -> StateParts:
         target, explore = self.target, self.explore
-        return [
-            target.scale, target.device, target.size, target.threads, target.share,
-            explore.budget, explore.axis, explore.metric, self.prune.table, self.compare.picked,
-            self.tab, self.prune.ratio,
-        ]  # fmt: skip
+        return StateParts(
+            scale=target.scale, device=target.device, size=target.size, threads=target.threads,
+            share=target.share, budget=explore.budget, axis=explore.axis, metric=explore.metric,
+            table=self.prune.table, ratio=self.prune.ratio, picked=self.compare.picked, tab=tab,
+        )  # fmt: skip
 
-    def _outputs(self) -> list[Any]:
-        """Everything that a change of the state may touch."""
-        target, prune_ = self.target, self.prune
-        return [
-            target.scale, target.device, target.size, target.threads, target.share, target.about,
-            *self.explore.outputs(),
-            prune_.preset, prune_.width, prune_.table, prune_.schemes, prune_.json,
-            self.compare.picked, self.tabs, self.tab, self.link,
-        ]  # fmt: skip
+    def on_load(self, request: gr.Request) -> Updates:
+        """The page was opened: follow its link, or say what is wrong with it."""
+        link = self.start
+        fields = {str(name): str(text) for name, text in dict(request.query_params).items()}
+        fields = {name: text for name, text in fields.items() if not name.startswith("__")}
+        try:
+            link = parse_query(self.catalogue, link, fields, tuple(self.panels))
+        except UpFrontError as error:
+            gr.Warning(
+                f"This link cannot be followed. {plain(error)} Showing the start page instead."
+            )
+        quality = self.prune.show_quality(link.current)
+        if link == self.start and self.catalogue.devices is self._devices:
+            return self.state.show_link(link) | quality  # the rest is as the page was built
+        tab = {self.state.tabs: gr.Tabs(selected=link.tab), self.state.parts.tab: link.tab}
+        return self.state.show(link, {}, "view") | quality | tab
 
-    def _connect(self, page: gr.Blocks) -> None:
-        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        # Looking and editing do not queue, so that no queue keeps them waiting. What may well be
-        # refused does: Gradio shows an error of an event without queue as a failed request.
-        quick: dict[str, Any] = {**quiet, "queue": False}
-        target, explore, prune_, compare = self.target, self.explore, self.prune, self.compare
-        shown = self._outputs()
-        gr.on(
-            [target.scale.input, target.device.input, target.size.input, target.threads.input,
-             explore.axis.input, explore.metric.input],
-            self.on_view, self._inputs(), shown, trigger_mode="always_last", **quick,
-        )  # fmt: skip
-        # Sliders: `input`, for keys are never released.
-        target.share.input(
-            self.on_share, self._inputs(), [part for part in shown if part != target.share],
-            trigger_mode="always_last", **quick,
-        )  # fmt: skip
-        budgeted = explore.budget.change(
-            self.on_budget, self._inputs(), shown, trigger_mode="always_last", **quiet
-        )
-        explore.plot.select(
-            self.on_select, self._inputs(), shown, trigger_mode="always_last", **quick
-        )
-        best = explore.best.click(self.on_best, self._inputs(), shown, **quiet)
-        knee = explore.knee.click(self.on_knee, self._inputs(), shown, **quiet)
-        self.search.connect(page, target, explore.budget, prune_.table)
-        found = self.search.plot.select(
-            self.on_found, self._inputs(), [*shown, *self.search.outputs()],
-            trigger_mode="always_last", **quiet,
-        )  # fmt: skip
-        for button in (explore.prune, self.search.prune):
-            button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **quick)
-        picks = [
-            button.click(self.on_pick, self._inputs(), shown, **quiet)
-            for button in (explore.pick, self.search.pick, prune_.pick)
-        ]
-        picks.append(explore.pick_tuned.click(self.on_pick_tuned, self._inputs(), shown, **quiet))
-        prune_.table.input(
-            self.on_table, self._inputs(), shown, trigger_mode="always_last", **quick
-        )
-        prune_.preset.input(self.on_preset, [prune_.preset, *self._inputs()], shown, **quick)
-        prune_.width.input(self.on_width, [prune_.width, *self._inputs()], shown, **quick)
-        prune_.scheme.input(
-            self.on_scheme, [prune_.scheme, *self._inputs()], [prune_.ratio, prune_.schemes],
-            **quick,
-        )  # fmt: skip
-        prune_.ratio.input(
-            self.on_ratio, self._inputs(), prune_.schemes, trigger_mode="always_last", **quick
-        )
-        prune_.apply.click(self.on_apply, [prune_.scheme, *self._inputs()], shown, **quick)
-        loaded = prune_.load.click(self.on_json, [prune_.json, *self._inputs()], shown, **quiet)
-        prune_.json.change(
-            self.on_quality, prune_.json, [prune_.quality, prune_.picture],
-            trigger_mode="always_last", show_progress="minimal", api_visibility="private",
-        )  # fmt: skip
-        prune_.time.click(
-            self.on_time, self._inputs(), prune_.schemes, concurrency_id=CORES,
-            show_progress="minimal", api_visibility="private",
-        )  # fmt: skip
-        picked = compare.picked.input(self.on_picked, self._inputs(), shown, **quiet)
-        for queued in (budgeted, found, best, knee, *picks, loaded, picked):
-            # While one waited, another tab may have been opened: the link is of what is now.
-            queued.success(self.on_link, self._inputs(), self.link, **quick)
-        compare.image.upload(compare.check, compare.image, None, **quiet)
-        started = compare.start.click(
-            self.on_compare, [compare.image, compare.mode, *self._inputs()],
-            [compare.grid, compare.outcome], show_progress_on=compare.outcome,
-            concurrency_id=CORES, api_visibility="private",
-        )  # fmt: skip
-        # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
-        compare.stop.click(self.on_stop, None, None, cancels=[started], **quick)
-        target.measure.click(
-            self.on_measure, None, [target.device, target.threads, target.about],
-            concurrency_id=CORES, show_progress_on=target.about, api_visibility="private",
-        ).success(self.on_view, self._inputs(), shown, **quick)  # fmt: skip
-        self.link.change(None, self.link, None, js=_REPLACE_URL, api_visibility="private")
-        page.load(
-            self.on_load, None, [*shown, prune_.quality, prune_.picture],
-            concurrency_limit=_VISITORS_AT_ONCE, **quiet,
-        )  # fmt: skip
-        page.unload(self.on_stop)
+
+def first_link(pricing: Pricing) -> Link:
+    """What a visitor without a link sees: x4 where there is one, the best founded device, the
+    front's knee."""
+    catalogue = pricing.catalogue
+    scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
+    anchor = catalogue.models(scale)[0].candidate
+    view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
+    knee = pricing.points(view).knee()
+    return Link(view, knee or anchor)

@@ -30,7 +30,7 @@ _KEPT_FRONTS = 32
 
 
 @dataclass(frozen=True)
-class Shown:
+class Points:
     """The networks of one view that have the chosen quality, with cost and quality."""
 
     candidates: list[Candidate]
@@ -45,8 +45,8 @@ class Shown:
 
     def best(self, budget: float | None) -> Candidate | None:
         """The best network within the budget; None without one."""
-        found = None if budget is None else best_under(self.cost, self.quality, budget)
-        return None if found is None else self.candidates[found]
+        index = None if budget is None else best_under(self.cost, self.quality, budget)
+        return None if index is None else self.candidates[index]
 
     def knee(self) -> Candidate | None:
         """The front's knee, where there is a front."""
@@ -60,8 +60,8 @@ class Pricing:
         self.catalogue = catalogue
         self._generation = 0
         """Part of the cache's key: what is being priced meanwhile must not outlive it."""
-        self._prices = lru_cache(_KEPT_FRONTS)(self._priced)
-        self._counts = lru_cache(2)(self._counted)
+        self._prices = lru_cache(_KEPT_FRONTS)(self._compute_prices)
+        self._counts = lru_cache(2)(self._compute_counts)
 
     def forget(self) -> None:
         """A device was measured anew: its prices no longer hold."""
@@ -78,12 +78,12 @@ class Pricing:
             sparsity_share=view.share,
         )  # fmt: skip
 
-    def shown(self, view: View) -> Shown:
+    def points(self, view: View) -> Points:
         """All networks of the stored front (and the listed ones) that the view can show."""
         front = self.catalogue.front(view.scale)
         if front is None:
             none = np.empty(0)
-            return Shown([], none, none, none, none, none, none)
+            return Points([], none, none, none, none, none, none)
         quality = self._quality(view)
         kept = np.flatnonzero(np.isfinite(quality))
         counts = self._counts(view.scale)
@@ -95,31 +95,31 @@ class Pricing:
             )
             cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
         candidates = front.candidates
-        return Shown(
+        return Points(
             [candidates[i] for i in kept], cost[kept], quality[kept], low[kept], high[kept],
             macs_g[kept], params_k[kept],
         )  # fmt: skip
 
     def data(self, view: View) -> FrontData:
         """What the plot draws for a view."""
-        shown = self.shown(view)
+        networks = self.points(view)
         x = Axis(f"{_AXES[view.axis][0]}{_per_frame(view)}", _AXES[view.axis][1])
         y = Axis(METRICS[view.metric].axis, "measured", digits=METRICS[view.metric].digits)
-        if not shown.candidates:
+        if not networks.candidates:
             return FrontData((), x, y, self._why_empty(view))
         listed = {model.candidate for model in self.catalogue.models(view.scale)}
-        front = non_dominated(shown.cost, shown.quality)
+        front = non_dominated(networks.cost, networks.quality)
         points = tuple(
             Point(
                 candidate.id, title(candidate), "listed" if candidate in listed else "search",
-                float(shown.cost[i]), float(shown.low[i]), float(shown.high[i]),
-                float(shown.quality[i]), bool(front[i]), float(shown.macs_g[i]),
-                float(shown.params_k[i]),
+                float(networks.cost[i]), float(networks.low[i]), float(networks.high[i]),
+                float(networks.quality[i]), bool(front[i]), float(networks.macs_g[i]),
+                float(networks.params_k[i]),
             )
-            for i, candidate in enumerate(shown.candidates)
+            for i, candidate in enumerate(networks.candidates)
         )  # fmt: skip
-        published = self._published(view)
-        return FrontData(points, x, y, self._note(view, shown), published, self._baseline(view))
+        note = self._note(view, len(points))
+        return FrontData(points, x, y, note, self._published(view), self._baseline(view))
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """The stored network with this id."""
@@ -128,7 +128,7 @@ class Pricing:
             return None
         return next((c for c in front.candidates if c.id == identity), None)
 
-    def stored(self, candidate: Candidate) -> dict[str, float]:
+    def stored_quality(self, candidate: Candidate) -> dict[str, float]:
         """Quality columns of a stored network that are not empty; {} if it is not stored."""
         front = self.catalogue.front(candidate.scale)
         if front is None:
@@ -151,7 +151,7 @@ class Pricing:
                         values[row] = result.psnr_y
         return values
 
-    def _priced(
+    def _compute_prices(
         self, generation: int, scale: int, device: str, size: tuple[int, int], threads: int | None,
         share: float | None,
     ) -> Prices:  # fmt: skip
@@ -162,7 +162,7 @@ class Pricing:
             sparsity_share=share,
         )  # fmt: skip
 
-    def _counted(self, scale: int) -> Costs:
+    def _compute_counts(self, scale: int) -> Costs:
         front = self.catalogue.front(scale)
         assert front is not None
         return count(front.candidates)
@@ -190,14 +190,14 @@ class Pricing:
             if model.scale == view.scale and name in model.psnr_y_db
         )  # fmt: skip
 
-    def _note(self, view: View, shown: Shown) -> str:
+    def _note(self, view: View, count: int) -> str:
         front = self.catalogue.front(view.scale)
         assert front is not None
         name = image_set(view.metric)
         where = name or f"{front.header.crops.n} validation crops"
-        known = f"{len(shown.candidates):,} networks measured on {where}"
+        what = f"{count:,} networks measured on {where}"
         if name:
-            known += (
+            what += (
                 ": only those on a front of some device or of MACs, and the listed ones; benchmark "
                 "sets are for reporting and chose none of them"
             )
@@ -207,7 +207,7 @@ class Pricing:
             if name and view.axis == "latency"
             else ""
         )
-        return f"{known}.{others}"
+        return f"{what}.{others}"
 
     def _why_empty(self, view: View) -> str:
         if self.catalogue.front(view.scale) is None:

@@ -3,58 +3,43 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from sr_core.errors import UpFrontError
-from sr_core.latency.profile import RuntimeId
-from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
-from sr_core.machine import processor
-from sr_core.network.blocks import Scheme
-from sr_core.network.candidate import (
-    MAX_RATIO,
-    PATTERN_MIN_RATIO,
-    WIDTHS,
-    Candidate,
-    LayerPruning,
-)
-from sr_core.runtime.choice import runtime_name
+from sr_core.latency.savings import SCHEMES
+from sr_core.network.blocks import SKIP, Block
+from sr_core.network.candidate import MAX_RATIO, WIDTHS, Candidate
 from sr_core.ui import cards, finals, masks, quick_look
 from sr_core.ui.components.layer_table import LayerTable
 from sr_core.ui.findings import engine as engine_facts
+from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing, table_prices
-from sr_core.ui.target import Updates
-from sr_core.ui.titles import title
-from sr_core.ui.view import Link, View
+from sr_core.ui.savings import Savings, lowest_percent, prune_all
+from sr_core.ui.state import CORES, QUICK, QUIET, Change, Panel, State, Updates, Values
+from sr_core.ui.view import Link
 
 EDITED = "edited"
+_START_PERCENT = 50
+"""Of the ratio slider."""
 _HELP = """Pick a block per cell, and a scheme and ratio per layer; the costs follow at once, and \
 the PSNR of a real run a moment later. No fine-tuning is needed: the supernet was trained with all \
 of them. **Channel** removes whole channels inside a block (its last layer stays dense), **block** \
 removes positions that 4 output channels share, **pattern** keeps 4 of 9 taps of a 3×3 kernel \
 (1×1 layers get block) and so removes at least 56 %, **unstructured** removes single weights."""
-_BAND = (
-    "Estimated savings are ratios of two estimates, with the 90 % interval that follows from "
-    "theirs if their errors are independent. ONNX Runtime has no sparse convolution: masks save "
-    "nothing there."
-)
-_NOT_TIMED = (
-    "Whole network of these blocks and channels, each scheme at the ratio above. Press the button "
-    "to measure them here: dense and pruned networks take turns, in each runtime."
-)
 
 
-class Prune:
-    """Components of the tab, and what they show for a state of the page."""
+class Prune(Panel):
+    """Components of the tab, what they show for a state of the page, and what they do."""
 
     def __init__(self, pricing: Pricing, look: quick_look.QuickLook) -> None:
         self._pricing = pricing
         self._catalogue = pricing.catalogue
         self._look = look
+        self._savings = Savings(pricing)
 
     def build(self, link: Link) -> None:
         """Lay out the tab."""
@@ -74,15 +59,17 @@ class Prune:
                 elem_id="scheme", min_width=150, scale=2,
             )  # fmt: skip
             self.ratio = gr.Slider(
-                0, MAX_RATIO * 100, 50, step=1, label="Weights removed (%)", elem_id="ratio",
-                min_width=180, scale=3,
+                0, MAX_RATIO * 100, _START_PERCENT, step=1, label="Weights removed (%)",
+                elem_id="ratio", min_width=180, scale=3,
             )  # fmt: skip
             self.apply = gr.Button(
                 "Apply to all layers", elem_id="apply", size="md", min_width=130, scale=1
             )
         self.table = LayerTable(
-            current, elem_id="layers", price=self.price, mask=self.mask, view=link.view.to_json()
-        )
+            current, elem_id="layers", price=self.price, mask=self.mask,
+            offered={scale: self._blocks(scale) for scale in self._catalogue.scales},
+            view=link.view.to_json(),
+        )  # fmt: skip
         with gr.Row():
             with gr.Column(scale=3, min_width=320):
                 gr.Markdown("### Quality of this network, measured on the sample crops")
@@ -94,7 +81,9 @@ class Prune:
                     max_height=380, elem_id="picture", buttons=["fullscreen"],
                 )  # fmt: skip
         gr.Markdown("### What each scheme would save here")
-        self.schemes = gr.HTML(self._schemes(link.view, current, 50), elem_id="schemes")
+        self.schemes = gr.HTML(
+            self._savings.table(link.view, current, _START_PERCENT), elem_id="schemes"
+        )
         self.time = gr.Button("Measure them here now", elem_id="time-schemes", size="md")
         if bench := self._catalogue.engine_bench:
             with gr.Accordion(
@@ -109,33 +98,125 @@ class Prune:
             )  # fmt: skip
             self.load = gr.Button("Load this JSON", elem_id="load")
 
-    def show_view(self, link: Link, percent: float | None) -> Updates:
-        """Another device, size or scale."""
-        return {
-            self.preset: gr.update(
-                choices=self._presets(link.view.scale), value=self._preset(link.current)
-            ),
-            self.width: gr.update(choices=self._widths(link.view.scale), value=link.current.width),
-            self.table: gr.update(value=link.current.to_json(), view=link.view.to_json()),
-            self.schemes: self._schemes(link.view, link.current, percent),
-            self.json: _pretty(link.current),
-        }
+    def wire(self, state: State) -> None:
+        """Connect the choices, the table, the JSON and the buttons."""
+        super().wire(state)
+        latest: dict[str, Any] = {"trigger_mode": "always_last"}
+        inputs, outputs = state.inputs, state.outputs
+        self.table.input(self.on_table, inputs, outputs, **latest, **QUICK)
+        self.preset.input(self.on_preset, state.inputs_with(self.preset), outputs, **QUICK)
+        self.width.input(self.on_width, state.inputs_with(self.width), outputs, **QUICK)
+        self.scheme.input(
+            self.on_scheme, state.inputs_with(self.scheme), [self.ratio, self.schemes], **QUICK
+        )
+        self.ratio.input(self.on_ratio, inputs, self.schemes, **latest, **QUICK)
+        self.apply.click(self.on_apply, state.inputs_with(self.scheme), outputs, **QUICK)
+        state.follow(self.load.click(self.on_json, state.inputs_with(self.json), outputs, **QUIET))
+        # The JSON follows every change of the network, and the quality follows the JSON.
+        self.json.change(
+            self.on_quality, self.json, self.quality_outputs(), show_progress="minimal",
+            api_visibility="private", **latest,
+        )  # fmt: skip
+        self.time.click(
+            self.on_time, inputs, self.schemes, concurrency_id=CORES, show_progress="minimal",
+            api_visibility="private",
+        )  # fmt: skip
+        state.wire_pick(self.pick)
 
-    def show_current(self, link: Link, percent: float | None) -> Updates:
-        """Another network, which the table does not show yet."""
-        return {
-            self.table: link.current.to_json(),
-            **self.show_edited(link, percent),
-        }
+    def outputs(self) -> list[Component]:
+        """What tells which network it is, and what it would save."""
+        return [self.preset, self.width, self.table, self.schemes, self.json]
 
-    def show_edited(self, link: Link, percent: float | None) -> Updates:
-        """The network that the table shows already."""
+    def quality_outputs(self) -> list[Component]:
+        """Everything that `show_quality` may touch."""
+        return [self.quality, self.picture]
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """Another network, or the same for another device, size or scale."""
+        if change == "view":
+            return {
+                **self._show_network(link, values),
+                self.preset: gr.update(
+                    choices=self._presets(link.view.scale), value=self._preset(link.current)
+                ),
+                self.width: gr.update(
+                    choices=self._widths(link.view.scale), value=link.current.width
+                ),
+                self.table: gr.update(value=link.current.to_json(), view=link.view.to_json()),
+            }
+        if change == "network":
+            return {**self._show_network(link, values), self.table: link.current.to_json()}
+        return {}
+
+    def _show_network(self, link: Link, values: Values) -> Updates:
+        """The network beside the table, which may show it already."""
         return {
             self.preset: self._preset(link.current),
             self.width: link.current.width,
             self.json: _pretty(link.current),
-            self.schemes: self._schemes(link.view, link.current, percent),
+            **self._show_savings(link, values),
         }
+
+    def _show_savings(self, link: Link, values: Values) -> Updates:
+        percent = values.get(self.ratio, _START_PERCENT)
+        return {self.schemes: self._savings.table(link.view, link.current, percent)}
+
+    @friendly()
+    def on_table(self, values: Values) -> Updates:
+        """The layer table was edited; it already shows itself."""
+        link = self.state.read(values)
+        return self.state.show(link, values, "marks") | self._show_network(link, values)
+
+    @friendly()
+    def on_preset(self, values: Values) -> Updates:
+        """A listed network was chosen (or "Edited below", which keeps the table)."""
+        link, name = self.state.read(values), values[self.preset]
+        current = link.current if name == EDITED else self._catalogue.named(name)
+        return self.state.select(current, link, values)
+
+    @friendly()
+    def on_width(self, values: Values) -> Updates:
+        """Another number of channels C, same blocks and pruning."""
+        link = self.state.read(values)
+        current = self._catalogue.check(replace(link.current, width=values[self.width]))
+        return self.state.select(current, link, values)
+
+    @friendly()
+    def on_apply(self, values: Values) -> Updates:
+        """One scheme and ratio for all layers."""
+        link = self.state.read(values)
+        current = prune_all(link.current, values[self.scheme], values[self.ratio])
+        return self.state.select(current, link, values)
+
+    @friendly()
+    def on_scheme(self, values: Values) -> Updates:
+        """Another scheme for all layers: it may not go as low as the ratio slider is."""
+        percent = max(lowest_percent(values[self.scheme]), values[self.ratio] or 0)
+        savings = self._show_savings(self.state.read(values), {**values, self.ratio: percent})
+        return {self.ratio: percent, **savings}
+
+    @friendly()
+    def on_ratio(self, values: Values) -> Updates:
+        """Another ratio for the table of schemes."""
+        return self._show_savings(self.state.read(values), values)
+
+    @friendly()
+    def on_json(self, values: Values) -> Updates:
+        """A candidate's JSON was pasted."""
+        current = self._catalogue.check(Candidate.loads(values[self.json]))
+        return self.state.select(current, self.state.read(values), values)
+
+    @friendly()
+    def on_quality(self, text: str) -> Updates:
+        """Another network is in the table: evaluate it."""
+        return self.show_quality(self._catalogue.check(Candidate.loads(text)))
+
+    @friendly()
+    def on_time(self, values: Values) -> Updates:
+        """Time the schemes on this computer."""
+        link = self.state.read(values)
+        table = self._savings.timed_table(link.view, link.current, values[self.ratio])
+        return {self.schemes: table}
 
     def show_quality(self, candidate: Candidate) -> Updates:
         """A real evaluation of `candidate`, and one crop enlarged by it."""
@@ -143,17 +224,6 @@ class Prune:
         views = (quick_look.bicubic_crops(candidate.scale)[1], score.picture)
         facts = cards.quick_facts(score) + finals.line(self._catalogue, candidate)
         return {self.quality: facts, self.picture: views}
-
-    def show_timings(self, link: Link, percent: float | None) -> Updates:
-        """Time dense and pruned networks of these blocks, in turns."""
-        ratios = _ratios(percent)
-        threads = link.view.threads or os.cpu_count() or 1
-        timings = time_schemes(
-            self._catalogue.supernet(link.current.scale), link.current, ratios,
-            library=self._catalogue.engine, threads=threads,
-        )  # fmt: skip
-        about = _timed(timings, self._runtimes(), threads, link.current)
-        return {self.schemes: self._schemes(link.view, link.current, percent, timings, about)}
 
     def price(self, question: dict[str, Any]) -> dict[str, Any]:
         """The table asks for its numbers."""
@@ -176,74 +246,12 @@ class Prune:
         model = self._catalogue.listed(candidate)
         return model.name if model else EDITED
 
+    def _blocks(self, scale: int) -> tuple[Block, ...]:
+        """Those that the supernet was trained with."""
+        return (SKIP, *self._catalogue.supernet(scale).spec.blocks)
+
     def _widths(self, scale: int) -> list[int]:
         return [w for w in WIDTHS if w <= self._catalogue.supernet(scale).spec.width]
-
-    def _schemes(
-        self,
-        view: View,
-        candidate: Candidate,
-        percent: float | None,
-        timings: Sequence[SchemeTiming] = (),
-        about: str = "",
-    ) -> str:
-        """The table of savings of every scheme on this network's blocks and width."""
-        profile = self._pricing.profile(view)
-        rows = scheme_rows(
-            candidate, _ratios(percent), [profile], timings, output=view.size,
-            threads=view.threads, sparsity_share=view.share,
-        )  # fmt: skip
-        stored: dict[tuple[Scheme, RuntimeId], float] = {}
-        remarks = [_BAND, about or _NOT_TIMED]
-        if (bench := self._catalogue.engine_bench) and not timings:
-            networks: dict[Scheme, Candidate] = {
-                row.scheme: with_scheme(candidate, row.scheme, row.ratio) for row in rows
-            }
-            stored = engine_facts.stored_savings(bench, networks, view.threads)
-            if stored:
-                remarks.append(engine_facts.elsewhere(bench, view.threads))
-        return cards.scheme_table(rows, profile, self._runtimes(), stored, " ".join(remarks))
-
-    def _runtimes(self) -> dict[RuntimeId, str]:
-        """What computes here: our engine, if there is one, and ONNX Runtime."""
-        library = self._catalogue.engine
-        ours: dict[RuntimeId, str] = {"sparse": runtime_name(library)} if library else {}
-        return {**ours, "onnx": runtime_name(None)}
-
-
-def _ratios(percent: float | None) -> dict[Scheme, float]:
-    """The ratio of every scheme for "weights removed"; pattern cannot remove less than 5/9."""
-    ratio = min(MAX_RATIO, max(0.0, (percent or 0) / 100))
-    return {s: max(ratio, PATTERN_MIN_RATIO) if s == "pattern" else ratio for s in SCHEMES}
-
-
-def _timed(
-    timings: Sequence[SchemeTiming],
-    runtimes: Mapping[RuntimeId, str],
-    threads: int,
-    candidate: Candidate,
-) -> str:
-    ratios = dict.fromkeys(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
-    dense: dict[RuntimeId, float] = {t.runtime_id: t.dense_median_ms for t in timings}
-    took = ", ".join(f"{ms:.1f} ms in {runtimes[name]}" for name, ms in dense.items())
-    return (
-        f"{title(with_scheme(candidate, 'dense', 0))}; {', '.join(ratios)}. Measured just now on "
-        f"the computer that serves this page ({processor()}, fp32, {threads} thread(s), 1280×720 "
-        f"output): median of {timings[0].runs} frames, networks and runtimes in turns; the dense "
-        f"network took {took}, and each saving is against it in the same runtime."
-    )
-
-
-def applied(candidate: Candidate, scheme: Scheme, percent: float | None) -> Candidate:
-    """One scheme and ratio for every layer that can take it; the tail stays as it is."""
-    wish = LayerPruning(scheme, max(lowest_percent(scheme), percent or 0) / 100)
-    cells = tuple(map(wish.applied_to, candidate.cells))
-    return Candidate(candidate.scale, candidate.width, cells, candidate.tail)
-
-
-def lowest_percent(scheme: str) -> int:
-    """Of a layer's weights: a pattern cannot remove less than 5 of 9 taps."""
-    return math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
 
 
 def _pretty(candidate: Candidate) -> str:

@@ -45,10 +45,10 @@ class QuickScore:
 @cache
 def bicubic_crops(scale: int) -> tuple[float, Image.Image]:
     """Mean PSNR-Y in dB of bicubic interpolation on the crops, and the first one enlarged."""
-    chosen = sample_crops(scale)
-    side = chosen.hr.shape[1]
-    sr = [bicubic(lr, side, side) for lr in chosen.lr]
-    psnr_db = [psnr_y(a, b, shave=scale) for a, b in zip(sr, chosen.hr, strict=True)]
+    crops = sample_crops(scale)
+    side = crops.hr.shape[1]
+    sr = [bicubic(lr, side, side) for lr in crops.lr]
+    psnr_db = [psnr_y(a, b, shave=scale) for a, b in zip(sr, crops.hr, strict=True)]
     return float(np.mean(psnr_db)), Image.fromarray(sr[0])
 
 
@@ -79,10 +79,10 @@ class QuickLook:
         return self._results[candidate.id]
 
     def _evaluate(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
-        chosen, start = sample_crops(candidate.scale), time.perf_counter()
+        crops, start = sample_crops(candidate.scale), time.perf_counter()
         upscaler = Upscaler(self._catalogue.network(candidate), self._catalogue.engine)
-        psnr_db = score_crops(upscaler.run, chosen, scale=candidate.scale)
-        lr = chosen.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
+        psnr_db = score_crops(upscaler.run, crops, scale=candidate.scale)
+        lr = crops.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         sr = rounded(upscaler.run(lr), np.uint8)[0].transpose(1, 2, 0)
         elapsed_ms = (time.perf_counter() - start) * 1e3
         return psnr_db, elapsed_ms, Image.fromarray(sr)

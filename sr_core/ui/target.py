@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
-from sr_core.catalogue.store import Catalogue
 from sr_core.errors import MeasurementError
 from sr_core.latency.measure import measure_all
 from sr_core.latency.own import own_device_path
@@ -15,11 +15,12 @@ from sr_core.latency.profile import DeviceProfile
 from sr_core.runtime.choice import runtime_name
 from sr_core.runtime.upscale import Report
 from sr_core.ui import cards
+from sr_core.ui.friendly import friendly
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.state import CORES, QUICK, Change, Panel, State, Updates, Values
 from sr_core.ui.titles import size_title
-from sr_core.ui.view import SIZES, View, size_text
+from sr_core.ui.view import SIZES, Link, View, size_text
 
-Updates = dict[Any, Any]
-"""Component -> its new value or `gr.update`."""
 _USUAL_SHARE = 0.5
 """Waits in the hidden slider for a device that needs an assumption."""
 _MEASURE_S = 45
@@ -34,14 +35,16 @@ _MEASURE_HELP = (
 )
 
 
-class Target:
+class Target(Panel):
     """Controls of what the latencies are for."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue = catalogue
+    def __init__(self, pricing: Pricing) -> None:
+        self._pricing = pricing
+        self._catalogue = pricing.catalogue
 
-    def build(self, view: View) -> None:
-        """Lay out the bar for `view`."""
+    def build(self, link: Link) -> None:
+        """Lay out the bar."""
+        view = link.view
         profile = self._catalogue.device(view.device)
         with gr.Row(elem_id="target"):
             self.scale = gr.Radio(
@@ -76,8 +79,32 @@ class Target:
                 with gr.Column(min_width=260):
                     gr.Markdown(_MEASURE_HELP, elem_classes="origin")
 
-    def show(self, view: View) -> Updates:
-        """All controls for another view."""
+    def wire(self, state: State) -> None:
+        """Connect the slider and the measurement."""
+        super().wire(state)
+        # `input`, not `release`: keys are never released.
+        self.share.input(
+            self.on_share, state.inputs, [part for part in state.outputs if part != self.share],
+            trigger_mode="always_last", **QUICK,
+        )  # fmt: skip
+        self.measure.click(
+            self.on_measure, None, [self.device, self.threads, self.about], concurrency_id=CORES,
+            show_progress_on=self.about, api_visibility="private",
+        ).success(state.on_view, state.inputs, state.outputs, **QUICK)  # fmt: skip
+
+    def view_events(self) -> list[Any]:
+        """Of all controls but the slider."""
+        return [self.scale.input, self.device.input, self.size.input, self.threads.input]
+
+    def outputs(self) -> list[Component]:
+        """All controls, and the facts."""
+        return [self.scale, self.device, self.size, self.threads, self.share, self.about]
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """All controls, for another view."""
+        if change != "view":
+            return {}
+        view = link.view
         profile = self._catalogue.device(view.device)
         return {
             self.scale: view.scale,
@@ -89,6 +116,24 @@ class Target:
             self.share: gr.update(value=_share(view, profile), visible=_sparsity_matters(profile)),
             self.about: self._about(view),
         }
+
+    @friendly()
+    def on_share(self, values: Values) -> Updates:
+        """Another assumption: its slider is left alone, for it may have moved on."""
+        updates = self.state.show(self.state.read(values), values, "view")
+        return {part: update for part, update in updates.items() if part != self.share}
+
+    @friendly()
+    def on_measure(self, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
+        """Measure this computer and choose it; `State.on_view` follows with what was edited
+        meanwhile."""
+
+        def report(done: int, total: int) -> None:
+            progress((done, total), desc="timing networks", unit="networks")
+
+        identity = self.measure_here(report)
+        self._pricing.forget()
+        return self.show_device(identity)
 
     def show_device(self, identity: str) -> Updates:
         """Another device, which may be new, with its default threads."""
@@ -125,9 +170,9 @@ class Target:
         return self._facts(self._catalogue.device(view.device), view.threads)
 
     def _facts(self, profile: DeviceProfile, threads: int | None) -> str:
-        known = self._catalogue
-        runtime = f"Images on this page are computed by {runtime_name(known.engine)}."
-        remarks = (known.engine_problem, runtime, known.device_problem)
+        catalogue = self._catalogue
+        runtime = f"Images on this page are computed by {runtime_name(catalogue.engine)}."
+        remarks = (catalogue.engine_problem, runtime, catalogue.device_problem)
         return cards.device_facts(profile, threads, remarks)
 
     def _devices(self) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ page. Pure functions, no Gradio.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 from urllib.parse import urlencode
 
@@ -21,7 +21,6 @@ from sr_core.network.notation import to_text
 
 Axis = Literal["latency", "macs", "params"]
 Metric = Literal["psnr_y_db", "ssim_y", "psnr_y_set5", "psnr_y_set14", "psnr_y_bsd100"]
-Tab = Literal["explore", "search", "prune", "compare", "findings"]
 SIZES: tuple[tuple[int, int], ...] = ((640, 360), OUTPUT_SIZE, (1920, 1080), (3840, 2160))
 MAX_PICKED = 4
 MAX_LINK = 2000
@@ -76,7 +75,18 @@ class Link:
     view: View
     current: Candidate
     picked: tuple[Pick, ...] = ()
-    tab: Tab = "explore"
+    tab: str = "explore"
+
+
+def add_picks(link: Link, picks: Sequence[Pick]) -> Link:
+    """`link` with more networks to compare; `LatencyError` if they are too many."""
+    picked = tuple(dict.fromkeys((*link.picked, *picks)))
+    if len(picked) > MAX_PICKED:
+        raise LatencyError(
+            f"Compare holds {len(link.picked)} networks already, at most {MAX_PICKED}: remove "
+            "one there first."
+        )
+    return replace(link, picked=picked)
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -107,17 +117,17 @@ def make_view(
             f"There is no scale {brief(scale)}: expected {listing(catalogue.scales)}."
         )
     profile = catalogue.device(None if device is None else str(device))
-    sizes = {size_text(known): known for known in SIZES}
-    wanted = size_text(OUTPUT_SIZE) if size is None else str(size)
-    if wanted not in sizes:
-        raise LatencyError(f"There is no size {brief(wanted)}: expected {listing(sizes)}.")
-    wished = _integer(threads)
+    sizes = {size_text(one): one for one in SIZES}
+    name = size_text(OUTPUT_SIZE) if size is None else str(size)
+    if name not in sizes:
+        raise LatencyError(f"There is no size {brief(name)}: expected {listing(sizes)}.")
+    count = _integer(threads)
     return View(
         number,
         profile.id,
-        sizes[wanted],
-        wished if wished in profile.threads else profile.setting(None).threads,
-        _assumed(profile, share),
+        sizes[name],
+        count if count in profile.threads else profile.setting(None).threads,
+        _assumed_share(profile, share),
         _number(budget_ms, "budget", 0, 1e6) or None,
         cast(Axis, _choice(axis, get_args(Axis), "axis")),
         cast(Metric, _choice(metric, get_args(Metric), "metric")),
@@ -151,8 +161,13 @@ def query(link: Link) -> str:
     return urlencode(fields)
 
 
-def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) -> Link:
+def parse_query(
+    catalogue: Catalogue, default: Link, fields: Mapping[str, str], tabs: Collection[str]
+) -> Link:
     """The link that `fields` describe; what they do not name is as in `default`.
+
+    Args:
+        tabs: names of those that can be open.
 
     Raises:
         UpFrontError: anything that is not on offer.
@@ -160,17 +175,17 @@ def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) 
     length = sum(len(name) + len(value) for name, value in fields.items())
     if length > MAX_LINK:
         raise LatencyError(f"The link has {length} characters: expected at most {MAX_LINK}.")
-    known = default.view
+    usual = default.view
     view = make_view(
         catalogue,
-        scale=fields.get("scale", known.scale),
-        device=fields.get("device", known.device),
-        size=fields.get("size", size_text(known.size)),
-        threads=fields.get("threads", known.threads),
+        scale=fields.get("scale", usual.scale),
+        device=fields.get("device", usual.device),
+        size=fields.get("size", size_text(usual.size)),
+        threads=fields.get("threads", usual.threads),
         share=fields.get("share"),
-        budget_ms=fields.get("budget", known.budget_ms),
-        axis=fields.get("axis", known.axis),
-        metric=fields.get("metric", known.metric),
+        budget_ms=fields.get("budget", usual.budget_ms),
+        axis=fields.get("axis", usual.axis),
+        metric=fields.get("metric", usual.metric),
     )
     current = catalogue.models(view.scale)[0].candidate
     if "net" in fields:
@@ -183,7 +198,7 @@ def parse_query(catalogue: Catalogue, default: Link, fields: Mapping[str, str]) 
         catalogue.check(one.candidate, view.scale)
     if len(picked) > MAX_PICKED:
         raise LatencyError(f"The link compares {len(picked)} networks: at most {MAX_PICKED}.")
-    tab = cast(Tab, _choice(fields.get("tab", "explore"), get_args(Tab), "tab"))
+    tab = _choice(fields.get("tab", "explore"), tabs, "tab")
     return Link(view, current, picked, tab)
 
 
@@ -193,7 +208,7 @@ def pick(catalogue: Catalogue, text: str) -> Pick:
     return Pick(final.candidate, final.name) if final else Pick(catalogue.named(text))
 
 
-def _assumed(profile: DeviceProfile, share: object) -> float | None:
+def _assumed_share(profile: DeviceProfile, share: object) -> float | None:
     """The share, unless it is what the device assumes anyway."""
     if profile.sparsity is None:
         return None
@@ -221,7 +236,7 @@ def _number(value: object, what: str, low: float, high: float) -> float | None:
     return number
 
 
-def _choice(value: object, choices: Sequence[str], what: str) -> str:
+def _choice(value: object, choices: Collection[str], what: str) -> str:
     if value not in choices:
         raise LatencyError(f"There is no {what} {brief(value)}: expected {listing(choices)}.")
     return str(value)

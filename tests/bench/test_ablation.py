@@ -13,12 +13,12 @@ from sr_core.bench import ablation as bench_ablation
 from sr_core.bench import sitting
 from sr_core.bench.ablation import Job, _common, widened  # pyright: ignore[reportPrivateUsage]
 from sr_core.catalogue.final import read_final, write_final
-from sr_core.catalogue.result_tables import ablation_table
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_ablations, write_manifest
 from sr_core.errors import CatalogueError, MeasurementError
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
+from sr_core.report.tables import ablation_table
 from sr_core.results.ablations import Ablation
 from sr_core.runtime.upscale import Upscaler
 from tests import app_root, tiny

@@ -12,12 +12,12 @@ from sr_core.bench import sitting
 from sr_core.bench.rivals import Job, candidates, match
 from sr_core.catalogue.final import write_final
 from sr_core.catalogue.fronts import Front, write_front
-from sr_core.catalogue.result_tables import rivals_table
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import CatalogueError
 from sr_core.latency.prices import price
+from sr_core.report.tables import rivals_table
 from sr_core.results.rivals import read_rival_bench
 from tests import app_root
 from tests.catalogue.test_final import DESCRIBED

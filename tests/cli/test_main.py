@@ -15,7 +15,6 @@ from PIL import Image
 
 from sr_core.bench import session as bench
 from sr_core.catalogue.publish import ImageSet
-from sr_core.catalogue.result_tables import results_table
 from sr_core.catalogue.store import Catalogue
 from sr_core.cli import main as cli
 from sr_core.cli import train as cli_train
@@ -26,6 +25,8 @@ from sr_core.files import REPOSITORY
 from sr_core.network.candidate import uniform
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
+from sr_core.report.facts import training_facts
+from sr_core.report.tables import results_table
 from sr_core.runtime.upscale import Upscaler
 from tests import tiny
 
@@ -488,10 +489,11 @@ def test_publish_misses_an_lr_image_before_it_replaces_anything(
     assert (own_root / "supernets/x4.safetensors").read_bytes() == before
 
 
-def test_table_is_the_table_of_the_readme(shell: Shell, tiny_root: Path) -> None:
+def test_table_is_what_the_pages_show(shell: Shell, tiny_root: Path) -> None:
     text = shell("table")
-    assert text == results_table(Catalogue(tiny_root)) + "\n"
-    assert len(text.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
+    table = results_table(Catalogue(tiny_root))
+    assert text == f"{table}\n\n{training_facts(Catalogue(tiny_root))}\n"
+    assert len(table.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
     assert "| bicubic x4 | - | - |" in text
     row = Catalogue(tiny_root).models(2)[0].summary()
     params, macs = f"{row['params_kept'] / 1e3:.0f} K", f"{row['macs_kept_g']:.1f}"
@@ -502,6 +504,36 @@ def test_table_is_the_table_of_the_readme(shell: Shell, tiny_root: Path) -> None
     assert (params_dense, macs_dense) == (params.split()[0], macs)
     assert int(params_kept) < int(params_dense)
     assert float(macs_kept) < float(macs_dense)
+
+
+def test_table_writes_the_blocks_of_pages(shell: Shell, tiny_root: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A\n\n<!-- stored: once-for-all -->\nold\n<!-- end -->\n\nB\n")
+    assert shell("table", "--write", page) == ""
+    table = results_table(Catalogue(tiny_root))
+    assert page.read_text() == (
+        f"# A\n\n<!-- stored: once-for-all -->\n{table}\n<!-- end -->\n\nB\n"
+    )
+
+
+def test_table_writes_no_page_if_one_is_faulty(shell: Shell, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.md", tmp_path / "bad.md"
+    good.write_text("<!-- stored: once-for-all -->\nold\n<!-- end -->\n")
+    before = good.read_text()
+    for text, fault in (
+        ("<!-- stored: once-for-all -->\nno end\n", "'once-for-all' has no end: add the line"),
+        ("<!-- stored: samplers -->\n<!-- end -->\n", "bad.md has a block 'samplers' that is not"),
+        ("<!-- stored:\n<!-- end -->\n", "expected one of once-for-all, training-facts"),
+        (
+            "<!-- stored: once-for-all -->\n<!-- stored: training-facts -->\n<!-- end -->\n",
+            "'once-for-all' has no end",
+        ),
+    ):
+        bad.write_text(text)
+        assert fault in shell.error("table", "--write", good, bad)
+        assert (good.read_text(), bad.read_text()) == (before, text)
+    assert "Cannot read" in shell.error("table", "--write", good, tmp_path / "none.md")
+    assert good.read_text() == before
 
 
 def train_words(photos: Path, out: Path, *more: object) -> list[object]:

@@ -14,7 +14,6 @@ import pytest
 pytest.importorskip("torch")
 
 from sr_core.catalogue.final import read_final, write_final
-from sr_core.catalogue.result_tables import finals_table
 from sr_core.catalogue.store import Catalogue, Model
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_manifest
@@ -23,6 +22,7 @@ from sr_core.errors import CatalogueError
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.report.tables import finals_table
 from tests import tiny
 from tests.cli.test_main import Shell
 from tests.search.profiles import install, on_engine

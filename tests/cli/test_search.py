@@ -24,7 +24,6 @@ from sr_core.catalogue.writer import write_manifest
 from sr_core.cli import search as cli_search
 from sr_core.cli.main import main
 from sr_core.errors import CatalogueError
-from sr_core.search import settings
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import End, Failure, Start, Trial, parse_event
 from sr_core.search.result import read_result
@@ -260,11 +259,11 @@ def test_two_workers_are_compared_with_one(
 ) -> None:
     started: list[int] = []
 
-    def work(_: Path, val: Path | None, url: str, workers: int) -> None:
+    def work(_: Path, args: SearchArgs, workers: int) -> None:
         """In this process: another would take seconds to start."""
-        assert val is None
+        assert (args.worker, args.threads, args.val) == (True, 1, None)
         started.append(workers)
-        search(Catalogue(root), SearchArgs(storage=url, study="bench", worker=True))
+        search(Catalogue(root), args)
 
     monkeypatch.setattr(bench_workers, "_work", work)
     text = shell("bench", "workers", "--scale", 4, "--trials", 10, "--store")
@@ -296,10 +295,6 @@ def test_what_is_not_text_stops_a_search_too(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff\n"), "utf-8"))
     cli_search._wait_for_stop(stop)  # pyright: ignore
     assert stop.is_set()
-
-
-def test_the_command_line_lists_what_there_is() -> None:
-    assert (cli_search.SAMPLERS, cli_search.SCHEMES) == (settings.SAMPLERS, settings.SCHEMES)
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ IMAGES = {"truth": TRUTH, "bicubic": BICUBIC, "m1": MODEL, "m2": BICUBIC.copy()}
 def _comparison(grid: ZoomGrid, images: dict[str, Pixels], psnr: str = "30.00 dB") -> Comparison:
     facts = [Fact("PSNR-Y", psnr, "measured"), Fact("Latency", "9 ms (7 to 12)", "estimated")]
     tiles = [
-        Tile(key, f"Title {key}", "<b>subtitle</b>", grid.cached(Image.fromarray(pixels), key),
+        Tile(key, f"Title {key}", "<b>subtitle</b>", grid.save(Image.fromarray(pixels), key),
              f"{key}.png" if key != "m2" else "", facts,
-             grid.cached(Image.fromarray(WHOLE), key) if key == "bicubic" else "")
+             grid.save(Image.fromarray(WHOLE), key) if key == "bicubic" else "")
         for key, pixels in images.items()
     ]  # fmt: skip
     height, width, _ = TRUTH.shape

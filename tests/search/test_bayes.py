@@ -19,7 +19,8 @@ from sr_core.search.bayes import BayesSampler
 from sr_core.search.encoding import Encoder, Pool
 from sr_core.search.front import expected_gain, hypervolume
 from sr_core.search.objective import Objective, latency
-from sr_core.search.propose import Sampled, Sampler
+from sr_core.search.propose import Sampled
+from sr_core.search.settings import Sampler
 from sr_core.search.space import Space
 from tests.search.profiles import device
 

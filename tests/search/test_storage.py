@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -262,3 +264,88 @@ def test_damage_is_a_sentence(
     database.close()
     with pytest.raises(SearchError, match="Study mine is damaged"):
         search(Catalogue(root), replace(args, resume=True))
+
+
+@pytest.fixture
+def study(root: Path, args: SearchArgs) -> Iterator[SharedStudy]:
+    """A new study of eight trials."""
+    made = prepared(Catalogue(root), args).study
+    assert made is not None
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_trial_that_others_took_for_dead_is_theirs(
+    study: SharedStudy, args: SearchArgs, told: bool
+) -> None:
+    """Whether we notice as we note something on it, or only as we give its result."""
+    assert args.storage is not None
+    storage = optuna.storages.RDBStorage(args.storage)
+    others = optuna.load_study(storage=storage, study_name=study.name)
+
+    def work(trial: optuna.Trial) -> tuple[float, float]:
+        others.tell(trial.number, state=TrialState.FAIL)
+        if told:
+            trial.set_user_attr("network", "x4c16_2w")
+        return 1.0, 30.0
+
+    study.run_one(work)
+    assert [trial.state for trial in study.trials()] == [TrialState.FAIL]
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_error_of_the_work_comes_through(
+    study: SharedStudy, args: SearchArgs, lost: bool
+) -> None:
+    """Also if others took the trial for dead."""
+    assert args.storage is not None
+    storage = optuna.storages.RDBStorage(args.storage)
+    others = optuna.load_study(storage=storage, study_name=study.name)
+
+    def work(trial: optuna.Trial) -> tuple[float, float]:
+        if lost:
+            others.tell(trial.number, state=TrialState.FAIL)
+        raise ValueError("no such crop")
+
+    with pytest.raises(ValueError, match="no such crop"):
+        study.run_one(work)
+    assert [trial.state for trial in study.trials()] == [TrialState.FAIL]
+    storage.engine.dispose()
+
+
+@pytest.mark.parametrize("when", ["before_trial", "after_trial"])
+def test_another_error_of_optuna_comes_through(
+    study: SharedStudy, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no such distribution")
+
+    monkeypatch.setattr(optuna.samplers.RandomSampler, when, refuse)
+    with pytest.raises(ValueError, match="no such distribution"):
+        study.run_one(lambda _: (1.0, 30.0))
+
+
+def test_a_study_made_before_the_options_came_from_its_settings_is_gone_on_with(
+    root: Path, args: SearchArgs, study: SharedStudy, tmp_path: Path
+) -> None:
+    told = study.settings.model_dump(mode="json")
+    own = ("weights_sha256", "protocol", "crops", "profile", "reference_cost", "start")
+    old: dict[str, Any] = {name: told[name] for name in own} | {
+        "scale": 4, "sampler": "nsga2", "objective": "phone", "budget_ms": None, "trials": 8,
+        "seed": 0, "schemes": ["dense", "channel", "block", "pattern", "unstructured"],
+        "ratio_per_layer_kind": False,
+        "command": "python -m sr_core search --scale 4 --sampler nsga2 --objective phone "
+        "--trials 8 --seed 0 --engine onnx --out RESULT.json",
+    }  # fmt: skip
+    assert told == old
+    url = f"sqlite:///{tmp_path}/old.db"
+    storage = optuna.storages.RDBStorage(url)
+    made = optuna.create_study(
+        storage=storage, study_name="mine", directions=["minimize", "maximize"]
+    )
+    made.set_user_attr("upfront", old)
+    storage.engine.dispose()
+    result = search(Catalogue(root), replace(args, storage=url, resume=True))
+    assert (len(result.trials), result.run.command) == (8, old["command"])

@@ -40,7 +40,7 @@ def card(catalogue: Catalogue, candidate: Candidate, device_id: str) -> str:
     return cards.network_card(
         candidate,
         catalogue.listed(candidate),
-        pricing.stored(candidate),
+        pricing.stored_quality(candidate),
         pricing.estimate(view, candidate),
         pricing.profile(view),
         cost_of(candidate),

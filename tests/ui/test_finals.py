@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
-import gradio as gr
 import pytest
 
 from sr_core.catalogue.fronts import Front
@@ -22,6 +21,7 @@ from sr_core.ui.pricing import Pricing
 from sr_core.ui.view import Link, Pick, View, make_view, parse_query, pick, query
 from tests import app_root, tiny
 from tests.ui.findings.made_up import AFTER_DB, BEFORE_DB, GOOD, NOT_STORED, ON_FRONT, OUTSIDE
+from tests.ui.held import built, held, image_held
 
 REQUEST: Any = SimpleNamespace(session_hash="s", query_params={})
 
@@ -34,21 +34,7 @@ no_progress: Any = _nothing
 
 @pytest.fixture(scope="module")
 def page(findings_root: Path) -> Page:
-    catalogue = Catalogue(findings_root)
-    made = Page(catalogue)
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        made.build(blocks)
-    return made
-
-
-@pytest.fixture
-def state(page: Page) -> dict[str, Any]:
-    view = page.start.view
-    return {
-        "scale": 4, "device": view.device, "size": "1280x720", "threads": view.threads,
-        "share": 0.5, "budget_ms": 33.3, "axis": "latency", "metric": "psnr_y_db",
-        "table": ON_FRONT.to_json(), "picked": [], "tab": "explore", "ratio": 50,
-    }  # fmt: skip
+    return built(Catalogue(findings_root))
 
 
 def view(page: Page, **changes: Any) -> View:
@@ -56,19 +42,19 @@ def view(page: Page, **changes: Any) -> View:
 
 
 def test_they_are_drawn_at_their_cost_and_quality(page: Page) -> None:
-    good, outside = finals.tuned(page.pricing, view(page))
+    good, outside = finals.points(page.pricing, view(page))
     assert (good.id, good.of) == (GOOD, ON_FRONT.id)
     assert (good.y, good.before) == (AFTER_DB, BEFORE_DB)
     assert good.x == pytest.approx(page.pricing.estimate(view(page), ON_FRONT).total_ms)
     assert good.low < good.x < good.high
     assert outside.of == NOT_STORED.id
-    (counted, _) = finals.tuned(page.pricing, view(page, axis="macs"))
+    (counted, _) = finals.points(page.pricing, view(page, axis="macs"))
     assert counted.x == counted.low == counted.macs_g
-    (on_set5, _) = finals.tuned(page.pricing, view(page, metric="psnr_y_set5"))
+    (on_set5, _) = finals.points(page.pricing, view(page, metric="psnr_y_set5"))
     assert (on_set5.y, on_set5.before) == (30.9, 30.5)
     for metric in ("ssim_y", "psnr_y_bsd100"):
-        assert finals.tuned(page.pricing, view(page, metric=metric)) == ()
-    assert finals.tuned(page.pricing, view(page, scale=2)) == ()
+        assert finals.points(page.pricing, view(page, metric=metric)) == ()
+    assert finals.points(page.pricing, view(page, scale=2)) == ()
 
 
 def test_scores_on_other_crops_are_not_drawn(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,14 +67,14 @@ def test_scores_on_other_crops_are_not_drawn(page: Page, monkeypatch: pytest.Mon
         return other
 
     monkeypatch.setattr(page.catalogue, "front", front_of)
-    assert finals.tuned(page.pricing, view(page)) == ()
-    assert len(finals.tuned(page.pricing, view(page, metric="psnr_y_set5"))) == 2
+    assert finals.points(page.pricing, view(page)) == ()
+    assert len(finals.points(page.pricing, view(page, metric="psnr_y_set5"))) == 2
 
 
 def test_the_best_once_for_all_and_the_best_fine_tuned_stand_side_by_side(page: Page) -> None:
-    shown, fine = page.pricing.shown(view(page)), finals.tuned(page.pricing, view(page))
+    points, fine = page.pricing.points(view(page)), finals.points(page.pricing, view(page))
     text = finals.verdict(page.pricing, view(page))
-    assert f"<b>{shown.quality.max():.2f} dB</b>" in text
+    assert f"<b>{points.quality.max():.2f} dB</b>" in text
     assert f"<b>{AFTER_DB:.2f} dB</b> at {fine[0].x:.1f} ms, <code>{GOOD}</code>" in text
     tight = finals.verdict(page.pricing, view(page, budget_ms=1e-3))
     assert "once for all –; fine-tuned none of 2 is as fast" in tight
@@ -97,19 +83,17 @@ def test_the_best_once_for_all_and_the_best_fine_tuned_stand_side_by_side(page: 
 
 
 @pytest.mark.parametrize(("name", "network"), [(GOOD, ON_FRONT), (OUTSIDE, NOT_STORED)])
-def test_selecting_one_selects_its_network(
-    page: Page, state: dict[str, Any], name: str, network: Candidate
-) -> None:
+def test_selecting_one_selects_its_network(page: Page, name: str, network: Candidate) -> None:
     event: Any = SimpleNamespace(value=name)
-    answer = page.on_select(event, *state.values())
+    answer = page.explore.on_select(held(page, table=ON_FRONT.to_json()), event)
     assert Candidate.from_json(answer[page.prune.table]) == network
     card = answer[page.explore.card]
     assert f"Fine-tuned: <code>{name}</code>" in card
     assert f"<td>{BEFORE_DB:.2f}</td><td>{AFTER_DB:.2f}</td><td>+0.60</td>" in card
     assert f"python -m sr_core finetune --model {to_text(network)}" in card
     assert answer[page.explore.pick_tuned]["visible"]
-    other = state | {"table": app_root.networks()[0].to_json()}
-    assert not page.on_budget(*other.values())[page.explore.pick_tuned]["visible"]
+    other = held(page, table=app_root.networks()[0].to_json())
+    assert not page.explore.on_budget(other)[page.explore.pick_tuned]["visible"]
 
 
 def test_the_tab_prune_knows_its_fine_tuned_self(page: Page) -> None:
@@ -118,15 +102,15 @@ def test_the_tab_prune_knows_its_fine_tuned_self(page: Page) -> None:
     assert finals.line(page.catalogue, app_root.networks()[0]) == ""
 
 
-def test_comparing_both_uses_both_weights(page: Page, state: dict[str, Any]) -> None:
-    picked = page.on_pick(*state.values())[page.compare.picked]["value"]
-    answer = page.on_pick_tuned(*(state | {"picked": picked}).values())
+def test_comparing_both_uses_both_weights(page: Page) -> None:
+    picked = page.state.on_pick(held(page, table=ON_FRONT.to_json()))[page.compare.picked]["value"]
+    answer = page.explore.on_pick_tuned(held(page, table=ON_FRONT.to_json(), picked=picked))
     picked = answer[page.compare.picked]["value"]
     assert picked == [to_text(ON_FRONT), GOOD]
     assert answer[page.explore.plot]["picked"] == [ON_FRONT.id, GOOD]
-    image, values = tiny.drawn(80, 48), (state | {"picked": picked}).values()
-    tiles = page.on_compare(REQUEST, no_progress, image, "test", *values)[page.compare.grid]
-    once, own = tiles["tiles"][2:]
+    values = image_held(page, tiny.drawn(80, 48), "test", picked=picked)
+    answer = page.compare.on_compare(values, REQUEST, no_progress)
+    once, own = answer[page.compare.grid]["tiles"][2:]
     assert once["title"].endswith("once for all")
     assert own["title"].endswith(f"fine-tuned {GOOD}")
     assert own["subtitle"] == page.catalogue.network_of(GOOD).model_id != once["subtitle"]
@@ -144,12 +128,12 @@ def test_the_link_carries_their_names(findings_root: Path) -> None:
     catalogue = Catalogue(findings_root)
     start = Link(make_view(catalogue, scale=4), ON_FRONT)
     link = replace(start, picked=(Pick(ON_FRONT), Pick(ON_FRONT, GOOD)), tab="findings")
-    assert parse_query(catalogue, start, dict(parse_qsl(query(link)))) == link
+    assert parse_query(catalogue, start, dict(parse_qsl(query(link))), ("findings",)) == link
     with pytest.raises(UpFrontError, match="There is no model"):
         pick(catalogue, str(findings_root / f"models/{GOOD}.safetensors"))
 
 
 def test_without_them_nothing_of_them_is_shown(catalogue: Catalogue) -> None:
     pricing = Pricing(catalogue)
-    assert finals.tuned(pricing, make_view(catalogue, scale=4)) == ()
+    assert finals.points(pricing, make_view(catalogue, scale=4)) == ()
     assert finals.card(catalogue, ON_FRONT) == finals.line(catalogue, ON_FRONT) == ""

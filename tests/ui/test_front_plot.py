@@ -59,7 +59,7 @@ def test_an_empty_front_keeps_its_sentence_and_columns() -> None:
 
 def test_an_axis_knows_its_name_and_unit() -> None:
     axis = DATA.x.to_json()
-    assert (axis["name"], axis["unit"], axis["log"]) == ("Latency", "ms", False)
+    assert (axis["name"], axis["unit"]) == ("Latency", "ms")
     assert axis["title"] == "Latency, ms per 1280×720 frame"
 
 

@@ -35,27 +35,13 @@ from sr_core.ui.prune import EDITED
 from sr_core.ui.server import launch, serve
 from tests import app_root, tiny
 from tests.search.profiles import device, on_engine
+from tests.ui.held import built, held, image_held
 
 
 @pytest.fixture(scope="module")
 def page(page_root: Path) -> Page:
     """The page, built, for calling its callbacks."""
-    catalogue = Catalogue(page_root)
-    made = Page(catalogue)
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        made.build(blocks)
-    return made
-
-
-@pytest.fixture
-def state(page: Page) -> dict[str, Any]:
-    """What the components hold at the start, by name, in the order the callbacks take it."""
-    view, current = page.start.view, page.start.current
-    return {
-        "scale": view.scale, "device": view.device, "size": "1280x720", "threads": view.threads,
-        "share": 0.5, "budget_ms": 33.3, "axis": "latency", "metric": "psnr_y_db",
-        "table": current.to_json(), "picked": [], "tab": "explore", "ratio": 50,
-    }  # fmt: skip
+    return built(Catalogue(page_root))
 
 
 def shown_value(update: Any) -> Any:
@@ -67,23 +53,23 @@ def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:
     start = page.start
     assert start.view.scale == 4
     assert start.view.device == app_root.ENGINE
-    assert start.current == page.pricing.shown(start.view).knee()
+    assert start.current == page.pricing.points(start.view).knee()
 
 
-def test_another_device_prices_everything_anew(page: Page, state: dict[str, Any]) -> None:
-    on_computer = page.on_view(*(state | {"device": app_root.COMPUTER}).values())
-    on_phone = page.on_view(*(state | {"device": app_root.PHONE}).values())
+def test_another_device_prices_everything_anew(page: Page) -> None:
+    on_computer = page.state.on_view(held(page, device=app_root.COMPUTER))
+    on_phone = page.state.on_view(held(page, device=app_root.PHONE))
     plots = [shown_value(answer[page.explore.plot]) for answer in (on_computer, on_phone)]
     assert [point.id for point in plots[0].points] == [point.id for point in plots[1].points]
     assert plots[0].points[1].x > plots[1].points[1].x, "only the phone gains from masks"
-    assert f"device={app_root.PHONE}" in on_phone[page.link]
+    assert f"device={app_root.PHONE}" in on_phone[page.state.link]
     assert on_phone[page.target.share]["visible"]
     assert not on_computer[page.target.share]["visible"]
 
 
-def test_another_size_changes_latency_and_no_quality(page: Page, state: dict[str, Any]) -> None:
+def test_another_size_changes_latency_and_no_quality(page: Page) -> None:
     answers = [
-        shown_value(page.on_view(*(state | {"size": size}).values())[page.explore.plot])
+        shown_value(page.state.on_view(held(page, size=size))[page.explore.plot])
         for size in ("1280x720", "1920x1080")
     ]
     for small, large in zip(answers[0].points, answers[1].points, strict=True):
@@ -91,8 +77,8 @@ def test_another_size_changes_latency_and_no_quality(page: Page, state: dict[str
         assert large.y == small.y
 
 
-def test_another_scale_takes_the_network_along(page: Page, state: dict[str, Any]) -> None:
-    answer = page.on_view(*(state | {"scale": 2, "picked": ["x4c16_2w"]}).values())
+def test_another_scale_takes_the_network_along(page: Page) -> None:
+    answer = page.state.on_view(held(page, scale=2, picked=["x4c16_2w"]))
     current = Candidate.from_json(shown_value(answer[page.prune.table]))
     assert current == replace(page.start.current, scale=2)
     assert shown_value(answer[page.compare.picked]) == []
@@ -100,29 +86,29 @@ def test_another_scale_takes_the_network_along(page: Page, state: dict[str, Any]
     assert shown_value(answer[page.explore.plot]).points == ()
 
 
-def test_selecting_a_point_reaches_every_tab(page: Page, state: dict[str, Any]) -> None:
+def test_selecting_a_point_reaches_every_tab(page: Page) -> None:
     wanted = app_root.networks()[5]
     event: Any = SimpleNamespace(value=wanted.id)
-    answer = page.on_select(event, *state.values())
+    answer = page.explore.on_select(held(page), event)
     assert Candidate.from_json(shown_value(answer[page.prune.table])) == wanted
     assert answer[page.explore.plot]["selected"] == wanted.id
     assert to_text(wanted) in answer[page.explore.card]
-    assert f"net={to_text(wanted)}" in answer[page.link]
+    assert f"net={to_text(wanted)}" in answer[page.state.link]
 
 
-def test_the_best_under_a_budget(page: Page, state: dict[str, Any]) -> None:
-    shown = page.pricing.shown(page.start.view)
+def test_the_best_under_a_budget(page: Page) -> None:
+    shown = page.pricing.points(page.start.view)
     budget_ms = float(np.median(shown.cost))
-    answer = page.on_best(*(state | {"budget_ms": budget_ms}).values())
+    answer = page.explore.on_best(held(page, budget=budget_ms))
     best = Candidate.from_json(shown_value(answer[page.prune.table]))
     affordable = shown.cost <= budget_ms
     assert shown.quality[shown.candidates.index(best)] == shown.quality[affordable].max()
     with pytest.raises(gr.Error, match=rf"cheapest takes {shown.cost.min():.1f} ms"):
-        page.on_best(*(state | {"budget_ms": 1e-6}).values())
+        page.explore.on_best(held(page, budget=1e-6))
 
 
-def test_choosing_a_preset_fills_table_card_and_json(page: Page, state: dict[str, Any]) -> None:
-    answer = page.on_preset("x4-wide-block50", *state.values())
+def test_choosing_a_preset_fills_table_card_and_json(page: Page) -> None:
+    answer = page.prune.on_preset({**held(page), page.prune.preset: "x4-wide-block50"})
     wanted = page.catalogue.named("x4-wide-block50")
     assert Candidate.from_json(answer[page.prune.table]) == wanted
     assert Candidate.loads(answer[page.prune.json]) == wanted
@@ -137,27 +123,26 @@ def test_choosing_a_preset_fills_table_card_and_json(page: Page, state: dict[str
     assert f"{psnr_db:.2f} dB" in answer[page.explore.card]
 
 
-def test_editing_the_table_makes_it_an_edited_network(page: Page, state: dict[str, Any]) -> None:
+def test_editing_the_table_makes_it_an_edited_network(page: Page) -> None:
     table = page.catalogue.named("x4-wide").to_json()
     table["cells"][0]["layers"][0] = {"scheme": "block", "ratio": 0.33}
-    answer = page.on_table(*(state | {"table": table}).values())
+    answer = page.prune.on_table(held(page, table=table))
     assert answer[page.prune.preset] == EDITED
     assert page.prune.table not in answer, "the table would jump under the person's hands"
     assert "not stored" in answer[page.explore.card]
     assert Candidate.loads(answer[page.prune.json]).cells[0].layers[0].ratio == 0.33
 
 
-def test_applying_a_scheme_to_all_layers_reaches_the_preset(
-    page: Page, state: dict[str, Any]
-) -> None:
+def test_applying_a_scheme_to_all_layers_reaches_the_preset(page: Page) -> None:
     table = page.catalogue.named("x4-wide").to_json()
-    answer = page.on_apply("block", *(state | {"table": table, "ratio": 50}).values())
+    values = held(page, table=table, ratio=50)
+    answer = page.prune.on_apply({**values, page.prune.scheme: "block"})
     assert answer[page.prune.preset] == "x4-wide-block50"
 
 
 def test_quality_follows_with_a_real_evaluation(page: Page) -> None:
     wide, pruned = (page.catalogue.named(name) for name in ("x4-wide", "x4-wide-block75"))
-    answers = [page.on_quality(json.dumps(c.to_json())) for c in (wide, pruned)]
+    answers = [page.prune.on_quality(json.dumps(c.to_json())) for c in (wide, pruned)]
     assert "+0.00 dB" in answers[0][page.prune.quality], "the dense anchor against itself"
     assert answers[0][page.prune.quality] != answers[1][page.prune.quality]
     left, right = answers[1][page.prune.picture]
@@ -165,38 +150,35 @@ def test_quality_follows_with_a_real_evaluation(page: Page) -> None:
     assert left.tobytes() != right.tobytes()
 
 
-def test_timing_the_schemes_says_where(page: Page, state: dict[str, Any]) -> None:
-    answer = page.on_time(*(state | {"size": "640x360", "threads": 1}).values())
+def test_timing_the_schemes_says_where(page: Page) -> None:
+    answer = page.prune.on_time(held(page, size="640x360", threads=1))
     table = answer[page.prune.schemes]
     assert "Measured just now" in table
     assert table.count("ms)</td>") == 4 * 2, "four schemes in two runtimes"
     assert "not measured" not in table
 
 
-def test_before_they_are_timed_the_stored_benchmark_speaks(
-    page: Page, state: dict[str, Any]
-) -> None:
-    state["table"] = page.catalogue.named("x4-wide").to_json()
-    start = page.on_view(*(state | {"ratio": 50}).values())[page.prune.schemes]
+def test_before_they_are_timed_the_stored_benchmark_speaks(page: Page) -> None:
+    table = page.catalogue.named("x4-wide").to_json()
+    start = page.state.on_view(held(page, table=table, ratio=50))[page.prune.schemes]
     assert "<td>50% (elsewhere)</td>" in start, "block 50 % in our engine: 14 of 28 ms"
     assert "Made-up &lt;processor&gt; (UpFront engine, AVX9" in start
-    other = page.on_view(*(state | {"ratio": 35}).values())[page.prune.schemes]
+    other = page.state.on_view(held(page, table=table, ratio=35))[page.prune.schemes]
     assert other.count("(elsewhere)") == 1, "only pattern, which cannot remove less than 5/9"
     assert other.count("not measured") == 4 * 2 - 1
 
 
-def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> None:
+def test_picking_fills_compare_up_to_four(page: Page) -> None:
     picked: list[str] = []
     four, fifth = app_root.networks()[:4], app_root.networks()[4]
     for candidate in four:
-        values = state | {"table": candidate.to_json(), "picked": picked}
-        picked = shown_value(page.on_pick(*values.values())[page.compare.picked])
+        values = held(page, table=candidate.to_json(), picked=picked)
+        picked = shown_value(page.state.on_pick(values)[page.compare.picked])
     assert picked == [to_text(candidate) for candidate in four]
-    state["picked"] = picked
-    again = page.on_pick(*(state | {"table": four[3].to_json()}).values())
+    again = page.state.on_pick(held(page, table=four[3].to_json(), picked=picked))
     assert shown_value(again[page.compare.picked]) == picked, "no network twice"
     with pytest.raises(gr.Error, match="holds 4 networks already"):
-        page.on_pick(*(state | {"table": fifth.to_json()}).values())
+        page.state.on_pick(held(page, table=fifth.to_json(), picked=picked))
 
 
 @pytest.mark.parametrize(
@@ -214,8 +196,8 @@ def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> 
         ({"scale": [4]}, "no scale"),
         ({"device": "toaster"}, "no device 'toaster': expected one of engine, computer, phone"),
         ({"size": "0x0"}, "no size"),
-        ({"budget_ms": "soon"}, "budget 'soon' is not a number"),
-        ({"budget_ms": float("nan")}, "budget"),
+        ({"budget": "soon"}, "budget 'soon' is not a number"),
+        ({"budget": float("nan")}, "budget"),
         ({"axis": "price"}, "no axis 'price'"),
         ({"metric": "beauty"}, "no metric 'beauty'"),
         ({"device": "phone", "share": 7}, "share 7 is not a number of 0 to 1"),
@@ -223,10 +205,10 @@ def test_picking_fills_compare_up_to_four(page: Page, state: dict[str, Any]) -> 
     ],
 )
 def test_whatever_the_browser_sends_gets_a_sentence(
-    page: Page, state: dict[str, Any], change: dict[str, Any], message: str
+    page: Page, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(gr.Error, match=message):
-        page.on_view(*(state | change).values())
+        page.state.on_view(held(page, **change))
 
 
 @pytest.mark.parametrize(
@@ -237,18 +219,17 @@ def test_whatever_the_browser_sends_gets_a_sentence(
         ({"ratio": 0.8, "scheme": "wavelet"}, "Unknown scheme"),
     ],
 )
-def test_pasted_json_is_checked(
-    page: Page, state: dict[str, Any], change: dict[str, Any], message: str
-) -> None:
+def test_pasted_json_is_checked(page: Page, change: dict[str, Any], message: str) -> None:
     data = page.catalogue.named("x4-wide").to_json()
     data["cells"][0]["layers"][0] = change
     with pytest.raises(gr.Error, match=message):
-        page.on_json(json.dumps(data), *state.values())
+        page.prune.on_json({**held(page), page.prune.json: json.dumps(data)})
 
 
-def test_pasted_json_of_another_scale_changes_the_scale(page: Page, state: dict[str, Any]) -> None:
+def test_pasted_json_of_another_scale_changes_the_scale(page: Page) -> None:
     candidate = page.catalogue.named("x2-wide")
-    answer = page.on_json(json.dumps(candidate.to_json()), *state.values())
+    text = json.dumps(candidate.to_json())
+    answer = page.prune.on_json({**held(page), page.prune.json: text})
     assert answer[page.target.scale] == 2
     assert Candidate.from_json(shown_value(answer[page.prune.table])) == candidate
 
@@ -268,46 +249,44 @@ def test_a_bad_link_gives_a_notice_and_the_start(
     request: Any = SimpleNamespace(query_params={"device": "toaster", "__theme": "dark"})
     answer = page.on_load(request)
     assert page.explore.plot not in answer
-    assert "device=engine" in answer[page.link]
+    assert "device=engine" in answer[page.state.link]
     (text,) = said
     assert "no device 'toaster'" in text
     assert "start page" in text
 
 
-def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(
-    page: Page, state: dict[str, Any]
-) -> None:
-    opened = page._on_tab("prune")(REQUEST, *state.values())  # pyright: ignore[reportPrivateUsage]
-    assert opened[page.link].endswith("&tab=prune")
-    assert opened[page.tab] == "prune"
+def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(page: Page) -> None:
+    opened = page.state.on_opening("prune", page.prune)(held(page), REQUEST)
+    assert opened[page.state.link].endswith("&tab=prune")
+    assert opened[page.state.parts.tab] == "prune"
     # Gradio tells that the first tab is open before the page has followed its address.
-    at_first = page._on_tab("explore")(REQUEST, *state.values())  # pyright: ignore
+    at_first = page.state.on_opening("explore", page.explore)(held(page), REQUEST)
     assert at_first == gr.skip()
 
 
-def test_a_link_restores_what_it_was_made_from(page: Page, state: dict[str, Any]) -> None:
-    values = state | {
-        "device": app_root.PHONE, "size": "1920x1080", "budget_ms": 12.5, "axis": "macs",
-        "picked": ["x4c16_2w", "x4c16_w_s"], "tab": "compare", "share": 0.25,
-    }  # fmt: skip
-    link = page.on_view(*values.values())[page.link]
+def test_a_link_restores_what_it_was_made_from(page: Page) -> None:
+    values = held(
+        page, device=app_root.PHONE, size="1920x1080", budget=12.5, axis="macs",
+        picked=["x4c16_2w", "x4c16_w_s"], tab="compare", share=0.25,
+    )  # fmt: skip
+    link = page.state.on_view(values)[page.state.link]
     request: Any = SimpleNamespace(query_params=dict(parse_qsl(link.removeprefix("?"))))
     answer = page.on_load(request)
-    assert answer[page.link] == link
+    assert answer[page.state.link] == link
     assert shown_value(answer[page.compare.picked]) == ["x4c16_2w", "x4c16_w_s"]
-    assert answer[page.tab] == "compare"
+    assert answer[page.state.parts.tab] == "compare"
     assert answer[page.explore.axis] == "macs"
 
 
-def test_comparing_without_an_image_asks_for_one(page: Page, state: dict[str, Any]) -> None:
+def test_comparing_without_an_image_asks_for_one(page: Page) -> None:
     with pytest.raises(gr.Error, match="no image yet"):
-        page.on_compare(REQUEST, no_progress, None, "test", *state.values())
+        page.compare.on_compare(image_held(page, None, "test"), REQUEST, no_progress)
 
 
-def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, Any]) -> None:
+def test_a_comparison_gives_exact_pngs_and_facts(page: Page) -> None:
     image, texts = tiny.drawn(80, 48), ["x4c16_2w", "x4c16_2wb50b50b50"]
-    values = (state | {"picked": texts}).values()
-    answer = page.on_compare(REQUEST, no_progress, image, "test", *values)
+    values = image_held(page, image, "test", picked=texts)
+    answer = page.compare.on_compare(values, REQUEST, no_progress)
     tiles = answer[page.compare.grid]["tiles"]
     assert [tile["key"] for tile in tiles] == ["truth", "bicubic", "m1", "m2"]
     for tile, text in zip(tiles[2:], texts, strict=True):
@@ -322,38 +301,37 @@ def test_a_comparison_gives_exact_pngs_and_facts(page: Page, state: dict[str, An
     assert "no phone latency" in answer[page.compare.outcome]
 
 
-def test_a_result_with_alpha_is_downloaded_whole(page: Page, state: dict[str, Any]) -> None:
+def test_a_result_with_alpha_is_downloaded_whole(page: Page) -> None:
     image = tiny.drawn(20, 12).convert("RGBA")
-    answer = page.on_compare(REQUEST, no_progress, image, "upscale", *state.values())
+    answer = page.compare.on_compare(image_held(page, image, "upscale"), REQUEST, no_progress)
     bicubic, network = answer[page.compare.grid]["tiles"]
     assert bicubic["key"] == "bicubic"
     with Image.open(unquote(network["href"].removeprefix("gradio_api/file="))) as saved:
         assert (saved.mode, saved.size) == ("RGBA", (80, 48))
 
 
-def test_a_full_disk_is_one_sentence(
-    page: Page, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_one_sentence(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     def nearly_full(_: object) -> SimpleNamespace:
         return SimpleNamespace(free=1000)
 
     monkeypatch.setattr("sr_core.ui.compare.shutil.disk_usage", nearly_full)
+    values = image_held(page, tiny.drawn(40, 40), "test")
     with pytest.raises(gr.Error, match="disk is nearly full"):
-        page.on_compare(REQUEST, no_progress, tiny.drawn(40, 40), "test", *state.values())
+        page.compare.on_compare(values, REQUEST, no_progress)
 
 
-def test_stop_reaches_the_running_job(page: Page, state: dict[str, Any]) -> None:
+def test_stop_reaches_the_running_job(page: Page) -> None:
     def stop(*_: object, **__: object) -> None:
-        page.on_stop(REQUEST)
+        page.compare.on_stop(REQUEST)
 
     stop_at_once: Any = stop
-    wide = tiny.drawn(600, 20)
+    values = image_held(page, tiny.drawn(600, 20), "upscale")
     with pytest.raises(gr.Error, match="Stopped after 1 of 2 tiles"):
-        page.on_compare(REQUEST, stop_at_once, wide, "upscale", *state.values())
+        page.compare.on_compare(values, REQUEST, stop_at_once)
 
 
 def test_measuring_makes_this_computer_the_device(
-    page_root: Path, state: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    page_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
     catalogue = Catalogue(page_root)
@@ -370,25 +348,23 @@ def test_measuring_makes_this_computer_the_device(
         return measured
 
     monkeypatch.setattr("sr_core.ui.target.measure_all", at_once)
-    own = Page(catalogue)
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        own.build(blocks)
-    answer = own.on_measure(no_progress)
+    own = built(catalogue)
+    answer = own.target.on_measure(no_progress)
     assert shown_value(answer[own.target.device]) == "this-computer"
-    shown = own.on_view(*(state | {"device": "this-computer"}).values())
+    shown = own.state.on_view(held(own, device="this-computer"))
     assert "measured here" in shown[own.explore.card]
     assert {path.name for path in (tmp_path / "devices").iterdir()} == {
         "this-computer.json", "this-computer-onnx.json",
     }  # fmt: skip
     with pytest.raises(gr.Error, match="was measured 0 minutes ago"):
-        own.on_measure(no_progress)
+        own.target.on_measure(no_progress)
     fresh = own.on_load(REQUEST)
     assert own.target.device in fresh, "the page was built before the measurement"
 
 
-def test_input_in_a_message_is_no_markup(page: Page, state: dict[str, Any]) -> None:
+def test_input_in_a_message_is_no_markup(page: Page) -> None:
     with pytest.raises(gr.Error, match="&lt;img src=x&gt;"):
-        page.on_view(*(state | {"device": "<img src=x>"}).values())
+        page.state.on_view(held(page, device="<img src=x>"))
 
 
 def test_the_table_gets_its_prices(page: Page) -> None:
@@ -456,7 +432,7 @@ def test_a_damaged_catalogue_gives_a_page_not_a_crash(own_root: Path) -> None:
 
 @pytest.mark.parametrize("use_engine", [True, False])
 def test_without_the_engine_the_app_works_and_says_so(
-    page_root: Path, tmp_path: Path, state: dict[str, Any], use_engine: bool
+    page_root: Path, tmp_path: Path, use_engine: bool
 ) -> None:
     root = shutil.copytree(page_root, tmp_path / "precomputed")
     shutil.rmtree(root / "engine")
@@ -465,14 +441,13 @@ def test_without_the_engine_the_app_works_and_says_so(
     texts = [str(getattr(block, "value", "")) for block in build_page(catalogue).blocks.values()]
     (notice,) = (text for text in texts if "ONNX Runtime computes the images here" in text)
     assert why in notice
-    made = Page(catalogue)
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        made.build(blocks)
-    answer = made.on_view(*state.values())
+    made = built(catalogue)
+    answer = made.state.on_view(held(made))
     assert why in answer[made.target.about]
     assert "computed by ONNX Runtime" in answer[made.target.about]
     assert "UpFront engine" not in answer[made.prune.schemes].partition("</thead>")[0]
-    compared = made.on_compare(REQUEST, no_progress, tiny.drawn(40, 40), "test", *state.values())
+    values = image_held(made, tiny.drawn(40, 40), "test")
+    compared = made.compare.on_compare(values, REQUEST, no_progress)
     labels = [label for label, *_ in compared[made.compare.grid]["tiles"][-1]["facts"]]
     assert any(label.startswith("This run, ONNX Runtime") for label in labels)
 
@@ -511,6 +486,14 @@ def test_a_bad_port_is_one_sentence(
     with pytest.raises(SystemExit):
         serve([])
     assert "is no port: expected 1 to 65535" in capsys.readouterr().err
+
+
+def test_no_callback_depends_on_the_order_of_its_inputs(catalogue: Catalogue) -> None:
+    fns = [fn for fn in build_page(catalogue).fns.values() if fn.api_visibility == "private"]
+    several = [fn for fn in fns if len(fn.inputs) > 1]
+    names = {fn.name for fn in several}
+    assert names >= {"on_view", "on_json", "on_compare", "on_found", "on_start", "opened"}
+    assert [fn.name for fn in several if not fn.inputs_as_dict] == []
 
 
 def test_editing_does_not_wait_in_the_queue(catalogue: Catalogue) -> None:

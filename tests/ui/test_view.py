@@ -17,6 +17,7 @@ from sr_core.ui.view import MAX_LINK, SIZES, Link, Pick, View, make_view, parse_
 from tests import app_root, tiny
 from tests.conftest import candidates
 
+TABS = ("explore", "prune")
 many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -51,12 +52,12 @@ def test_a_link_gives_back_what_it_was_made_from(
     link = Link(view, current, tuple(map(Pick, picked)), "prune")
     text = query(link)
     assert text.isascii()
-    assert parse_query(catalogue, start, dict(parse_qsl(text))) == link
+    assert parse_query(catalogue, start, dict(parse_qsl(text)), TABS) == link
 
 
 def test_an_empty_link_is_the_start(catalogue: Catalogue, start: Link) -> None:
-    assert parse_query(catalogue, start, {}) == start
-    assert parse_query(catalogue, start, {"utm_source": "x"}) == start
+    assert parse_query(catalogue, start, {}, TABS) == start
+    assert parse_query(catalogue, start, {"utm_source": "x"}, TABS) == start
 
 
 def test_a_link_is_short(catalogue: Catalogue, start: Link) -> None:
@@ -80,7 +81,7 @@ def test_a_link_is_short(catalogue: Catalogue, start: Link) -> None:
         ({"budget": "inf"}, "budget 'inf'"),
         ({"device": app_root.PHONE, "share": "2"}, "share '2'"),
         ({"axis": "money"}, "no axis"),
-        ({"tab": "secret"}, "no tab"),
+        ({"tab": "secret"}, "no tab 'secret': expected explore, prune"),
         ({"compare": "x4c16_2w x4c16_2r x4c16_w_r x4c16_r_w x4c16_s_w"}, "compares 5 networks"),
     ],
 )
@@ -88,7 +89,7 @@ def test_a_bad_link_is_one_sentence(
     catalogue: Catalogue, start: Link, fields: dict[str, str], message: str
 ) -> None:
     with pytest.raises(UpFrontError, match=message):
-        parse_query(catalogue, start, fields)
+        parse_query(catalogue, start, fields, TABS)
 
 
 @pytest.mark.parametrize(("threads", "expected"), [(1, 1), ("2", 2), (64, 2), (None, 2), ("x", 2)])

@@ -69,7 +69,7 @@ def test_cached_images_keep_their_pixels_and_are_cleared_with_the_page(
         grid = ZoomGrid(elem_id="grid")
     grid.GRADIO_CACHE = str(tmp_path / "a folder, 100 %#?")
     image = tiny.drawn(40, 30).convert(mode)
-    src = grid.cached(image, "upfront-m1")
+    src = grid.save(image, "upfront-m1")
     assert src.startswith("gradio_api/file=")
     assert not set(" #?") & set(src)
     path = unquote(src.removeprefix("gradio_api/file="))

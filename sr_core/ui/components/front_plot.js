@@ -24,7 +24,6 @@ const LOOKS = {
     path: 'M0,-8L2,-2.5H7.5L3,1L4.7,6.5L0,3.2L-4.7,6.5L-3,1L-7.5,-2.5H-2Z',
   },
   listed: { name: 'listed model', path: 'M-7,-7H7V7H-7Z', symbol: 'square-open', size: 15 },
-  edited: { name: 'edited by you', path: 'M0,-8L8,0L0,8L-8,0Z', symbol: 'diamond-open', size: 16 },
   tuned: {
     name: 'fine-tuned', path: 'M-2.3,-7H2.3V-2.3H7V2.3H2.3V7H-2.3V2.3H-7V-2.3H-2.3Z',
     symbol: 'cross', size: 13,
@@ -236,7 +235,6 @@ function traces(color) {
   const back = [...front].reverse();
   const edges = [...front.map((p) => p.low), ...back.map((p) => p.high)];
   const listed = points.filter((p) => p.kind === 'listed');
-  const edited = points.filter((p) => p.kind === 'edited');
   const published = rows(data.published);
   // Plotly gives overlapping markers to the smallest, that is to a dominated one.
   const target = { size: 6, opacity: 0 };
@@ -252,7 +250,6 @@ function traces(color) {
     }),
     seen(of('front'), 'front', color, { width: 1, color: color.paper }),
     seen(listed, 'listed', color, { width: 1.5 }),
-    seen(edited, 'edited', color, { width: 1.5 }),
     seen(published, 'published', color, { width: 1, color: color.text }),
     gains(color),
     seen(tuned, 'tuned', color, { width: 1, color: color.text }),
@@ -309,17 +306,14 @@ function shapes(color) {
   return all;
 }
 
-// Where plotly wants logarithms: ranges and annotations, not points and shapes.
-const place = (x) => (data.x.log ? Math.log10(x) : x);
-
 function labels(color, width) {
   const { y, baseline } = data;
-  const [from, to] = ranges().x.map(place);
-  const share = (x) => (place(x) - from) / (to - from);
+  const [from, to] = ranges().x;
+  const share = (x) => (x - from) / (to - from);
   const all = [];
   if (hasBudget()) {
     all.push({
-      x: place(props.budget), xanchor: share(props.budget) > 0.75 ? 'right' : 'left',
+      x: props.budget, xanchor: share(props.budget) > 0.75 ? 'right' : 'left',
       yref: 'paper', y: 1, yanchor: 'bottom', showarrow: false,
       text: `budget ${plain(limit())}`, font: { color: color.over },
     });
@@ -340,7 +334,7 @@ function bestLabel(color, width, share) {
   const where = width < NARROW ? '' : ` at ${brief(x)} ${plain(data.x.unit)}`;
   const half = width < NARROW ? 50 : 110; // px of text, with some to spare
   return {
-    x: place(x), y, ayref: 'y', ay: strip(),
+    x, y, ayref: 'y', ay: strip(),
     ax: Math.max(half + 8 - share * (width - EDGES), -half - 20),
     text: `best: ${y.toFixed(data.y.digits)} ${plain(data.y.unit)}${where}`,
     arrowcolor: color.text, arrowwidth: 1, standoff: 10,
@@ -355,7 +349,7 @@ function strip() {
 
 // Own ranges, so that intervals, budget and baseline are always in sight.
 function ranges() {
-  const { published, baseline, x } = data;
+  const { published, baseline } = data;
   const front = points.filter((p) => p.front);
   const xs = [...points, ...tuned, ...published.x.map((at) => ({ x: at }))].map((p) => p.x);
   xs.push(...front.map((p) => p.low), ...front.map((p) => p.high));
@@ -365,13 +359,9 @@ function ranges() {
   const [left, right, low, high] = [
     Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys),
   ];
-  const factor = (right / left) ** 0.04;
   const padX = (right - left) * 0.04 || 1;
   const padY = (high - low) * 0.06 || 1;
-  return {
-    x: x.log ? [left / factor, right * factor] : [left - padX, right + padX],
-    y: [low - padY, high + 2 * padY],
-  };
+  return { x: [left - padX, right + padX], y: [low - padY, high + 2 * padY] };
 }
 
 function layout(color, width) {
@@ -387,9 +377,9 @@ function layout(color, width) {
     margin: { l: EDGES - 14, r: 14, t: 26, b: narrow ? 60 : 54 },
     paper_bgcolor: 'rgba(0,0,0,0)', plot_bgcolor: 'rgba(0,0,0,0)', hovermode: 'closest',
     hoverlabel: { bgcolor: color.paper, bordercolor: color.text, align: 'left', font },
-    dragmode: narrow ? false : 'zoom', uirevision: `${x.title}${x.log}${y.title}`,
+    dragmode: narrow ? false : 'zoom', uirevision: `${x.title}${y.title}`,
     xaxis: {
-      ...axis, type: x.log ? 'log' : 'linear', range: range.x.map(place), tickformat: '~r',
+      ...axis, type: 'linear', range: range.x, tickformat: '~r',
       nticks: narrow ? 5 : 0, title: { ...title(x, narrow ? '<br>' : ' '), standoff: 10 },
     },
     yaxis: { ...axis, range: range.y, title: title(y, ' ') },
@@ -424,8 +414,7 @@ function drawLegend() {
   const hidden = {
     band: !points.some((p) => p.front && interval(p)), over: !hasBudget(), best: !best(),
     listed: !points.some((p) => p.kind === 'listed'),
-    edited: !points.some((p) => p.kind === 'edited'), published: !data.published.name.length,
-    tuned: !tuned.length,
+    published: !data.published.name.length, tuned: !tuned.length,
   };
   const items = Object.keys(LOOKS).filter((look) => !hidden[look]).map((look) => {
     const item = make('li');

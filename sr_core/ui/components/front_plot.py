@@ -20,7 +20,7 @@ import plotly
 
 from sr_core.ui.components import source
 
-Kind = Literal["search", "listed", "edited"]
+Kind = Literal["search", "listed"]
 NO_BUDGET = -1.0
 NONE = ""
 """No point: Gradio does not send `None` to a property."""
@@ -111,7 +111,6 @@ class Axis:
     """Such as `Latency, ms per 1280×720 frame`."""
     origin: str
     """How its numbers came about: estimated, counted, measured."""
-    log: bool = False
     digits: int = 2
     """Decimals shown of y."""
 

@@ -15,7 +15,6 @@ let state = null; // the candidate as edited here
 let known = ''; // the last value that page or table wrote to props
 let drawn = ''; // the blocks that have rows
 let rows = []; // one per layer, in forward order
-let picks = []; // the block choice of each cell
 let selected = ''; // name of a layer
 let timer = 0;
 
@@ -224,10 +223,11 @@ function addCost(row) {
 }
 
 function cellRows(cell, index) {
-  const { blocks, summaries } = VOCABULARY;
+  const { blocks, summaries, offered } = VOCABULARY;
   const layers = blocks[cell.block];
+  const menu = offered[state.scale] ?? Object.keys(blocks);
   const span = Math.max(1, layers.length);
-  const pick = options(`Cell ${index + 1} block`, Object.keys(blocks), (picked) => {
+  const pick = options(`Cell ${index + 1} block`, menu, (picked) => {
     const dense = () => ({ scheme: 'dense', ratio: 0 });
     state.cells[index] = { block: picked, layers: blocks[picked].map(dense) };
   });

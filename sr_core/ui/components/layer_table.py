@@ -6,13 +6,13 @@ Its value is a candidate's JSON. The browser may send anything, so the value, an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
 from sr_core.errors import UpFrontError
-from sr_core.network.blocks import BLOCKS
+from sr_core.network.blocks import BLOCKS, Block
 from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 from sr_core.ui.components import source
@@ -33,6 +33,7 @@ class LayerTable(gr.HTML):
         mask: called with `{"candidate", "layer"}` for the selected layer; answers `{"src",
             "caption", "alt"}` (`sr_core.ui.masks.layer_view`) or `{"error": sentence}`. None: no
             mask panel.
+        offered: blocks to choose from at each scale, `skip` included; None offers all.
         view: any JSON that `price` gets with its question; changed by `gr.update(view=...)`.
     """
 
@@ -43,6 +44,7 @@ class LayerTable(gr.HTML):
         elem_id: str,
         price: Answer | None = None,
         mask: Answer | None = None,
+        offered: Mapping[int, Sequence[Block]] | None = None,
         view: dict[str, Any] | None = None,
         render: bool = True,
     ) -> None:
@@ -56,16 +58,16 @@ class LayerTable(gr.HTML):
             server_functions=[_served(name, fn) for name, fn in answers.items() if fn],
             html_template="<div class='layer-table'></div>",
             css_template=source.css("layer_table"),
-            js_on_load=source.js("layer_table", VOCABULARY=vocabulary()),
+            js_on_load=source.js("layer_table", VOCABULARY=vocabulary(offered)),
             apply_default_css=False,
             elem_id=elem_id,
             render=render,
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Without the server functions, which Gradio takes for properties to send."""
+        """Without the arguments that are no properties, which Gradio would send."""
         config = super().get_config()
-        return {name: value for name, value in config.items() if name not in ("price", "mask")}
+        return {n: value for n, value in config.items() if n not in ("price", "mask", "offered")}
 
     def api_info(self) -> dict[str, Any]:
         return {"type": "object"}
@@ -84,9 +86,10 @@ def _served(name: str, answer: Answer) -> Answer:
     return served
 
 
-def vocabulary() -> dict[str, Any]:
-    """What the browser may offer: layers and schemes of each block, limits of the ratio."""
+def vocabulary(offered: Mapping[int, Sequence[Block]] | None = None) -> dict[str, Any]:
+    """What the browser may offer: blocks, their layers and schemes, limits of the ratio."""
     return {
+        "offered": {str(scale): list(blocks) for scale, blocks in (offered or {}).items()},
         "blocks": {
             block.name: [
                 {

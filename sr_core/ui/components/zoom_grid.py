@@ -105,7 +105,7 @@ class ZoomGrid(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         return {"type": "object"}
 
-    def cached(self, image: Image.Image, name: str = "image") -> str:
+    def save(self, image: Image.Image, name: str = "image") -> str:
         """`Tile.src` of `image`, saved without loss in the cache that Gradio serves and clears.
 
         `name`, without ending, is what browsers save it as. Raises `OSError` if the disk is full.

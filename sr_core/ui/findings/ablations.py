@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 
-from sr_core.catalogue.result_tables import ablation_table
 from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
+from sr_core.report.tables import ablation_table
 from sr_core.results.ablations import Ablation, Question, TimedIn
 from sr_core.ui.findings import charts, sections
 
@@ -76,10 +76,10 @@ def _against(ablation: Ablation, label: str, rival: str) -> sections.Verdict:
     more runs, whose range is wider by that alone."""
     if len(ablation.of(label)) != len(ablation.of(rival)):
         return "level"
-    found = sections.verdict(_scores(ablation, label), _scores(ablation, rival))
+    verdict = sections.verdict(_scores(ablation, label), _scores(ablation, rival))
     slower = _slower(ablation, label, rival)
-    unfair = slower if found == "better" else -slower
-    return "level" if unfair > _EQUAL_LATENCY else found
+    unfair = slower if verdict == "better" else -slower
+    return "level" if unfair > _EQUAL_LATENCY else verdict
 
 
 def _sentence(ablation: Ablation, label: str, rival: str) -> str:

@@ -95,20 +95,20 @@ def _track(marks: Sequence[Mark], place: Callable[[float], str]) -> str:
     )
 
 
-def curves(found: Sequence[Curve], first: int, axes: tuple[str, str], about: str) -> str:
+def curves(methods: Sequence[Curve], first: int, axes: tuple[str, str], about: str) -> str:
     """Lines with bands from x = `first` on, x counted from 1; `axes` names x and y with units."""
     start = first - 1
-    low = min(float(curve.low[start:].min()) for curve in found)
-    high = max(float(curve.high.max()) for curve in found)
-    longest = max(curve.middle.size for curve in found)
+    low = min(float(curve.low[start:].min()) for curve in methods)
+    high = max(float(curve.high.max()) for curve in methods)
+    longest = max(curve.middle.size for curve in methods)
     shapes = "".join(
         _curve(curve, index, (start, longest - 1), (low, high if high > low else low + 1))
-        for index, curve in enumerate(found)
+        for index, curve in enumerate(methods)
     )
     keys = "".join(
         f"<span><svg width='30' height='12' aria-hidden='true'><path class='line c{index}' "
         f"d='M0,6H30'/></svg>{html.escape(curve.name)}</span>"
-        for index, curve in enumerate(found)
+        for index, curve in enumerate(methods)
     )
     return (
         f"<figure class='curves'><figcaption>{html.escape(axes[1])} {keys}</figcaption>"

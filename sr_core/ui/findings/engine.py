@@ -119,7 +119,7 @@ def stored_savings(
 
     `networks`: pruned all over by one scheme. Those that are not like any it timed are left out.
     """
-    found: dict[tuple[Scheme, Runtime], float] = {}
+    savings: dict[tuple[Scheme, Runtime], float] = {}
     for scheme, pruned in networks.items():
         rows = _timed_like(bench, pruned, _count(bench, threads))
         if not rows:
@@ -129,8 +129,8 @@ def stored_savings(
         for row in rows:
             like = row.scheme == scheme and abs(row.density - density) < _SAME_DENSITY
             if like and row.runtime in dense_ms:
-                found[scheme, row.runtime] = 1 - row.median_ms / dense_ms[row.runtime]
-    return found
+                savings[scheme, row.runtime] = 1 - row.median_ms / dense_ms[row.runtime]
+    return savings
 
 
 def elsewhere(bench: EngineBench, threads: int | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sr_core.catalogue.result_tables import rivals_table
+from sr_core.report.tables import rivals_table
 from sr_core.results.rivals import RivalBench, RivalRow
 from sr_core.ui.findings import charts, sections
 

@@ -71,13 +71,13 @@ def worker_section(bench: WorkerBench, note: str = "") -> str:
 
 
 def _chart(bench: SamplerBench) -> str:
-    found = [_curve(name, _runs(bench, name)) for name in ranked(bench)]
+    methods = [_curve(name, _runs(bench, name)) for name in ranked(bench)]
     about = "; ".join(
         f"{name} ends at {sections.span(_ends(bench, name), 2)} {bench.unit}·dB"
         for name in ranked(bench)
     )
     axes = "evaluations", f"Hypervolume, {bench.unit}·dB, median and range of the seeds:"
-    return charts.curves(found, bench.start, axes, about)
+    return charts.curves(methods, bench.start, axes, about)
 
 
 def _curve(name: str, runs: list[SamplerRun]) -> charts.Curve:

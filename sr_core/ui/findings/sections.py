@@ -41,7 +41,7 @@ def table(label: str, header: Sequence[str], rows: Rows) -> str:
 
 
 def markdown_table(label: str, text: str) -> str:
-    """HTML of a table of README.md: `code`, **bold**."""
+    """HTML of a Markdown table: `code`, **bold**."""
     header, _, *rows = [_cells(line) for line in text.splitlines()]
     return table(label, header, rows)
 

@@ -15,6 +15,7 @@ from sr_core.ui.findings import charts, sections
 from sr_core.ui.findings.ablations import ablation_section
 from sr_core.ui.findings.rivals import rival_section
 from sr_core.ui.findings.search import sampler_section, worker_section
+from sr_core.ui.state import Panel
 from sr_core.ui.view import Link
 
 _HELP = """What was compared, and what came out of it. The sentences are computed from the \
@@ -28,13 +29,13 @@ _FINALS = "What does fine-tuning add to once-for-all weights?"
 _EARLIER = "(Of earlier weights than the shipped supernet's.) "
 
 
-class Findings:
+class Findings(Panel):
     """The tab; it never changes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
 
-    def build(self, _: Link) -> None:
+    def build(self, link: Link) -> None:
         """Lay out the tab."""
         gr.Markdown(_HELP)
         gr.HTML("".join(answers(self._catalogue)) or NOTHING, elem_id="findings")

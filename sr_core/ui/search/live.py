@@ -15,15 +15,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
 from sr_core.errors import SearchError
 from sr_core.files import REPOSITORY
-from sr_core.latency.profile import RuntimeId
+from sr_core.options import words
 from sr_core.search.events import Event, Failure, Start, Trial, parse_event
+from sr_core.search.settings import SearchArgs
 
 Phase = Literal[
     "starting", "running", "pausing", "paused", "finished", "cancelling", "cancelled", "failed",
@@ -45,19 +46,11 @@ _GRACE_S = 10.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(SearchArgs):
     """What a visitor asks for; the worker checks what only it can know."""
 
-    scale: int
-    device: str
-    budget_ms: float | None
-    sampler: str
-    trials: int
-    seed: int
-    engine: RuntimeId = "sparse"
-
     def __post_init__(self) -> None:
-        """Raises `SearchError` for numbers of trials or seeds that are out of range."""
+        """Raises `SearchError` for numbers of trials or seeds that are too much for the page."""
         if not MIN_TRIALS <= self.trials <= MAX_TRIALS:
             raise SearchError(
                 f"{self.trials} trials are not possible here: expected {MIN_TRIALS} to "
@@ -65,15 +58,7 @@ class Settings:
             )
         if not 0 <= self.seed < 2**31:
             raise SearchError(f"The seed {self.seed} is not a whole number of 0 to {2**31 - 1}.")
-
-    def words(self) -> list[str]:
-        """Options of the command line's `search`."""
-        budget = [] if self.budget_ms is None else ["--budget-ms", f"{self.budget_ms:g}"]
-        return [
-            "--scale", str(self.scale), "--objective", self.device, *budget,
-            "--sampler", self.sampler, "--trials", str(self.trials), "--seed", str(self.seed),
-            "--threads", str(THREADS), "--engine", self.engine,
-        ]  # fmt: skip
+        super().__post_init__()
 
 
 @dataclass(frozen=True)
@@ -117,13 +102,13 @@ class LiveSearch:
         """
         self._folder = tempfile.TemporaryDirectory(prefix="upfront-search-")
         self.folder = Path(self._folder.name)
-        storage = ["--storage", f"sqlite:///{self.folder / 'study.db'}"]
-        name = f"upfront-search-x{settings.scale}-{settings.device}-{settings.sampler}.json"
+        name = f"upfront-search-x{settings.scale}-{settings.objective}-{settings.sampler}.json"
         self._result = self.folder / name
-        study = ["--study", f"live-{uuid4().hex[:12]}", "--out", str(self._result), "--events"]
-        self._command = [
-            *worker, "--root", str(root.resolve()), "search", *settings.words(), *storage, *study,
-        ]  # fmt: skip
+        self._settings = replace(
+            settings, threads=THREADS, storage=f"sqlite:///{self.folder / 'study.db'}",
+            study=f"live-{uuid4().hex[:12]}", out=self._result,
+        )  # fmt: skip
+        self._program = [*worker, "--root", str(root.resolve())]
         self._lock = threading.Lock()
         self._phase: Phase = "starting"
         self._start: Start | None = None
@@ -135,7 +120,7 @@ class LiveSearch:
         """(time, trials, evaluated) of new trials."""
         self._left_s = limit_s
         try:
-            self._launch([])
+            self._launch(resume=False)
         except SearchError:
             self._folder.cleanup()
             raise
@@ -174,7 +159,7 @@ class LiveSearch:
         """
         with self._lock:
             if self._phase == "paused":
-                self._launch(["--resume"])
+                self._launch(resume=True)
                 self._phase, self._message = "starting", ""
 
     def cancel(self) -> None:
@@ -196,11 +181,12 @@ class LiveSearch:
         self._follower.join()
         self._folder.cleanup()
 
-    def _launch(self, more: list[str]) -> None:
+    def _launch(self, *, resume: bool) -> None:
+        options = words(replace(self._settings, resume=resume))
         try:
             process = subprocess.Popen(
-                [*self._command, *more], cwd=REPOSITORY, stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE, start_new_session=True,
+                [*self._program, "search", *options, "--events"], cwd=REPOSITORY,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise SearchError(f"The search cannot start ({error.strerror}).") from None

@@ -13,8 +13,9 @@ from sr_core.network.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import MAX_PSNR_DB
 from sr_core.search.events import Start, Trial
-from sr_core.search.objective import MACS, objective
+from sr_core.search.objective import objective
 from sr_core.search.result import SearchResult, read_result
+from sr_core.search.settings import MACS
 from sr_core.ui.search.live import Snapshot
 
 MAX_LOADED = 4096
@@ -47,8 +48,8 @@ def load_result(path: Path, catalogue: Catalogue) -> Snapshot:
             "installed here, so that its numbers do not hold: search again."
         )
     _check_start(result, path.name)
-    found = [_checked(trial, scale, catalogue, path.name) for trial in result.trials]
-    trials = _priced(result.trials, found, result.start, catalogue)
+    networks = [_candidate(trial, scale, catalogue, path.name) for trial in result.trials]
+    trials = _reprice(result.trials, networks, result.start, catalogue)
     return Snapshot("loaded", result.start, trials, result.start.trials)
 
 
@@ -74,8 +75,8 @@ def _check_start(result: SearchResult, name: str) -> None:
         )
 
 
-def _checked(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Candidate:
-    """The trial's network."""
+def _candidate(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Candidate:
+    """The trial's network; `SearchError` where it or a number is impossible."""
     try:
         candidate = catalogue.check(from_text(trial.network), scale)
     except UpFrontError as error:
@@ -90,13 +91,13 @@ def _checked(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Candi
     return candidate
 
 
-def _priced(
-    trials: Sequence[Trial], found: Sequence[Candidate], start: Start, catalogue: Catalogue
+def _reprice(
+    trials: Sequence[Trial], networks: Sequence[Candidate], start: Start, catalogue: Catalogue
 ) -> tuple[Trial, ...]:
     """The trials with the costs that they have here."""
     if start.objective not in (MACS, *(profile.id for profile in catalogue.devices)):
         return tuple(trials)
-    costs = objective(catalogue, start.objective).cost(found)
+    costs = objective(catalogue, start.objective).cost(networks)
     return tuple(
         trial.model_copy(update={"cost": float(cost)})
         for trial, cost in zip(trials, costs, strict=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from sr_core.errors import SearchError
 from sr_core.network.candidate import Candidate
@@ -17,7 +18,7 @@ from sr_core.ui.search import view as search_view
 from sr_core.ui.search.live import ACTIVE, MAX_TRIALS, MIN_TRIALS, Settings, Snapshot
 from sr_core.ui.search.result import load_result
 from sr_core.ui.search.sessions import Searches
-from sr_core.ui.target import Target, Updates
+from sr_core.ui.state import QUICK, QUIET, Panel, State, Updates, Values
 from sr_core.ui.view import Link, View, make_view
 
 SAMPLERS = {
@@ -33,7 +34,7 @@ device above: it proposes networks, estimates their latency, measures their PSNR
 photographs with the supernet's weights, and learns from the result."""
 
 
-class Search:
+class Search(Panel):
     """Components of the tab, its buttons, and what it shows of the visitor's search."""
 
     def __init__(self, pricing: Pricing, searches: Searches | None = None) -> None:
@@ -97,46 +98,51 @@ class Search:
             buttons=["copy"], interactive=False, lines=1, max_lines=4,
             placeholder="Start a search, and its command appears here.",
         )  # fmt: skip
-        self._shown = gr.State(None)
+        self._version = gr.State(None)
         """What the browser shows: `Snapshot.version`."""
         self._timer = gr.Timer(_TICK_S, active=False)
 
-    def connect(self, page: gr.Blocks, target: Target, budget: gr.Number, current: Any) -> None:
-        """Connect what stays inside the tab. `budget` is Explore's, `current` holds the selected
-        network as JSON."""
-        quick: dict[str, Any] = {
-            "show_progress": "hidden", "api_visibility": "private", "queue": False,
-        }  # fmt: skip
-        queued: dict[str, Any] = {
-            **quick,
-            "queue": True,
-        }  # may be refused, which an unqueued event shows badly
-        settings = [target.scale, target.device, self.budget, self.trials]
+    def wire(self, state: State) -> None:
+        """Connect the settings, the buttons, the timer and the plot."""
+        super().wire(state)
+        parts, outputs = state.parts, self.opening_outputs()
+        settings: list[Any] = [parts.scale, parts.device, self.budget, self.trials]
         gr.on(
-            [item.change for item in settings], self.on_settings, settings, self.plan,
-            trigger_mode="always_last", **quick,
+            [part.change for part in settings], self.on_settings, set(settings), self.plan,
+            trigger_mode="always_last", **QUICK,
         )  # fmt: skip
-        gr.on([self.budget.blur, self.budget.submit], _same, self.budget, budget, **quick)
-        budget.change(_same, budget, self.budget, **quick)
-        self.start.click(
-            self.on_start, [*settings, self.sampler, self.seed, current], self.outputs(), **queued
-        )
-        self.pause.click(self.on_pause, current, self.outputs(), **queued)
-        self.cancel.click(self.on_cancel, current, self.outputs(), **queued)
-        self.load.upload(self.on_load, [self.load, current], self.outputs(), **queued)
+        gr.on([self.budget.blur, self.budget.submit], _same, self.budget, parts.budget, **QUICK)
+        parts.budget.change(_same, parts.budget, self.budget, **QUICK)
+        asked: set[Any] = {*settings, self.sampler, self.seed, parts.table}
+        self.start.click(self.on_start, asked, outputs, **QUIET)
+        self.pause.click(self.on_pause, {parts.table}, outputs, **QUIET)
+        self.cancel.click(self.on_cancel, {parts.table}, outputs, **QUIET)
+        self.load.upload(self.on_load, {self.load, parts.table}, outputs, **QUIET)
         self._timer.tick(
-            self.on_tick, [self._shown, current], self.outputs(), trigger_mode="once", **quick
+            self.on_tick, {self._version, parts.table}, outputs, trigger_mode="once", **QUICK
         )
-        page.unload(self.on_unload)
+        state.follow(
+            self.plot.select(
+                self.on_found, state.inputs, [*state.outputs, *outputs],
+                trigger_mode="always_last", **QUIET,
+            )
+        )  # fmt: skip
+        state.wire_to_prune(self.prune)
+        state.wire_pick(self.pick)
+        state.page.unload(self.on_unload)
 
-    def outputs(self) -> list[Any]:
+    def opening_outputs(self) -> list[Component]:
         """Everything that a change of the search may touch."""
         return [
             self.progress, self.plot, self.facts, self.card, self.prune, self.pick, self.start,
-            self.pause, self.cancel, self.download, self.command, self._shown, self._timer,
+            self.pause, self.cancel, self.download, self.command, self._version, self._timer,
         ]  # fmt: skip
 
-    def show(self, session: str, current: Candidate) -> Updates:
+    def show_opening(self, link: Link, session: str) -> Updates:
+        """Another network may have been selected in another tab."""
+        return self.show_search(session, link.current)
+
+    def show_search(self, session: str, current: Candidate) -> Updates:
         """The visitor's search, with the selected network marked."""
         snapshot = self.searches.snapshot(session)
         phase = snapshot.phase if snapshot else None
@@ -153,72 +159,90 @@ class Search:
             self.cancel: gr.update(interactive=(active or held) and phase != "cancelling"),
             self.download: gr.update(value=file and str(file), interactive=file is not None),
             self.command: start.command if start else "",
-            self._shown: snapshot.version if snapshot else None,
+            self._version: snapshot.version if snapshot else None,
             self._timer: gr.Timer(active=active),
         }  # fmt: skip
 
     def candidate(self, session: str, identity: str) -> Candidate:
         """The found network with this id; `SearchError` if there is none."""
         snapshot = self.searches.snapshot(session)
-        found = self._view.networks(snapshot).get(identity) if snapshot else None
-        if found is None:
+        networks = self._view.networks(snapshot) if snapshot else {}
+        if identity not in networks:
             raise SearchError("This network is not in your search: press Start to search again.")
-        return self._catalogue.check(found[0].candidate)
+        network, _ = networks[identity]
+        return self._catalogue.check(network.candidate)
 
     @friendly()
-    def on_settings(self, *values: Any) -> str:
+    def on_settings(self, values: Values) -> str:
         """The plan changes with what it depends on."""
-        scale, device, budget_ms, trials = values
-        view = make_view(self._catalogue, scale=scale, device=device, budget_ms=budget_ms)
-        return self._plan(view, int(trials or 0))
+        return self._plan(self._search_view(values), int(values[self.trials] or 0))
 
     @friendly()
-    def on_start(self, request: gr.Request, *values: Any) -> Updates:
+    def on_start(self, values: Values, request: gr.Request) -> Updates:
         """Start was pressed."""
-        scale, device, budget_ms, trials, sampler, seed, current = values
-        view = make_view(self._catalogue, scale=scale, device=device, budget_ms=budget_ms)
+        view, sampler = self._search_view(values), values[self.sampler]
         if sampler not in SAMPLERS:
             raise SearchError(f"There is no sampler {sampler!r}: expected {', '.join(SAMPLERS)}.")
         settings = Settings(
-            view.scale, view.device, view.budget_ms, sampler, _whole(trials, "trials"),
-            _whole(seed, "seed"), "sparse" if self._catalogue.engine else "onnx",
+            scale=view.scale, objective=view.device, budget_ms=view.budget_ms, sampler=sampler,
+            trials=_whole(values[self.trials], "trials"), seed=_whole(values[self.seed], "seed"),
+            engine="sparse" if self._catalogue.engine else "onnx",
         )  # fmt: skip
         self.searches.start(str(request.session_hash), settings)
-        return self._answer(request, current)
+        return self._answer(values, request)
 
     @friendly()
-    def on_pause(self, request: gr.Request, current: Any) -> Updates:
+    def on_pause(self, values: Values, request: gr.Request) -> Updates:
         """Pause or Resume was pressed."""
         self.searches.pause_or_resume(str(request.session_hash))
-        return self._answer(request, current)
+        return self._answer(values, request)
 
     @friendly()
-    def on_cancel(self, request: gr.Request, current: Any) -> Updates:
+    def on_cancel(self, values: Values, request: gr.Request) -> Updates:
         """Cancel was pressed."""
         self.searches.cancel(str(request.session_hash))
-        return self._answer(request, current)
+        return self._answer(values, request)
 
     @friendly()
-    def on_load(self, request: gr.Request, file: str, current: Any) -> Updates:
+    def on_load(self, values: Values, request: gr.Request) -> Updates:
         """A result file was uploaded."""
-        result = load_result(Path(file), self._catalogue)
-        self._show_points(result, Candidate.from_json(current))  # keep only what can be shown
+        result = load_result(Path(values[self.load]), self._catalogue)
+        self._show_points(result, self._current(values))  # keep only what can be shown
         self.searches.show(str(request.session_hash), result)
-        return self._answer(request, current)
+        return self._answer(values, request)
 
-    def on_tick(self, request: gr.Request, shown: Any, current: Any) -> Updates:
+    def on_tick(self, values: Values, request: gr.Request) -> Updates:
         """Half a second has passed."""
-        snapshot = self.searches.snapshot(str(request.session_hash))
-        if snapshot and shown and tuple(shown) == snapshot.version:
+        snapshot, version = self.searches.snapshot(str(request.session_hash)), values[self._version]
+        if snapshot and version and tuple(version) == snapshot.version:
             return {self.facts: self._view.facts(snapshot)}  # time left
-        return self._answer(request, current)
+        return self._answer(values, request)
+
+    @friendly()
+    def on_found(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
+        """A network of the visitor's own search was chosen; it may be of another scale."""
+        session = str(request.session_hash)
+        current = self.candidate(session, str(event.value))
+        updates = self.state.select(current, self.state.read(values), values)
+        return updates | self.show_search(session, current)
 
     def on_unload(self, request: gr.Request) -> None:
         """The tab of the browser was closed."""
         self.searches.end(str(request.session_hash))
 
-    def _answer(self, request: gr.Request, current: Any) -> Updates:
-        return self.show(str(request.session_hash), Candidate.from_json(current))
+    def _answer(self, values: Values, request: gr.Request) -> Updates:
+        return self.show_search(str(request.session_hash), self._current(values))
+
+    def _current(self, values: Values) -> Candidate:
+        return Candidate.from_json(values[self.state.parts.table])
+
+    def _search_view(self, values: Values) -> View:
+        """What is searched for: the target bar's scale and device, the tab's own budget."""
+        parts = self.state.parts
+        return make_view(
+            self._catalogue, scale=values[parts.scale], device=values[parts.device],
+            budget_ms=values[self.budget],
+        )  # fmt: skip
 
     def _show_points(self, snapshot: Snapshot | None, current: Candidate) -> Updates:
         start, best = (snapshot.start, self._view.best(snapshot)) if snapshot else (None, None)

@@ -66,15 +66,15 @@ class SearchView:
 
     def __init__(self, pricing: Pricing) -> None:
         self._pricing = pricing
-        self._network = lru_cache(2 * MAX_LOADED)(self._described)
+        self._network = lru_cache(2 * MAX_LOADED)(self._describe)
 
     def networks(self, snapshot: Snapshot) -> dict[str, tuple[Network, Trial]]:
         """By candidate id, in the order they were found; a network counts once."""
         if snapshot.start is None:
             return {}
         objective = snapshot.start.objective
-        found = [(self._network(trial.network, objective), trial) for trial in snapshot.trials]
-        return {network.candidate.id: (network, trial) for network, trial in found}
+        pairs = [(self._network(trial.network, objective), trial) for trial in snapshot.trials]
+        return {network.candidate.id: (network, trial) for network, trial in pairs}
 
     def front(self, snapshot: Snapshot | None) -> FrontData:
         """The points for the plot."""
@@ -101,11 +101,11 @@ class SearchView:
 
     def best(self, snapshot: Snapshot) -> tuple[Network, Trial] | None:
         """The best network so far: within the budget, if there is one."""
-        found = list(self.networks(snapshot).values())
+        pairs = list(self.networks(snapshot).values())
         budget = snapshot.start.budget_ms if snapshot.start else None
         limit = float("inf") if budget is None else budget
-        index = best_under(*_costs([trial for _, trial in found]), limit)
-        return None if index is None else found[index]
+        index = best_under(*_costs([trial for _, trial in pairs]), limit)
+        return None if index is None else pairs[index]
 
     def facts(self, snapshot: Snapshot | None) -> str:
         """Speed, best network and hypervolume as HTML."""
@@ -119,15 +119,15 @@ class SearchView:
         if snapshot is None or snapshot.start is None or candidate.id not in networks:
             return None
         network, trial = networks[candidate.id]
-        counted, crops = cost_of(candidate), snapshot.start.crops
+        cost, crops = cost_of(candidate), snapshot.start.crops
         tiles = [
             _cost_tile(network, trial, snapshot.start, self._origin(snapshot.start)),
             tile("PSNR-Y", f"{trial.psnr_y_db:.2f} dB",
                  f"{crops.n} crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", _measured(snapshot)),
-            tile(f"MACs, {_FRAME}", f"{counted.macs_kept / 1e9:.2f} G",
-                 f"of {counted.macs_dense / 1e9:.2f} G dense", "counted"),
-            tile("Parameters", f"{counted.params_kept / 1e3:.1f} K",
-                 f"of {counted.params_dense / 1e3:.1f} K dense", "counted"),
+            tile(f"MACs, {_FRAME}", f"{cost.macs_kept / 1e9:.2f} G",
+                 f"of {cost.macs_dense / 1e9:.2f} G dense", "counted"),
+            tile("Parameters", f"{cost.params_kept / 1e3:.1f} K",
+                 f"of {cost.params_dense / 1e3:.1f} K dense", "counted"),
         ]  # fmt: skip
         return (
             f"<h3>{html.escape(network.title)}</h3><p class='origin'><code>{trial.network}</code>, "
@@ -164,19 +164,19 @@ class SearchView:
 
     def _origin(self, start: Start) -> str:
         """How its costs came about: those of a loaded file cannot be checked without the device."""
-        known = {profile.id for profile in self._pricing.catalogue.devices}
-        is_known = start.unit != "ms" or start.objective in known
-        return _AXES[start.unit].origin if is_known else FROM_FILE
+        devices = {profile.id for profile in self._pricing.catalogue.devices}
+        checkable = start.unit != "ms" or start.objective in devices
+        return _AXES[start.unit].origin if checkable else FROM_FILE
 
     def _note(self, start: Start, measured: str) -> str:
-        known = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
+        titles = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
         return (
-            f"×{start.scale}, {known.get(start.objective, start.objective)}, sampler "
+            f"×{start.scale}, {titles.get(start.objective, start.objective)}, sampler "
             f"{start.sampler}, seed {start.seed}. PSNR-Y {measured}, on {start.crops.about}; it "
             "compares only with other numbers on these crops."
         )
 
-    def _described(self, text: str, objective: str) -> Network:
+    def _describe(self, text: str, objective: str) -> Network:
         candidate = from_text(text)
         low = high = 1.0
         try:
@@ -184,8 +184,8 @@ class SearchView:
             low, high = priced.low_ms / priced.total_ms, priced.high_ms / priced.total_ms
         except LatencyError:
             pass  # MACs, which are exact, or a device that is not known here
-        counted = cost_of(candidate)
-        macs_g, params_k = counted.macs_kept / 1e9, counted.params_kept / 1e3
+        cost = cost_of(candidate)
+        macs_g, params_k = cost.macs_kept / 1e9, cost.params_kept / 1e3
         return Network(candidate, title(candidate), macs_g, params_k, low, high)
 
 

@@ -1,10 +1,10 @@
 """Stands in for `python -m sr_core ... search --events`, with made-up events from a file.
 
-    python fake_worker.py EVENTS --root ROOT search --sampler HOW ...
+    python fake_worker.py EVENTS --root ROOT search --seed SEED ...
 
-EVENTS has a line for `start` and one for each trial. The sampler decides how it goes: `steady`
-gives a trial every 20 ms, `endless` sleeps in its second one, `crash` ends in its fourth,
-`refused` gives an error, and `babble` something else than events. Imports nothing slow.
+EVENTS has a line for `start` and one for each trial. The seed, a place in `WAYS`, decides how it
+goes: `steady` gives a trial every 20 ms, `endless` sleeps in its second one, `crash` ends in its
+fourth, `refused` gives an error, and `babble` something else than events. Imports nothing slow.
 """
 
 import argparse
@@ -15,14 +15,17 @@ import threading
 import time
 from pathlib import Path
 
+WAYS = ("steady", "endless", "crash", "refused", "babble")
+
 
 def main() -> int:
     """Read the command line as the real one does, and tell the events."""
     args = _args()
-    if args.sampler == "refused":
+    way = WAYS[args.seed]
+    if way == "refused":
         _tell({"event": "error", "message": "The cheapest network <x> takes 5 ms."})
         return 1
-    if args.sampler == "babble":
+    if way == "babble":
         sys.stdout.write("hello\n")
     study = Path(args.storage.removeprefix("sqlite:///"))
     assert study.exists() == args.resume
@@ -36,7 +39,7 @@ def main() -> int:
     done = 0
     while done < args.trials and not stop.is_set():
         if done >= before:
-            _work(args.sampler, done)
+            _work(way, done)
         _tell(trials[done])
         done += 1
         study.write_text(str(done))
@@ -48,7 +51,7 @@ def main() -> int:
 def _args() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("events_file", type=Path)
-    for name in ("root", "objective", "sampler", "storage", "study", "engine", "out"):
+    for name in ("root", "objective", "sampler", "storage", "study", "engine", "out", "schemes"):
         parser.add_argument(f"--{name}", required=True)
     for name in ("scale", "trials", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)
@@ -59,11 +62,11 @@ def _args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _work(sampler: str, done: int) -> None:
+def _work(way: str, done: int) -> None:
     time.sleep(0.02)
-    if sampler == "crash" and done == 3:
+    if way == "crash" and done == 3:
         os._exit(9)
-    if sampler == "endless" and done == 1:
+    if way == "endless" and done == 1:
         time.sleep(60)
 
 

@@ -9,8 +9,11 @@ from sr_core.network.notation import to_text
 from sr_core.search.events import CropSet, Start, Trial, line
 from sr_core.ui.search.live import Settings, Snapshot
 from tests import app_root
+from tests.ui.search.fake_worker import WAYS
 
-STEADY = Settings(4, app_root.ENGINE, 12.0, "steady", 20, 7)
+STEADY = Settings(
+    scale=4, objective=app_root.ENGINE, budget_ms=12.0, trials=20, seed=WAYS.index("steady")
+)
 NETWORKS = app_root.networks()
 
 
@@ -26,8 +29,8 @@ def trial(number: int) -> Trial:
 
 
 START = Start(
-    study="s", scale=4, objective=app_root.ENGINE, unit="ms", budget_ms=12.0, sampler="steady",
-    trials=20, seed=7, reference_cost=30, command="python -m sr_core search", finished_before=0,
+    study="s", scale=4, objective=app_root.ENGINE, unit="ms", budget_ms=12.0, sampler="random",
+    trials=20, seed=0, reference_cost=30, command="python -m sr_core search", finished_before=0,
     crops=CropSet(sha256="0" * 64, n=12, bicubic_psnr_y_db=25, about="made-up <crops>"),
 )  # fmt: skip
 FINISHED = Snapshot("finished", START, tuple(map(trial, range(20))), 20)

@@ -27,6 +27,7 @@ from sr_core.ui.search.sessions import Searches
 from sr_core.ui.search.view import FROM_FILE, SearchView
 from tests import app_root
 from tests.catalogue.test_fronts import run
+from tests.ui.search.fake_worker import WAYS
 from tests.ui.search.made_up import FINISHED, START, STEADY, trial
 
 
@@ -35,8 +36,8 @@ def begin(worker: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Liv
     """Start a search; all are closed at the end."""
     begun: list[LiveSearch] = []
 
-    def start(sampler: str, trials: int = 20, **options: float) -> LiveSearch:
-        settings = replace(STEADY, sampler=sampler, trials=trials)
+    def start(way: str, trials: int = 20, **options: float) -> LiveSearch:
+        settings = replace(STEADY, seed=WAYS.index(way), trials=trials)
         begun.append(LiveSearch(settings, tmp_path, worker=worker, **options))
         return begun[-1]
 
@@ -166,13 +167,13 @@ def test_a_crash_is_a_sentence_and_the_search_can_go_on(begin: Callable[..., Liv
 
 
 @pytest.mark.parametrize(
-    ("sampler", "sentence"),
+    ("way", "sentence"),
     [("refused", "The cheapest network <x> takes 5 ms."), ("babble", "This is no event")],
 )
 def test_an_error_of_the_worker_is_told(
-    begin: Callable[..., LiveSearch], sampler: str, sentence: str
+    begin: Callable[..., LiveSearch], way: str, sentence: str
 ) -> None:
-    failed = settled(begin(sampler))
+    failed = settled(begin(way))
     assert failed.phase == "failed"
     assert sentence in failed.message
 
@@ -188,8 +189,9 @@ def test_a_search_has_a_time_limit(begin: Callable[..., LiveSearch]) -> None:
 def test_a_worker_ends_with_its_server(worker: tuple[str, ...], tmp_path: Path) -> None:
     code = (
         "import os, sys, time\nfrom pathlib import Path\n"
-        "from sr_core.ui.search.live import LiveSearch, Settings\n"
-        f"search = LiveSearch({STEADY!r}, Path(sys.argv[1]), worker=sys.argv[2:])\n"
+        "from sr_core.ui.search.live import LiveSearch\n"
+        "from tests.ui.search.made_up import STEADY\n"
+        "search = LiveSearch(STEADY, Path(sys.argv[1]), worker=sys.argv[2:])\n"
         "while not search.snapshot().trials: time.sleep(0.01)\n"
         "print(search.pid, flush=True)\nos._exit(1)"
     )
@@ -207,14 +209,14 @@ def test_a_server_runs_so_many_searches_and_no_more(
     worker: tuple[str, ...], tmp_path: Path
 ) -> None:
     searches = Searches(tmp_path, worker=worker, at_once=1)
-    endless = replace(STEADY, sampler="endless")
+    endless = replace(STEADY, seed=WAYS.index("endless"))
     searches.start("ann", endless)
     with pytest.raises(SearchError, match="busy: 1 of at most 1 searches are running"):
         searches.start("bob", endless)
     assert searches.snapshot("bob") is None
     searches.end("ann")
     assert searches.snapshot("ann") is None
-    searches.start("bob", replace(STEADY, sampler="refused"))
+    searches.start("bob", replace(STEADY, seed=WAYS.index("refused")))
     searches.end("bob")
 
 

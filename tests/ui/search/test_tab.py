@@ -11,16 +11,19 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.components import Component
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.cli.search import SAMPLERS
+from sr_core.search.settings import SAMPLERS
 from sr_core.ui.components.front_plot import FrontData
 from sr_core.ui.page import Page
 from sr_core.ui.search.sessions import Searches
 from sr_core.ui.search.tab import SAMPLERS as OFFERED
 from sr_core.ui.search.tab import Search
-from sr_core.ui.target import Updates
+from sr_core.ui.state import Updates
 from tests import app_root
+from tests.ui.held import built, held
+from tests.ui.search.fake_worker import WAYS
 from tests.ui.search.made_up import FINISHED, NETWORKS
 
 ANN: Any = SimpleNamespace(session_hash="ann")
@@ -29,35 +32,37 @@ CURRENT = NETWORKS[3].to_json()
 
 @pytest.fixture(scope="module")
 def page(page_root: Path, worker: tuple[str, ...]) -> Iterator[Page]:
-    catalogue = Catalogue(page_root)
-    made = Page(catalogue)
+    made = built(Catalogue(page_root))
     made.search.searches = Searches(page_root, worker=worker, at_once=1)
-    with gr.Blocks(analytics_enabled=False) as blocks:
-        made.build(blocks)
     yield made
     made.search.on_unload(ANN)
 
 
 @pytest.fixture
-def search(page: Page, monkeypatch: pytest.MonkeyPatch) -> Search:
-    """The tab, in which the fake worker's ways are samplers."""
-    for way in ("steady", "endless", "refused"):
-        monkeypatch.setitem(OFFERED, way, way)
+def search(page: Page) -> Search:
+    """The tab, without a search."""
     page.search.on_unload(ANN)
     return page.search
 
 
-def start(search: Search, sampler: str, *, who: Any = ANN, **changes: Any) -> Updates:
-    asked = {"scale": 4, "device": app_root.ENGINE, "budget_ms": 12, "trials": 20}
-    asked |= {"sampler": sampler, "seed": 0, "current": CURRENT} | changes
-    return search.on_start(who, *asked.values())
+def asked(search: Search, **changes: Any) -> dict[Component, Any]:
+    """What the components hold that the tab reads, by its own or the state's name for them."""
+    named = vars(search) | vars(search.state.parts) | {"budget": search.budget}
+    texts = {"scale": 4, "device": app_root.ENGINE, "budget": 12, "trials": 20, "table": CURRENT}
+    texts |= {"sampler": "nsga2", "seed": 0, "_version": None} | changes
+    return {named[name]: value for name, value in texts.items()}
+
+
+def start(search: Search, way: str, *, who: Any = ANN, **changes: Any) -> Updates:
+    """Press Start; the seed tells the fake worker its way."""
+    return search.on_start(asked(search, **{"seed": WAYS.index(way)} | changes), who)
 
 
 def ticked(search: Search, phase: str) -> Updates:
     """What the page shows once the search is in a phase."""
     end = time.monotonic() + 15
     while True:
-        shown = search.on_tick(ANN, None, CURRENT)
+        shown = search.on_tick(asked(search), ANN)
         if f"<strong>{phase}" in shown[search.progress]:
             return shown
         assert time.monotonic() < end, shown[search.progress]
@@ -86,18 +91,19 @@ def test_a_search_from_start_to_end(search: Search) -> None:
     assert Path(shown[search.download]["value"]).is_file()
     assert not shown[search._timer].active  # pyright: ignore[reportPrivateUsage]
     version = search.searches.snapshot("ann").version  # pyright: ignore
-    assert set(search.on_tick(ANN, version, CURRENT)) == {search.facts}, "nothing new to draw"
+    again = search.on_tick(asked(search, _version=version), ANN)
+    assert set(again) == {search.facts}, "nothing new to draw"
 
 
 def test_pause_resume_and_cancel_by_the_buttons(search: Search) -> None:
     start(search, "steady", trials=1000)
     ticked(search, "Running")
-    search.on_pause(ANN, CURRENT)
+    search.on_pause(asked(search), ANN)
     paused = ticked(search, "Paused")
     assert (paused[search.pause]["value"], paused[search.pause]["interactive"]) == ("Resume", True)
-    search.on_pause(ANN, CURRENT)
+    search.on_pause(asked(search), ANN)
     ticked(search, "Running")
-    cancelling = search.on_cancel(ANN, CURRENT)
+    cancelling = search.on_cancel(asked(search), ANN)
     assert "<strong>Cancelling" in cancelling[search.progress]
     assert not cancelling[search.cancel]["interactive"]
     cancelled = ticked(search, "Cancelled")
@@ -126,14 +132,14 @@ def test_a_busy_server_says_so(search: Search) -> None:
         ({"trials": None}, "trials is not a whole number"),
         ({"trials": 5000}, "5000 trials are not possible here"),
         ({"seed": "1e400"}, "seed is not a whole number"),
-        ({"budget_ms": "nan"}, "budget 'nan'"),
+        ({"budget": "nan"}, "budget 'nan'"),
     ],
 )
 def test_bad_settings_are_one_sentence(
     search: Search, changes: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(gr.Error, match=sentence):
-        start(search, **{"sampler": "steady"} | changes)
+        start(search, "steady", **changes)
     assert search.searches.snapshot("ann") is None
 
 
@@ -142,18 +148,17 @@ def test_a_loaded_result_is_shown_and_its_networks_can_be_chosen(
 ) -> None:
     loaded = replace(FINISHED, phase="loaded")
     monkeypatch.setattr("sr_core.ui.search.tab.load_result", lambda path, catalogue: loaded)  # pyright: ignore
-    shown = search.on_load(ANN, "result.json", CURRENT)
+    shown = search.on_load(asked(search, load="result.json"), ANN)
     assert len(shown[search.plot]["value"].points) == len(NETWORKS)
     assert "<strong>Loaded result" in shown[search.progress]
-    values = [4, app_root.PHONE, "1280x720", None, 0.5, 33.3, "latency", "psnr_y_db",
-              page.start.current.to_json(), [], "search", 50]  # fmt: skip
+    values = held(page, device=app_root.PHONE, threads=None, tab="search")
     event: Any = SimpleNamespace(value=NETWORKS[5].id)
-    chosen = page.on_found(event, ANN, *values)
+    chosen = page.search.on_found(values, event, ANN)
     assert chosen[page.prune.table] == NETWORKS[5].to_json()
     assert chosen[search.plot]["selected"] == NETWORKS[5].id
     assert chosen[search.prune]["interactive"]
     with pytest.raises(gr.Error, match="not in your search"):
-        page.on_found(SimpleNamespace(value="x"), ANN, *values)  # pyright: ignore
+        page.search.on_found(values, SimpleNamespace(value="x"), ANN)  # pyright: ignore
 
 
 def test_a_result_that_cannot_be_shown_is_not_kept(
@@ -163,12 +168,12 @@ def test_a_result_that_cannot_be_shown_is_not_kept(
     loaded = replace(FINISHED, phase="loaded", trials=(hostile,))
     monkeypatch.setattr("sr_core.ui.search.tab.load_result", lambda path, catalogue: loaded)  # pyright: ignore
     with pytest.raises(ValueError, match="finite"):
-        search.on_load(ANN, "result.json", CURRENT)
+        search.on_load(asked(search, load="result.json"), ANN)
     assert search.searches.snapshot("ann") is None
 
 
 def test_the_plan_follows_the_settings(search: Search) -> None:
-    plan = search.on_settings(4, app_root.PHONE, 0, 400)
+    plan = search.on_settings(asked(search, device=app_root.PHONE, budget=0, trials=400))
     for words in ("Up to 400 networks", "Made-up phone", "no latency budget", "12 crops of 192×192",
                   "not with Explore's", "about 2 min"):  # fmt: skip
         assert words in plan

@@ -1,0 +1,330 @@
+"""Sentences with stored numbers, in Markdown; `report/pages.py` puts them into the pages of docs/.
+
+A number of precomputed/ that stands in prose is written here, so that it follows the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+from typing import TYPE_CHECKING
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.latency.estimate import estimate
+from sr_core.network.notation import from_text
+from sr_core.report.tables import best_final, set5_db
+from sr_core.results.ablations import Ablation
+from sr_core.results.engine import TARGETS, EngineBench, EngineRow, Variant
+from sr_core.results.rivals import RivalBench
+from sr_core.results.samplers import WorkerBench
+from sr_core.rivals.weights import Rival
+from sr_core.training.settings import steps_of
+
+if TYPE_CHECKING:  # pandas and pyarrow load only where a front is read
+    from sr_core.catalogue.fronts import Front
+
+_LEVEL_DB = 0.005
+"""Differences that two decimals do not show."""
+
+
+def training_facts(catalogue: Catalogue) -> str:
+    """How long the stored weights were trained."""
+    facts = [
+        f"The ×{scale} supernet was trained for {_supernet_steps(catalogue, scale):,} steps."
+        for scale in reversed(catalogue.scales)
+    ]
+    for scale in reversed(catalogue.scales):
+        runs = [final.descriptor.training for final in catalogue.finals(scale)]
+        if runs:
+            steps = _span([steps_of(records) for records in runs], 0)
+            pruned = sum("sr_core prune" in record["command"] for run in runs for record in run)
+            facts.append(
+                f"The {len(runs)} final models of ×{scale} had {steps} steps of fine-tuning each; "
+                f"{pruned or 'none'} of them came from stage 3."
+            )
+    return _bullets(facts)
+
+
+def _supernet_steps(catalogue: Catalogue, scale: int) -> int:
+    return steps_of(catalogue.descriptor(scale)["training"])
+
+
+def published_facts(catalogue: Catalogue) -> str:
+    """In how many rows of `published_table` our network is above the published score."""
+    facts: list[str] = []
+    for scale in reversed(catalogue.scales):
+        pairs = [
+            (ours, theirs.psnr_y_db["Set5"])
+            for theirs in catalogue.published
+            if theirs.scale == scale and "Set5" in theirs.psnr_y_db
+            for match in [best_final(catalogue.finals(scale), theirs.macs_g)]
+            if match and (ours := set5_db(match)) is not None
+        ]
+        if pairs:
+            above = sum(ours > theirs for ours, theirs in pairs)
+            facts.append(
+                f"At ×{scale} our network of no more MACs is above the published Set5 score in "
+                f"{above} of {len(pairs)} rows."
+            )
+    return _bullets(facts)
+
+
+def ablation_facts(ablation: Ablation) -> str:
+    """The first family beside each of the others: quality, and time in our engine."""
+    first, *others = ablation.labels
+    facts: list[str] = []
+    for other in others:
+        ours, theirs = (_fine_tuned_db(ablation, label) for label in (first, other))
+        gain_db = _mean(ours) - _mean(theirs)
+        slower = _ours_ms(ablation, first) / _ours_ms(ablation, other) - 1
+        facts.append(
+            f"*{first}* {_difference(gain_db)} *{other}* on the validation crops (measured, "
+            f"means of {len(ours)} and {len(theirs)} runs)."
+        )
+        if min(ours) > max(theirs):
+            facts.append(f"Every run of *{first}* is better than every run of *{other}*.")
+        elif max(ours) < min(theirs):
+            facts.append(f"Every run of *{first}* is worse than every run of *{other}*.")
+        else:
+            facts.append(f"The ranges of the runs of *{first}* and *{other}* overlap.")
+        facts.append(
+            f"In our engine *{first}* takes {abs(slower):.1%} {'more' if slower > 0 else 'less'} "
+            f"time than *{other}*."
+        )
+    if ablation.question == "ratios":
+        ratios = [100 * ratio for run in ablation.of(first) for ratio in _ratios(run.network)]
+        facts.append(f"The ratios of *{first}* are {_span(ratios, 0)} % per layer.")
+    steps = _span([run.steps for run in ablation.trained], 0)
+    facts.append(
+        f"Each run had {steps} steps after the supernet's. The sitting drifted by "
+        f"{abs(ablation.drift):.1%}."
+    )
+    return _bullets(facts)
+
+
+def findings(catalogue: Catalogue) -> str:
+    """What the stored comparisons came to, a sentence each, the schemes first."""
+    lines = [
+        _finding(one) for one in sorted(catalogue.ablations, key=lambda a: a.question, reverse=True)
+    ]
+    if bench := catalogue.rival_bench:
+        rows = [row for row in bench.rows if row.threads == max(r.threads for r in bench.rows)]
+        ours = [row.speed_up for row in rows if row.network != row.rival]
+        lines.append(
+            f"At no less quality, our networks are {_span(ours, 1)} times as fast as "
+            f"{len({row.rival for row in rows})} published architectures that we trained again "
+            f"(ours in our engine, theirs in ONNX Runtime, {rows[0].threads} threads)."
+        )
+    return _bullets(lines)
+
+
+def _finding(ablation: Ablation) -> str:
+    """The first family beside the nearest of the others."""
+    what, against = {
+        "schemes": ("fine-grained pruning", "the best channel-pruned network"),
+        "ratios": ("a ratio for each layer (stage 3)", "one ratio everywhere"),
+    }[ablation.question]
+    first, *others = ablation.labels
+    ours = _fine_tuned_db(ablation, first)
+    theirs = max((_fine_tuned_db(ablation, other) for other in others), key=_mean)
+    gain_db = _mean(ours) - _mean(theirs)
+    if min(ours) <= max(theirs) and min(theirs) <= max(ours):
+        result = "makes no clear difference to"
+    else:
+        result = f"is {'better' if gain_db > 0 else 'worse'} than"
+    return (
+        f"At equal time in our engine, {what} {result} {against} ({gain_db:+.2f} dB, "
+        f"×{ablation.scale}, validation crops, {len(ours)} seeds each)."
+    )
+
+
+def _difference(gain_db: float) -> str:
+    if abs(gain_db) < _LEVEL_DB:
+        return "is level with"
+    return f"is {abs(gain_db):.2f} dB {'above' if gain_db > 0 else 'below'}"
+
+
+def _fine_tuned_db(ablation: Ablation, label: str) -> list[float]:
+    return [run.fine_tuned_db for run in ablation.of(label)]
+
+
+def _ours_ms(ablation: Ablation, label: str) -> float:
+    networks = dict.fromkeys(run.network for run in ablation.of(label))
+    return _mean([ablation.median_ms(network, "sparse") or 0.0 for network in networks])
+
+
+def _ratios(network: str) -> Iterable[float]:
+    return (p.ratio for _, p in from_text(network).layers() if p.scheme != "dense")
+
+
+def rival_facts(bench: RivalBench, rivals: Sequence[Rival], catalogue: Catalogue) -> str:
+    """Speed beside the rivals, how long each side was trained, and the published scores."""
+    facts: list[str] = []
+    for threads in sorted({row.threads for row in bench.rows}, reverse=True):
+        rows = [row for row in bench.rows if row.threads == threads]
+        ours = [row.speed_up for row in rows if row.network != row.rival]
+        engine = [
+            row.speed_up for row in rows if row.network == row.rival and row.runtime == "sparse"
+        ]
+        where = f"On {threads} thread{'s' * (threads > 1)}"
+        if ours:
+            facts.append(
+                f"{where} our networks are {_span(ours, 2)} times as fast as the rival in ONNX "
+                "Runtime (measured)."
+            )
+        facts.append(f"{where} the rivals run {_span(engine, 2)} times as fast in our engine.")
+    facts.append(f"Each rival had {_span(list(bench.rival_steps.values()), 0)} steps from scratch.")
+    for scale, steps in bench.supernet_steps.items():
+        facts.append(f"Our {_times(scale)} networks share a supernet of {steps:,} steps.")
+    if bench.fine_tuning_steps:
+        own = _span(list(bench.fine_tuning_steps.values()), 0)
+        facts.append(f"The final models among them had {own} steps of their own.")
+    return _bullets(
+        [*facts, *_beside_estimates(bench, catalogue), *_below_published(rivals, catalogue)]
+    )
+
+
+def _beside_estimates(bench: RivalBench, catalogue: Catalogue) -> Iterator[str]:
+    """What our final models took, beside the estimates that chose them."""
+    device = next((one for one in catalogue.devices if one.id == bench.device), None)
+    rows = [row for row in bench.rows if row.network in bench.fine_tuning_steps]
+    if device is None or not rows:
+        return
+    factors: list[float] = []
+    above = 0
+    for row in {(row.network, row.threads): row for row in rows}.values():
+        guess = estimate(device, catalogue.named(row.network), threads=row.threads)
+        factors.append(row.median_ms / guess.total_ms)
+        above += row.median_ms > guess.high_ms
+    yield (
+        f"The final models took {_span(factors, 2)} times their estimates in this sitting; "
+        f"{above} of {len(factors)} times lie above the interval."
+    )
+
+
+def _below_published(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[str]:
+    """What our training of a published shape gives, beside what its authors had."""
+    published = {(model.name.lower(), model.scale): model for model in catalogue.published}
+    for rival in rivals:
+        theirs = published.get((rival.arch.name, rival.descriptor.scale))
+        ours_db = next((q.psnr_y for q in rival.quality if q.image_set == "Set5"), None)
+        if theirs and ours_db is not None and (db := theirs.psnr_y_db.get("Set5")):
+            yield (
+                f"Our training of the {theirs.name} shape gives {ours_db:.2f} dB on Set5 "
+                f"(measured). Its authors published {db:.2f} dB."
+            )
+
+
+def engine_facts(catalogue: Catalogue, bench: EngineBench) -> str:
+    """What the stored benchmark of the engine says, and the size of the shipped libraries."""
+    facts = [*_speed_ups(bench), *_equal_macs(bench)]
+    for model in dict.fromkeys(frame.model for frame in bench.frames):
+        ms = {frame.runtime: frame.median_ms for frame in bench.frames if frame.model == model}
+        facts.append(
+            f"One photograph through the whole upscaler with `{model}` takes {ms['onnx']:.0f} ms "
+            f"in ONNX Runtime and {ms['sparse']:.0f} ms in our engine."
+        )
+    if bench.sittings:
+        drift = max(abs(sitting.drift) for sitting in bench.sittings)
+        facts.append(f"The largest drift of a sitting was {drift:.0%}.")
+    reached = sum(bool(target.reached(bench.rows)) for target in TARGETS)
+    facts.append(f"The engine reaches {reached} of its {len(TARGETS)} speed targets.")
+    sizes_kb = [path.stat().st_size / 1e3 for path in (catalogue.root / "engine").glob("*.so")]
+    if sizes_kb:
+        facts.append(f"The shipped libraries have {_span(sizes_kb, 0)} KB each.")
+    return _bullets(facts)
+
+
+def _speed_ups(bench: EngineBench) -> Iterator[str]:
+    """Over ONNX Runtime on the dense network: dense, and with a quarter of the weights kept."""
+    for scale, channels, cells in ((4, 24, 8), (4, 32, 12), (2, 32, 12)):
+        dense = _at(bench, (scale, channels, cells), "dense")
+        block = _at(bench, (scale, channels, cells), "block")
+        if dense and block:
+            quarter = min(block, key=lambda row: abs(row.density - 1 / 4))
+            yield (
+                f"×{scale}, {channels} channels, {cells} cells: our engine is "
+                f"{dense[0].ratio_vs_ort_dense:.2f} times as fast as dense ONNX Runtime with the "
+                f"dense network, and {quarter.ratio_vs_ort_dense:.2f} times with "
+                f"{quarter.density:.0%} kept by blocks (two threads)."
+            )
+
+
+def _equal_macs(bench: EngineBench) -> Iterator[str]:
+    """The smallest channel-pruned network and the block-pruned one of about as many MACs."""
+    channels, blocks = (_at(bench, (4, 24, 8), scheme) for scheme in ("channel", "block"))
+    if channels and blocks:
+        channel = min(channels, key=lambda row: row.macs_g)
+        block = min(blocks, key=lambda row: abs(row.macs_g - channel.macs_g))
+        yield (
+            f"At nearly equal MACs ({channel.macs_g:.2f} and {block.macs_g:.2f} G) the "
+            f"channel-pruned network takes {channel.median_ms:.1f} ms and the block-pruned one "
+            f"{block.median_ms:.1f} ms."
+        )
+
+
+def _at(bench: EngineBench, network: tuple[int, int, int], scheme: Variant) -> list[EngineRow]:
+    """Rows of a network (scale, channels, cells) in our engine on two threads."""
+    wanted = (*network, "sparse", scheme, 2)
+    return [
+        row
+        for row in bench.rows
+        if (row.scale, row.channels, row.cells, row.runtime, row.scheme, row.threads) == wanted
+    ]
+
+
+def front_facts(catalogue: Catalogue) -> str:
+    """How many networks the stored fronts hold, and how they were found."""
+    facts: list[str] = []
+    for scale in reversed(catalogue.scales):
+        if front := catalogue.front(scale):
+            facts += _one_front(front)
+    return _bullets(facts)
+
+
+def _one_front(front: Front) -> Iterator[str]:
+    scale, runs, rows = front.header.scale, front.header.runs, front.rows
+    found: dict[str, int] = {}
+    for run in runs:
+        found[run.sampler] = found.get(run.sampler, 0) + run.evaluated
+    samplers = ", ".join(f"`{sampler}` {n:,}" for sampler, n in found.items())
+    yield (
+        f"The ×{scale} front holds {len(rows):,} networks of {len(runs)} runs, measured on "
+        f"{front.header.crops.n} validation crops: {samplers}."
+    )
+    of_run: dict[int, list[float]] = {}
+    for run, seconds in zip(rows["run"], rows["evaluation_s"], strict=True):
+        of_run.setdefault(run, []).append(seconds)
+    medians_s = [median(times) for times in of_run.values()] or [0.0]
+    yield (
+        f"At ×{scale} one evaluation took {_span(medians_s, 2)} s (measured, medians of the runs)."
+    )
+    measured = int(rows["psnr_y_set5"].notna().to_numpy().sum())
+    yield f"At ×{scale} {measured or 'none'} of them were also measured on the benchmarks."
+
+
+def worker_facts(bench: WorkerBench) -> str:
+    """How workers add up."""
+    most = bench.rows[-1].workers
+    return _bullets([
+        f"{most} workers of one thread each make {bench.speed_up:.2f} times as many trials a "
+        f"second as one (measured; {bench.storage}, {bench.cores} cores)."
+    ])  # fmt: skip
+
+
+def _times(scale: str) -> str:
+    """`×4` of `x4`."""
+    return scale.replace("x", "×")
+
+
+def _bullets(facts: Iterable[str]) -> str:
+    return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _span(values: Sequence[float], decimals: int) -> str:
+    low, high = (f"{value:,.{decimals}f}" for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"

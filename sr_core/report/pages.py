@@ -1,0 +1,93 @@
+"""Stored results in README.md and docs/: each block of a page between two comments is generated.
+
+<!-- stored: final-models -->
+(what `blocks` has under this name)
+<!-- end -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.errors import CatalogueError
+from sr_core.files import write_atomic
+from sr_core.report import facts, tables
+
+START = re.compile(r"<!-- stored: (\S+) -->")
+END = "<!-- end -->"
+
+
+def blocks(catalogue: Catalogue) -> dict[str, str]:
+    """Name -> Markdown, of everything that is stored: tables, and sentences about them."""
+    return {name: text for name, text in _blocks(catalogue) if text}
+
+
+def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
+    if catalogue.finals():
+        yield "readme-models", tables.readme_table(catalogue)
+    yield "readme-findings", facts.findings(catalogue)
+    yield "once-for-all", tables.results_table(catalogue)
+    yield "training-facts", facts.training_facts(catalogue)
+    if catalogue.finals():
+        yield "final-models", tables.finals_table(catalogue)
+    if catalogue.published:
+        yield "published", tables.published_table(catalogue)
+        yield "published-facts", facts.published_facts(catalogue)
+    for ablation in catalogue.ablations:
+        name = f"{ablation.question}-x{ablation.scale}"
+        yield name, tables.ablation_table(ablation)
+        yield f"{name}-facts", facts.ablation_facts(ablation)
+    if bench := catalogue.rival_bench:
+        rivals = [rival for scale in catalogue.scales for rival in catalogue.rivals(scale)]
+        yield "rivals", tables.rivals_table(bench)
+        yield "rivals-facts", facts.rival_facts(bench, rivals, catalogue)
+    if catalogue.engine_bench:
+        yield "engine", tables.engine_table(catalogue.engine_bench)
+        yield "engine-facts", facts.engine_facts(catalogue, catalogue.engine_bench)
+    yield "front-facts", facts.front_facts(catalogue)
+    for scale in catalogue.scales:
+        yield f"budgets-x{scale}", tables.budgets_table(catalogue, scale)
+    if catalogue.sampler_bench:
+        yield "samplers", tables.samplers_table(catalogue.sampler_bench)
+    if catalogue.worker_bench:
+        yield "workers-facts", facts.worker_facts(catalogue.worker_bench)
+    if tables.shipped_devices(catalogue):
+        yield "profiles", tables.profiles_table(catalogue)
+
+
+def filled(page: str, found: Mapping[str, str], where: str) -> str:
+    """`page` with its blocks as `found` has them; `where` names it in an error.
+
+    `CatalogueError` if a block is not known or has no end.
+    """
+    first, *parts = re.split("(?=<!-- stored:)", page)
+    return first + "".join(_filled(part, found, where) for part in parts)
+
+
+def _filled(part: str, found: Mapping[str, str], where: str) -> str:
+    """A part of a page that starts with the first comment of a block."""
+    start = START.match(part)
+    name = start[1] if start else part.partition("\n")[0]
+    if not start or name not in found:
+        raise CatalogueError(
+            f"{where} has a block {name!r} that is not stored: expected one of {', '.join(found)}."
+        )
+    _, end, rest = part.partition(END)
+    if not end:
+        raise CatalogueError(f"{where}: the block {name!r} has no end: add the line {END}.")
+    return f"{start[0]}\n{found[name]}\n{END}{rest}"
+
+
+def write_pages(paths: Sequence[Path], found: Mapping[str, str]) -> None:
+    """Fill the blocks of Markdown files; none is written if one has a fault."""
+    texts: dict[Path, str] = {}
+    for path in paths:
+        try:
+            texts[path] = filled(path.read_text(encoding="utf-8"), found, path.name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CatalogueError(f"Cannot read {path} ({error}): give Markdown files.") from None
+    for path, text in texts.items():
+        write_atomic(path, text)

@@ -1,0 +1,116 @@
+"""What each pruning scheme would save on a network: estimated, stored, or timed here. No Gradio."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+from sr_core.latency.profile import RuntimeId
+from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
+from sr_core.machine import processor
+from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, LayerPruning
+from sr_core.runtime.choice import runtime_name
+from sr_core.ui import cards
+from sr_core.ui.findings import engine as engine_facts
+from sr_core.ui.pricing import Pricing
+from sr_core.ui.titles import title
+from sr_core.ui.view import View
+
+_BAND = (
+    "Estimated savings are ratios of two estimates, with the 90 % interval that follows from "
+    "theirs if their errors are independent. ONNX Runtime has no sparse convolution: masks save "
+    "nothing there."
+)
+_NOT_TIMED = (
+    "Whole network of these blocks and channels, each scheme at the ratio above. Press the button "
+    "to measure them here: dense and pruned networks take turns, in each runtime."
+)
+
+
+class Savings:
+    """The table of savings of every scheme on a network's blocks and width."""
+
+    def __init__(self, pricing: Pricing) -> None:
+        self._pricing = pricing
+        self._catalogue = pricing.catalogue
+
+    def table(
+        self,
+        view: View,
+        candidate: Candidate,
+        percent: float | None,
+        timings: Sequence[SchemeTiming] = (),
+        about: str = _NOT_TIMED,
+    ) -> str:
+        """As HTML, with the stored benchmark where there are no timings.
+
+        Args:
+            percent: of the weights that each scheme removes.
+            about: what the timings are.
+        """
+        profile = self._pricing.profile(view)
+        rows = scheme_rows(
+            candidate, _ratios(percent), [profile], timings, output=view.size,
+            threads=view.threads, sparsity_share=view.share,
+        )  # fmt: skip
+        stored: dict[tuple[Scheme, RuntimeId], float] = {}
+        remarks = [_BAND, about]
+        if (bench := self._catalogue.engine_bench) and not timings:
+            networks: dict[Scheme, Candidate] = {
+                row.scheme: with_scheme(candidate, row.scheme, row.ratio) for row in rows
+            }
+            stored = engine_facts.stored_savings(bench, networks, view.threads)
+            if stored:
+                remarks.append(engine_facts.elsewhere(bench, view.threads))
+        return cards.scheme_table(rows, profile, self._runtimes(), stored, " ".join(remarks))
+
+    def timed_table(self, view: View, candidate: Candidate, percent: float | None) -> str:
+        """The same after timing dense and pruned networks of these blocks, in turns."""
+        threads = view.threads or os.cpu_count() or 1
+        timings = time_schemes(
+            self._catalogue.supernet(candidate.scale), candidate, _ratios(percent),
+            library=self._catalogue.engine, threads=threads,
+        )  # fmt: skip
+        about = self._timing_note(timings, threads, candidate)
+        return self.table(view, candidate, percent, timings, about)
+
+    def _timing_note(
+        self, timings: Sequence[SchemeTiming], threads: int, candidate: Candidate
+    ) -> str:
+        runtimes = self._runtimes()
+        ratios = dict.fromkeys(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
+        dense: dict[RuntimeId, float] = {t.runtime_id: t.dense_median_ms for t in timings}
+        took = ", ".join(f"{ms:.1f} ms in {runtimes[name]}" for name, ms in dense.items())
+        return (
+            f"{title(with_scheme(candidate, 'dense', 0))}; {', '.join(ratios)}. Measured just now "
+            f"on the computer that serves this page ({processor()}, fp32, {threads} thread(s), "
+            f"1280×720 output): median of {timings[0].runs} frames, networks and runtimes in "
+            f"turns; the dense network took {took}, and each saving is against it in the same "
+            "runtime."
+        )
+
+    def _runtimes(self) -> dict[RuntimeId, str]:
+        """What computes here: our engine, if there is one, and ONNX Runtime."""
+        library = self._catalogue.engine
+        ours: dict[RuntimeId, str] = {"sparse": runtime_name(library)} if library else {}
+        return {**ours, "onnx": runtime_name(None)}
+
+
+def prune_all(candidate: Candidate, scheme: Scheme, percent: float | None) -> Candidate:
+    """One scheme and ratio for every layer that can take it; the tail stays as it is."""
+    wish = LayerPruning(scheme, max(lowest_percent(scheme), percent or 0) / 100)
+    cells = tuple(map(wish.applied_to, candidate.cells))
+    return Candidate(candidate.scale, candidate.width, cells, candidate.tail)
+
+
+def lowest_percent(scheme: str) -> int:
+    """Of a layer's weights: a pattern cannot remove less than 5 of 9 taps."""
+    return math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
+
+
+def _ratios(percent: float | None) -> dict[Scheme, float]:
+    """The ratio of every scheme for "weights removed"; pattern cannot remove less than 5/9."""
+    ratio = min(MAX_RATIO, max(0.0, (percent or 0) / 100))
+    return {s: max(ratio, PATTERN_MIN_RATIO) if s == "pattern" else ratio for s in SCHEMES}

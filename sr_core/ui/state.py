@@ -1,0 +1,222 @@
+"""The page's state: which components hold it, how it is read, and how all tabs show a change.
+
+It lives in the components and in the link alone. A callback gets what the components hold by
+component (Gradio does so where `inputs` is a set), changes it, and has the panels show the change.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import gradio as gr
+from gradio.components import Component
+from gradio.events import Dependency
+
+from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Candidate
+from sr_core.ui.friendly import friendly
+from sr_core.ui.view import MAX_PICKED, Link, Pick, View, add_picks, make_view, pick, query
+
+Values = Mapping[Component, Any]
+"""Component -> what it holds; the browser controls it."""
+Updates = dict[Any, Any]
+"""Component -> its new value or `gr.update`."""
+Change = Literal["view", "network", "picks", "marks"]
+"""What changed: anything, the selected network, the networks to compare, or only what a plot marks
+(the budget, and what its own component shows already)."""
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+"""Of events that queue: Gradio shows an error of an event without queue as a failed request, so
+that whatever may well be refused has to queue."""
+QUICK: dict[str, Any] = {**QUIET, "queue": False}
+"""Of looking and editing, which no queue should keep waiting."""
+CORES = "cores"
+"""Jobs that take all cores wait for each other, or their measured times would mean nothing."""
+
+
+class Panel(ABC):
+    """A tab, or the bar above them: its components, what they show, and its events.
+
+    Each has components, and overrides what else it needs.
+    """
+
+    state: State
+    """Set by `wire`."""
+
+    @abstractmethod
+    def build(self, link: Link) -> None:
+        """Lay out the components for `link`."""
+
+    def wire(self, state: State) -> None:
+        """Connect the events, once all panels are built."""
+        self.state = state
+
+    def view_events(self) -> list[Any]:
+        """Events of the controls that change the view."""
+        return []
+
+    def outputs(self) -> list[Component]:
+        """Everything that `show` may touch."""
+        return []
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """The state after a change. `values`: what the components hold, {} as the page opens."""
+        del link, values, change
+        return {}
+
+    def opening_outputs(self) -> list[Component]:
+        """Everything that `show_opening` may touch."""
+        return []
+
+    def show_opening(self, link: Link, session: str) -> Updates:
+        """What the tab has to catch up with as it is opened."""
+        del link, session
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateParts:
+    """The components that hold the state, for all callbacks that read it."""
+
+    scale: gr.Radio
+    device: gr.Dropdown
+    size: gr.Dropdown
+    threads: gr.Radio
+    share: gr.Slider
+    budget: gr.Number
+    axis: gr.Radio
+    metric: gr.Dropdown
+    table: gr.HTML
+    """The selected network, as JSON."""
+    ratio: gr.Slider
+    """No part of the link: what the table of savings is for."""
+    picked: gr.Dropdown
+    tab: gr.State
+    """Name of the open tab."""
+
+
+class State:
+    """Reads the state from the components, and shows a change of it in all panels."""
+
+    def __init__(
+        self, page: gr.Blocks, catalogue: Catalogue, panels: Sequence[Panel], parts: StateParts,
+        tabs: gr.Tabs, link: gr.Textbox,
+    ) -> None:  # fmt: skip
+        self.page = page
+        self._catalogue = catalogue
+        self._panels = panels
+        self.parts = parts
+        self.tabs = tabs
+        self.link = link
+        self.inputs: set[Any] = set(vars(parts).values())
+        """What every callback needs that calls `read`. (Gradio types its sets in two ways.)"""
+        outputs = [part for panel in panels for part in panel.outputs()]
+        self.outputs = [*outputs, tabs, parts.tab, link]
+        """Everything that a change of the state may touch."""
+
+    def wire(self) -> None:
+        """Connect the events of all panels."""
+        events = [event for panel in self._panels for event in panel.view_events()]
+        gr.on(events, self.on_view, self.inputs, self.outputs, trigger_mode="always_last", **QUICK)
+        for panel in self._panels:
+            panel.wire(self)
+
+    def inputs_with(self, *more: Component) -> set[Any]:
+        """For a callback that reads more than the state."""
+        return {*self.inputs, *more}
+
+    def wire_opening(self, name: str, tab: gr.Tab, panel: Panel) -> None:
+        """Opening a tab is part of the link."""
+        outputs = [self.parts.tab, self.link, *panel.opening_outputs()]
+        tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUICK)
+
+    def wire_pick(self, button: gr.Button) -> None:
+        """A button that adds the selected network to the comparison."""
+        self.follow(button.click(self.on_pick, self.inputs, self.outputs, **QUIET))
+
+    def wire_to_prune(self, button: gr.Button) -> None:
+        """A button that leads to tab Prune."""
+        button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **QUICK)
+
+    def follow(self, queued: Dependency) -> None:
+        """After an event that queues. While it waited, another tab may have been opened: the link
+        is of what is now."""
+        queued.success(self.on_link, self.inputs, self.link, **QUICK)
+
+    def read(self, values: Values) -> Link:
+        """The state that the components hold; `UpFrontError` for what is not on offer."""
+        parts = self.parts
+        view = self._view(values)
+        current = Candidate.from_json(values[parts.table])
+        if current.scale != view.scale:  # another scale was chosen: blocks and pruning stay
+            current = replace(current, scale=view.scale)
+        current = self._catalogue.check(current)
+        texts = [str(text) for text in values[parts.picked] or ()]
+        picks = [pick(self._catalogue, text) for text in texts[: MAX_PICKED + 1]]
+        picked = tuple(one for one in picks if one.candidate.scale == view.scale)
+        for one in picked:
+            self._catalogue.check(one.candidate)
+        return Link(view, current, picked, values[parts.tab])
+
+    def _view(self, values: Values) -> View:
+        parts = self.parts
+        return make_view(
+            self._catalogue, scale=values[parts.scale], device=values[parts.device],
+            size=values[parts.size], threads=values[parts.threads], share=values[parts.share],
+            budget_ms=values[parts.budget], axis=values[parts.axis], metric=values[parts.metric],
+        )  # fmt: skip
+
+    def show(self, link: Link, values: Values, change: Change) -> Updates:
+        """A change, in all panels and in the link."""
+        updates: Updates = {}
+        for panel in self._panels:
+            updates |= panel.show(link, values, change)
+        return updates | self.show_link(link)
+
+    def show_link(self, link: Link) -> Updates:
+        """The link alone."""
+        return {self.link: f"?{query(link)}"}
+
+    def select(self, current: Candidate, link: Link, values: Values) -> Updates:
+        """Another network is selected, which may be of another scale than the page shows."""
+        if current.scale == link.view.scale:
+            return self.show(replace(link, current=current), values, "network")
+        view = replace(link.view, scale=current.scale)
+        return self.show(replace(link, view=view, current=current, picked=()), values, "view")
+
+    def add(self, picks: Sequence[Pick], link: Link, values: Values) -> Updates:
+        """More networks join the comparison; `LatencyError` if they are too many."""
+        link = add_picks(link, picks)
+        gr.Info(f"Compare holds {len(link.picked)} of {MAX_PICKED} networks.", duration=3)
+        return self.show(link, values, "picks")
+
+    @friendly()
+    def on_view(self, values: Values) -> Updates:
+        """Another scale, device, size, thread count, axis or metric."""
+        return self.show(self.read(values), values, "view")
+
+    @friendly()
+    def on_pick(self, values: Values) -> Updates:
+        """The selected network joins the comparison."""
+        link = self.read(values)
+        return self.add([Pick(link.current)], link, values)
+
+    @friendly()
+    def on_link(self, values: Values) -> Updates:
+        """The link to what the components hold now."""
+        return self.show_link(self.read(values))
+
+    def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:
+        """The callback of opening a tab."""
+
+        def opened(values: Values, request: gr.Request) -> Any:
+            with friendly():
+                link = self.read(values)
+            updates = panel.show_opening(link, str(request.session_hash))
+            if name == link.tab:  # the page opens: its address still has to be followed
+                return updates or gr.skip()
+            return {**updates, self.parts.tab: name, **self.show_link(replace(link, tab=name))}
+
+        return opened
