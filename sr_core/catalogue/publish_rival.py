@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +47,7 @@ def publish_rival(
     measured = {
         "validation_crops_sha256": crops.checksum,
         "validation_psnr_y_db": {rival.arch.name: psnr_db},
-        "quality": [asdict(one) for one in quality],
+        "quality": quality,
         "licence": LICENCE,
     }
     install_rival(root, weights, rival.descriptor.model_copy(update=measured))

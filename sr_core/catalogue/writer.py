@@ -10,23 +10,18 @@ import json
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from sr_core.errors import CatalogueError
 from sr_core.files import sha256, write_atomic
 from sr_core.network.weights import read_descriptor, read_supernet
 from sr_core.results.ablations import Ablation
-from sr_core.results.ablations import to_json as ablations_json
 from sr_core.results.engine import EngineBench
-from sr_core.results.engine import to_json as engine_bench_json
 from sr_core.results.quality import Quality
+from sr_core.results.record import to_json
 from sr_core.results.rivals import RivalBench
-from sr_core.results.rivals import to_json as rival_bench_json
 from sr_core.results.samplers import SamplerBench, WorkerBench
-from sr_core.results.samplers import to_json as search_bench_json
 from sr_core.rivals.weights import Descriptor as RivalDescriptor
-from sr_core.rivals.weights import to_json as rival_json
 
 LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
@@ -45,36 +40,36 @@ if sys.platform != "win32":  # there, two writers at a time are not kept apart
 
 def write_quality(root: Path, rows: Iterable[Quality]) -> None:
     """Replace the stored results."""
-    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    text = json.dumps([row.model_dump() for row in rows], indent=1) + "\n"
     write_file(root / QUALITY, text)
 
 
 def write_search_bench(root: Path, bench: SamplerBench | WorkerBench) -> None:
     """Replace results/samplers.json or workers.json; the caller re-seals the manifest."""
     name = SAMPLER_BENCH if isinstance(bench, SamplerBench) else WORKER_BENCH
-    write_file(root / name, search_bench_json(bench))
+    write_file(root / name, to_json(bench))
 
 
 def write_engine_bench(root: Path, bench: EngineBench) -> None:
     """Replace the stored times of the engine."""
-    write_file(root / ENGINE_BENCH, engine_bench_json(bench))
+    write_file(root / ENGINE_BENCH, to_json(bench))
 
 
 def write_rival_bench(root: Path, bench: RivalBench) -> None:
     """Replace the stored times of the rivals."""
-    write_file(root / RIVAL_BENCH, rival_bench_json(bench))
+    write_file(root / RIVAL_BENCH, to_json(bench))
 
 
 def write_ablations(root: Path, ablations: Iterable[Ablation]) -> None:
     """Replace the stored ablations."""
-    write_file(root / ABLATIONS, ablations_json(ablations))
+    write_file(root / ABLATIONS, to_json(tuple(ablations)))
 
 
 def install_rival(root: Path, weights: Path, descriptor: RivalDescriptor) -> None:
     """Copy a trained rival into `root`, with what was measured on it."""
     target = root / "rivals" / weights.name
     write_file(target, weights.read_bytes())
-    write_file(target.with_suffix(".json"), rival_json(descriptor))
+    write_file(target.with_suffix(".json"), to_json(descriptor))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_manifest, write_search_bench
+from sr_core.results.record import to_json
 
 if TYPE_CHECKING:
     from sr_core.results.samplers import SamplerBench, SamplerRun, WorkerBench, WorkerRow
@@ -49,7 +50,6 @@ def run_samplers(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.bench.samplers import SAMPLERS, bench_samplers
-    from sr_core.results.samplers import to_json
     from sr_core.search.settings import SearchArgs
 
     settings = SearchArgs(
@@ -75,7 +75,6 @@ def run_workers(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.bench.workers import WORKERS, bench_workers
-    from sr_core.results.samplers import to_json
     from sr_core.search.settings import SearchArgs
 
     settings = SearchArgs(

@@ -17,7 +17,7 @@ from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
 from sr_core.files import write_atomic
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
-from sr_core.latency.profile import DeviceProfile, to_json
+from sr_core.latency.profile import DeviceProfile, profile_json
 from sr_core.network.layers import OUTPUT_SIZE
 
 
@@ -99,7 +99,7 @@ def run_measure(args: argparse.Namespace) -> int:
     for profile in profiles:
         if args.ship:
             path = args.root / "devices" / f"{profile.id}.json"
-            write_atomic(path, to_json(profile))
+            write_atomic(path, profile_json(profile))
         else:
             path = catalogue.keep_device(profile)
         if not args.json:
@@ -188,7 +188,7 @@ def run_galaxy(args: argparse.Namespace) -> int:
     from sr_core.latency.galaxy import galaxy_profiles
 
     for profile in galaxy_profiles(args.table, datetime.now(UTC).strftime("%Y-%m-%d")):
-        write_atomic(args.root / "devices" / f"{profile.id}.json", to_json(profile))
+        write_atomic(args.root / "devices" / f"{profile.id}.json", profile_json(profile))
         print(f"{profile.title}: {profile.anchors[0].error}")
     write_manifest(args.root)
     return 0

@@ -188,5 +188,5 @@ def test_a_damaged_file_is_named(own_root: Path) -> None:
     (own_root / "results").mkdir(exist_ok=True)
     (own_root / "results/ablations.json").write_text('[{"question": "why"}]')
     write_manifest(own_root)
-    with pytest.raises(CatalogueError, match=r"ablations.json is damaged \(0.question"):
+    with pytest.raises(CatalogueError, match=r"ablations.json is damaged \(row 1, question"):
         _ = Catalogue(own_root).ablations

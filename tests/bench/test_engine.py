@@ -41,9 +41,8 @@ from sr_core.results.engine import (
     EngineBench,
     EngineRow,
     Target,
-    read_engine_bench,
-    to_json,
 )
+from sr_core.results.record import read_record, to_json
 from tests.cli.test_main import COUNT, NUMBER, TEXT, Shell, record
 
 RUNTIME = {"enum": ["sparse", "onnx"]}
@@ -272,7 +271,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], 
     path = tmp_path / "engine.json"
     path.write_text(json.dumps(BENCH | change))
     with pytest.raises(CatalogueError, match=rf"engine\.json is damaged \({place}: "):
-        read_engine_bench(path)
+        read_record(path, EngineBench, remake="restore it")
     path.write_text("{")
     with pytest.raises(CatalogueError, match=r"engine\.json is damaged \(the file: "):
-        read_engine_bench(path)
+        read_record(path, EngineBench, remake="restore it")

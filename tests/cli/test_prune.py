@@ -190,8 +190,11 @@ def rename(folder: Path) -> None:
         (edit(supernet_sha256="0" * 64), "compares itself with other weights than it started"),
         (edit_row("quality", "model_id", "a-b"), "holds results of other weights"),
         (edit_row("quality", "protocol", "mine"), "holds results of another protocol than"),
-        (edit_row("quality", "psnr_y", "good"), "quality row 1 has no valid 'psnr_y'"),
-        (edit_row("once_for_all_quality", "n", 0), "once_for_all row 1 has no valid 'n'"),
+        (edit_row("quality", "psnr_y", "good"), r"x4-tiny.json is damaged \(quality.0.psnr_y: "),
+        (
+            edit_row("once_for_all_quality", "n", 0),
+            r"x4-tiny.json is damaged \(once_for_all_quality.0.n: ",
+        ),
         (rename, "models/x4-wide.json has the name of a model of the supernet"),
         (unlink, "models/x4-tiny.json does not match"),
         (spoil, "x4-tiny.safetensors is damaged"),
