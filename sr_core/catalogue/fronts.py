@@ -164,7 +164,7 @@ def front_paths(root: Path, scale: int) -> tuple[Path, Path]:
 
 
 def write_front(root: Path, front: Front) -> None:
-    """Replace the two files, each whole or not at all; the caller re-seals the manifest."""
+    """Replace the two files, each whole or not at all."""
     table, header = front_paths(root, front.header.scale)
     data = io.BytesIO()
     rows = pa.Table.from_pandas(front.rows, schema=SCHEMA, preserve_index=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sr_core.catalogue.publish import benchmark_sets, score_sets
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import LICENCE, install_rival, write_manifest
+from sr_core.catalogue.writer import LICENCE, changing, install_rival
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import CatalogueError
@@ -50,8 +50,8 @@ def publish_rival(
         "quality": quality,
         "licence": LICENCE,
     }
-    install_rival(root, weights, rival.descriptor.model_copy(update=measured))
-    write_manifest(root)
+    with changing(root):
+        install_rival(root, weights, rival.descriptor.model_copy(update=measured))
     values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in quality)
     report(f"{rival.id}: validation {psnr_db:.3f} dB  {values}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_manifest, write_search_bench
+from sr_core.catalogue.writer import changing, write_search_bench
 from sr_core.results.record import to_json
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def run_workers(args: argparse.Namespace) -> int:
 
 
 def _store(root: Path, bench: SamplerBench | WorkerBench) -> None:
-    write_search_bench(root, bench)
-    write_manifest(root)
+    with changing(root):
+        write_search_bench(root, bench)
 
 
 def _about(bench: SamplerBench | WorkerBench) -> str:

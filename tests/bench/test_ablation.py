@@ -14,7 +14,7 @@ from sr_core.bench import sitting
 from sr_core.bench.ablation import Job, _common, aligned  # pyright: ignore[reportPrivateUsage]
 from sr_core.catalogue.final import read_final, write_final
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_ablations, write_manifest
+from sr_core.catalogue.writer import write_ablations
 from sr_core.cli.result_tables import ablation_table
 from sr_core.errors import CatalogueError, MeasurementError
 from sr_core.network.extract import extract
@@ -24,6 +24,7 @@ from sr_core.runtime.upscale import Upscaler
 from tests import app_root, tiny
 from tests.catalogue.test_final import DESCRIBED
 from tests.cli.test_main import Shell
+from tests.tiny import write_manifest
 
 SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
 FASTER = {"command": "b", "settings": {"seed": 1, "lr": 9.0}, "from_step": 0, "to_step": 70}

@@ -29,7 +29,7 @@ from sr_core.bench.engine_nets import (
 from sr_core.bench.sitting import Call, interleaved
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_engine_bench, write_manifest
+from sr_core.catalogue.writer import write_engine_bench
 from sr_core.errors import CatalogueError
 from sr_core.files import PRECOMPUTED
 from sr_core.network.candidate import WIDTHS
@@ -44,6 +44,7 @@ from sr_core.results.engine import (
 )
 from sr_core.results.record import read_record, to_json
 from tests.cli.test_main import COUNT, NUMBER, TEXT, Shell, record
+from tests.tiny import write_manifest
 
 RUNTIME = {"enum": ["sparse", "onnx"]}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}

@@ -14,7 +14,6 @@ from sr_core.catalogue.final import write_final
 from sr_core.catalogue.fronts import Front, write_front
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.cli.result_tables import rivals_table
 from sr_core.errors import CatalogueError
 from sr_core.latency.prices import price
@@ -23,6 +22,7 @@ from tests.catalogue.test_final import DESCRIBED
 from tests.catalogue.test_fronts import header
 from tests.cli.test_main import Shell
 from tests.rivals.stored import install
+from tests.tiny import write_manifest
 
 CROPS = header().crops.sha256
 FINAL = "x4-fine"

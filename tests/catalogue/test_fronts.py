@@ -26,13 +26,14 @@ from sr_core.catalogue.fronts import (
 )
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import install_supernet, write_manifest
+from sr_core.catalogue.writer import install_supernet
 from sr_core.errors import CatalogueError
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.space import Space
 from tests import tiny
+from tests.tiny import write_manifest
 
 TEXTS = ("x4c16_2w", "x4c16_w_s", "x4c16_rb50b50_wc50c50d")
 PARQUET, JSON = "fronts/x4.parquet", "fronts/x4.json"

@@ -23,7 +23,6 @@ from sr_core.catalogue.writer import (
     LICENCE,
     changing,
     install_supernet,
-    write_manifest,
     write_quality,
 )
 from sr_core.engine.library import Library
@@ -39,6 +38,7 @@ from sr_core.network.presets import presets
 from sr_core.network.weights import write_supernet
 from sr_core.runtime.choice import runtime_version
 from tests import tiny
+from tests.tiny import write_manifest
 
 WEIGHTS = "supernets/x4.safetensors"
 DESCRIPTOR = "supernets/x4.json"
@@ -167,7 +167,6 @@ def test_what_another_process_wrote_is_no_damage(own_root: Path) -> None:
     assert early.quality == rows[:1]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="There is no flock.")
 def test_who_reads_waits_for_the_seal_of_who_writes(own_root: Path) -> None:
     rows = Catalogue(own_root).quality
     written = threading.Event()
@@ -185,7 +184,6 @@ def test_who_reads_waits_for_the_seal_of_who_writes(own_root: Path) -> None:
     writer.join()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="There is no flock.")
 def test_damage_is_found_also_by_who_writes(
     own_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,6 @@ pytest.importorskip("torch")
 from sr_core.catalogue.final import read_final, write_final
 from sr_core.catalogue.store import Catalogue, Model
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.cli.main import main
 from sr_core.cli.result_tables import finals_table
 from sr_core.errors import CatalogueError
@@ -26,6 +25,7 @@ from sr_core.quality.metrics import PROTOCOL
 from tests import tiny
 from tests.cli.test_main import Shell
 from tests.search.profiles import install, on_engine
+from tests.tiny import write_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TEXT = "x4c16_wc50b30p70_rc25u60_tb40"
