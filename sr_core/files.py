@@ -1,14 +1,12 @@
-"""Writing files whole or not at all, their checksums, and reading them with clear errors."""
+"""Writing files whole or not at all, their checksums, and reading tensors with clear errors."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import stat
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,21 +49,6 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_json(path: Path, kind: type, *, if_missing: str = "restore it from the repository") -> Any:
-    """Decoded JSON (UTF-8) of the expected kind, `dict` or `list`; `CatalogueError` otherwise."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: {if_missing}.") from None
-    except RecursionError:
-        raise CatalogueError(f"{path.name} is damaged (nested too deep): restore it.") from None
-    except (OSError, ValueError) as error:
-        raise CatalogueError(f"{path.name} is damaged ({error}): restore the file.") from None
-    if not isinstance(data, kind):
-        raise CatalogueError(f"{path.name} should hold a JSON {kind.__name__}: restore the file.")
-    return data
 
 
 def read_tensors(

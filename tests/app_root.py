@@ -9,7 +9,7 @@ import numpy as np
 
 from sr_core.catalogue.fronts import empty_front, write_front
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_engine_bench, write_manifest
+from sr_core.catalogue.writer import write_engine_bench
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.prices import count
 from sr_core.network.blocks import Block
@@ -19,6 +19,7 @@ from sr_core.results.record import Runtime
 from tests import tiny
 from tests.catalogue.test_fronts import found, header, run
 from tests.search.profiles import device, install, on_engine
+from tests.tiny import write_manifest
 
 ENGINE, COMPUTER, PHONE = "engine", "computer", "phone"
 BLOCKS: tuple[tuple[Block, ...], ...] = (

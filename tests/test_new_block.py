@@ -13,7 +13,7 @@ import pytest
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import install_supernet, write_manifest, write_quality
+from sr_core.catalogue.writer import changing, install_supernet, write_quality
 from sr_core.cli.main import main
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
@@ -66,10 +66,10 @@ def root(toy: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         "--patch", 8, "--batch", 2, "--warmup", 1, "--validate-every", 3,
     ]  # fmt: skip
     assert main(list(map(str, words))) == 0
-    install_supernet(root, run / "supernet.safetensors")
-    write_quality(root, [])
-    install(root, device("phone"))  # the page needs one
-    write_manifest(root)
+    with changing(root):
+        install_supernet(root, run / "supernet.safetensors")
+        write_quality(root, [])
+        install(root, device("phone"))  # the page needs one
     return root
 
 

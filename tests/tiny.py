@@ -8,13 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from sr_core.catalogue.store import Catalogue, Quality, bicubic_id
-from sr_core.catalogue.writer import install_supernet, write_manifest, write_quality
+from sr_core.catalogue.store import Catalogue, bicubic_id
+from sr_core.catalogue.writer import changing, install_supernet, write_quality
 from sr_core.network.weights import SupernetSpec, SupernetWeights, write_supernet
 from sr_core.quality.datasets import downscale, read_image
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.quality import Quality
 
 WIDTH, CELLS = 16, 2
+
+
+def write_manifest(root: Path) -> None:
+    """Seal `root` as it is now, whoever wrote into it."""
+    with changing(root):
+        pass
 
 
 def weights(spec: SupernetSpec, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -58,7 +65,15 @@ def write_root(root: Path) -> None:
     write_quality(
         root,
         [
-            Quality(identity, image_set, "0" * 64, PROTOCOL, 5, 20 + index / 10, 0.5 + index / 100)
+            Quality(
+                model_id=identity,
+                image_set=image_set,
+                image_set_sha256="0" * 64,
+                protocol=PROTOCOL,
+                n=5,
+                psnr_y=20 + index / 10,
+                ssim_y=0.5 + index / 100,
+            )
             for index, identity in enumerate(identities)
             for image_set in ("Set5", "Set14", "BSD100")
         ],

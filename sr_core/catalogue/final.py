@@ -12,13 +12,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
@@ -31,18 +30,17 @@ from sr_core.network.layers import ConvLayer, describe, lr_size, totals
 from sr_core.network.masks import layer_mask
 from sr_core.network.notation import to_text
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.results.quality import Quality, quality_row
+from sr_core.results.quality import Quality
+from sr_core.results.record import Record, Sha256, Text, read_record
 
 Arrays = Mapping[str, NDArray[np.float32]]
-Text = Annotated[str, Field(min_length=1)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 
 
-class Descriptor(BaseModel):
+class Descriptor(Record):
     """How a final model came about and what was measured on it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(strict=False, allow_inf_nan=False)
 
     candidate: dict[str, Any]
     network: Text
@@ -59,8 +57,8 @@ class Descriptor(BaseModel):
     validation_crops_sha256: Sha256
     validation_psnr_y_db: dict[str, float]
     """Of `once_for_all` (the candidate with the supernet's weights) and `fine_tuned`."""
-    quality: list[dict[str, Any]] = []
-    once_for_all_quality: list[dict[str, Any]] = []
+    quality: list[Quality] = Field(default_factory=list[Quality])
+    once_for_all_quality: list[Quality] = Field(default_factory=list[Quality])
     licence: str = ""
     reproduction: Text
     """The commands that lead from the supernet to these weights."""
@@ -88,15 +86,15 @@ class Final:
         """Its architecture and pruning."""
         return self.network.candidate
 
-    @cached_property
+    @property
     def quality(self) -> tuple[Quality, ...]:
         """Results of these weights."""
-        return _results(self.descriptor.quality, f"{self.name}.json, quality")
+        return tuple(self.descriptor.quality)
 
-    @cached_property
+    @property
     def once_for_all(self) -> tuple[Quality, ...]:
         """Results of the same candidate with the supernet's weights; may be empty."""
-        return _results(self.descriptor.once_for_all_quality, f"{self.name}.json, once_for_all")
+        return tuple(self.descriptor.once_for_all_quality)
 
     def problems(self) -> list[str]:
         """What keeps it from being shown, one sentence each: results of other weights, say."""
@@ -120,10 +118,6 @@ class Final:
     def params_kept(self) -> int:
         """Kept weights and biases."""
         return totals(describe(self.candidate, *lr_size(self.candidate.scale))).params_kept
-
-
-def _results(rows: Sequence[object], where: str) -> tuple[Quality, ...]:
-    return tuple(Quality(**quality_row(row, f"{where} row {i}")) for i, row in enumerate(rows, 1))
 
 
 def checked_name(name: str) -> str:
@@ -238,19 +232,11 @@ def read_tuned(path: Path) -> Final:
 
 def read_descriptor(path: Path) -> Descriptor:
     """The descriptor beside a final model's `path`."""
-    path = path.with_suffix(".json")
-    try:
-        return Descriptor.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it or publish it again."
-        ) from None
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
+    return read_record(
+        path.with_suffix(".json"),
+        Descriptor,
+        remake="restore it beside its weights, or publish again",
+    )
 
 
 def reproduction(history: Sequence[Mapping[str, Any]]) -> str:

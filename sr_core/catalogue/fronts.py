@@ -14,21 +14,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from sr_core.catalogue.writer import write_file
 from sr_core.errors import CatalogueError, InvalidCandidate
-from sr_core.files import write_atomic
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import MAX_PSNR_DB
+from sr_core.results.record import (
+    Finite,
+    Natural,
+    Record,
+    Seconds,
+    Sha256,
+    Text,
+    read_record,
+    to_json,
+)
 
 _REQUIRED: dict[str, pa.DataType] = {
     "id": pa.string(),
@@ -51,18 +61,8 @@ _LIMITS = {
 }  # fmt: skip
 """Start of a column's name -> lowest and highest value."""
 
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Crops(_Record):
+class Crops(Record):
     """The validation crops that all PSNR-Y and SSIM-Y of the search are measured on."""
 
     sha256: Sha256
@@ -71,16 +71,16 @@ class Crops(_Record):
     """Of the baseline: what a network has to beat to count in a hypervolume."""
 
 
-class Curve(_Record):
+class Curve(Record):
     """Hypervolume of a run's own trials over time, in the objective's unit times dB."""
 
     reference_cost: Finite
     reference_psnr_y_db: Finite
-    points: list[tuple[Count, Count, Finite]]
+    points: list[tuple[Natural, Natural, Finite]]
     """(trials, evaluations, hypervolume) whenever it grew, and at the end."""
 
 
-class Run(_Record):
+class Run(Record):
     """One call of `search`, or a study that several processes worked on.
 
     `started`, `commit`, `processor`, `versions` and `threads` of a shared one are those of the
@@ -97,8 +97,8 @@ class Run(_Record):
     unit: Text
     budget_ms: Seconds | None
     seed: int
-    trials: Count
-    evaluated: Count
+    trials: Natural
+    evaluated: Natural
     """Trials that were not known before."""
     proposal_s: Seconds
     evaluation_s: Seconds
@@ -109,7 +109,7 @@ class Run(_Record):
     """Crops evaluated at the same time."""
 
 
-class Header(_Record):
+class Header(Record):
     """What the rows have in common."""
 
     scale: int
@@ -164,25 +164,20 @@ def front_paths(root: Path, scale: int) -> tuple[Path, Path]:
 
 
 def write_front(root: Path, front: Front) -> None:
-    """Replace the two files, each whole or not at all; the caller re-seals the manifest."""
+    """Replace the two files, each whole or not at all."""
     table, header = front_paths(root, front.header.scale)
     data = io.BytesIO()
     rows = pa.Table.from_pandas(front.rows, schema=SCHEMA, preserve_index=False)
     pq.write_table(rows.replace_schema_metadata(None), data)
-    text = front.header.model_dump_json(indent=1) + "\n"
-    try:
-        write_atomic(header, text)  # first: it may name a run without rows, not the other way
-        write_atomic(table, data.getvalue())
-    except OSError as error:
-        raise CatalogueError(
-            f"Cannot write {table.parent} ({error}): free some space first."
-        ) from error
+    write_file(header, to_json(front.header))  # first: it may name a run without rows
+    write_file(table, data.getvalue())
 
 
 def read_front(root: Path, scale: int) -> Front:
     """Read and check both files; `CatalogueError` names the first thing that is wrong."""
     table, described = front_paths(root, scale)
-    front = Front(_read_header(described), _read_rows(table))
+    header = read_record(described, Header, remake=_remake(described.stem))
+    front = Front(header, _read_rows(table))
     if front.header.scale != scale:
         raise _damaged(described, f"it is of x{front.header.scale}")
     if front.header.protocol != PROTOCOL:
@@ -190,17 +185,6 @@ def read_front(root: Path, scale: int) -> Front:
     if fault := _first_fault(front):
         raise _damaged(table, fault)
     return front
-
-
-def _read_header(path: Path) -> Header:
-    try:
-        return Header.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise _damaged(path, f"{where}: {first['msg']}") from None
-    except OSError as error:
-        raise _damaged(path, str(error)) from None
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
@@ -246,7 +230,8 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _damaged(path: Path, fault: str) -> CatalogueError:
-    return CatalogueError(
-        f"fronts/{path.name} cannot be used ({fault}): restore it from the repository, or delete "
-        f"fronts/{path.stem}.* and search again."
-    )
+    return CatalogueError(f"fronts/{path.name} cannot be used ({fault}): {_remake(path.stem)}.")
+
+
+def _remake(scale: str) -> str:
+    return f"restore it from the repository, or delete fronts/{scale}.* and search again"

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sr_core.catalogue.writer import MANIFEST, is_changing
 from sr_core.errors import CatalogueError
-from sr_core.files import read_json, sha256
+from sr_core.files import sha256
+from sr_core.results.record import Sha256, read_record
 
 _SEALING_S = 5.0
 """How long a process that is writing to the folder is waited for."""
@@ -25,7 +26,9 @@ class Manifest:
     def entries(self) -> dict[str, str]:
         """File name -> SHA-256; `CatalogueError` if it cannot be read."""
         if (found := self._entries) is None:
-            found = self._entries = read_json(self._root / MANIFEST, dict)
+            remake = "restore it from the repository"
+            found = read_record(self._root / MANIFEST, dict[str, Sha256], remake=remake)
+            self._entries = found
         return found
 
     def require(self, *paths: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sr_core.catalogue.final import checked_name, read_tuned, write_final
-from sr_core.catalogue.store import Catalogue, Quality, bicubic_id
+from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
     LICENCE,
     changing,
@@ -23,6 +22,7 @@ from sr_core.network.weights import read_spec
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
 from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.quality import Quality
 from sr_core.runtime.upscale import Upscaler
 
 VALIDATION = "Val"
@@ -110,12 +110,11 @@ def publish_final(
     scale = final.candidate.scale
     sets = _sets(benchmark, val, scale)
 
-    def measure(title: str, network: ExtractedNetwork) -> list[dict[str, Any]]:
+    def measure(title: str, network: ExtractedNetwork) -> list[Quality]:
         upscale = network_upscale(Upscaler(network, catalogue.engine).upscale)
-        rows = _measured(title, network.model_id, sets, upscale, scale, report)
-        return [asdict(row) for row in rows]
+        return _measured(title, network.model_id, sets, upscale, scale, report)
 
-    described = final.descriptor.model_dump() | {
+    measured = {
         "name": name,
         "licence": LICENCE,
         "quality": measure(name, final.network),
@@ -123,7 +122,8 @@ def publish_final(
     }
     if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
-        described["once_for_all_quality"] = measure("once for all", before)
+        measured["once_for_all_quality"] = measure("once for all", before)
+    described = final.descriptor.model_copy(update=measured).model_dump()
     with changing(root):
         target = root / f"models/{name}.safetensors"
         write_final(target, final.network, described)
@@ -160,8 +160,10 @@ def score_sets(
     """Score one model, which `identity` names, on each of the sets."""
     for images in sets:
         result = score(benchmark_pairs(images.hr, images.lr, scale), upscale, scale=scale)
-        scores = (result.n, result.psnr_y, result.ssim_y)
-        yield Quality(identity, images.name, images.sha256, PROTOCOL, *scores)
+        yield Quality(
+            model_id=identity, image_set=images.name, image_set_sha256=images.sha256,
+            protocol=PROTOCOL, n=result.n, psnr_y=result.psnr_y, ssim_y=result.ssim_y,
+        )  # fmt: skip
 
 
 def _set_folders(folder: Path, scale: int) -> tuple[Path, Path]:

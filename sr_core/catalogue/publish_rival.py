@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from sr_core.catalogue.publish import benchmark_sets, score_sets
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import LICENCE, install_rival, write_manifest
+from sr_core.catalogue.writer import LICENCE, changing, install_rival
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import CatalogueError
@@ -48,11 +47,11 @@ def publish_rival(
     measured = {
         "validation_crops_sha256": crops.checksum,
         "validation_psnr_y_db": {rival.arch.name: psnr_db},
-        "quality": [asdict(one) for one in quality],
+        "quality": quality,
         "licence": LICENCE,
     }
-    install_rival(root, weights, rival.descriptor.model_copy(update=measured))
-    write_manifest(root)
+    with changing(root):
+        install_rival(root, weights, rival.descriptor.model_copy(update=measured))
     values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in quality)
     report(f"{rival.id}: validation {psnr_db:.3f} dB  {values}")
 

@@ -23,7 +23,6 @@ checksum), so a retrained supernet can never show old numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,10 +41,15 @@ from sr_core.catalogue.writer import (
 )
 from sr_core.engine.library import Library, find
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
-from sr_core.files import PRECOMPUTED, read_json
+from sr_core.files import PRECOMPUTED
 from sr_core.latency.own import OWN, own_device, own_device_path
-from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
-from sr_core.latency.profile import to_json as profile_json
+from sr_core.latency.profile import (
+    BASES,
+    DeviceProfile,
+    RuntimeId,
+    profile_json,
+    read_profile,
+)
 from sr_core.network.candidate import Candidate, model_id
 from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedNetwork, extract
@@ -53,12 +57,13 @@ from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetWeights, read_descriptor, read_supernet
-from sr_core.results.ablations import Ablation, read_ablations
-from sr_core.results.engine import EngineBench, read_engine_bench
-from sr_core.results.published import PublishedModel, read_published
-from sr_core.results.quality import Quality, quality_row
-from sr_core.results.rivals import RivalBench, read_rival_bench
-from sr_core.results.samplers import SamplerBench, WorkerBench, read_bench
+from sr_core.results.ablations import Ablation
+from sr_core.results.engine import EngineBench
+from sr_core.results.published import PublishedModel
+from sr_core.results.quality import Quality
+from sr_core.results.record import read_record
+from sr_core.results.rivals import RivalBench
+from sr_core.results.samplers import SamplerBench, WorkerBench
 from sr_core.rivals.weights import Rival, read_rival
 from sr_core.runtime.choice import runtime_version
 
@@ -157,12 +162,7 @@ class Catalogue:
     @cached_property
     def quality(self) -> list[Quality]:
         """All stored results, checked against the manifest; an empty list if none were stored."""
-        path = self.root / QUALITY
-        if not path.is_file():
-            return []
-        self._manifest.require(path)
-        rows = enumerate(read_json(path, list), start=1)
-        return [Quality(**quality_row(row, f"{QUALITY}, row {i},")) for i, row in rows]
+        return self._result(QUALITY, list[Quality], "publish") or []
 
     def models(self, scale: int | None = None) -> list[Model]:
         """The listed models, of one scale or of all."""
@@ -209,12 +209,12 @@ class Catalogue:
     @cached_property
     def published(self) -> list[PublishedModel]:
         """Models of others, with their sources; none if the file is not there."""
-        return self._result(_PUBLISHED, read_published) or []
+        return self._result(_PUBLISHED, list[PublishedModel]) or []
 
     @cached_property
     def engine_bench(self) -> EngineBench | None:
         """What `bench engine --store` measured; None if the file is not there."""
-        return self._result(ENGINE_BENCH, read_engine_bench)
+        return self._result(ENGINE_BENCH, EngineBench, "bench engine --store")
 
     def rivals(self, scale: int) -> list[Rival]:
         """Published architectures that were trained here, in the order of their parameters."""
@@ -227,30 +227,36 @@ class Catalogue:
     @cached_property
     def ablations(self) -> tuple[Ablation, ...]:
         """What `bench ablation --store` measured; none if the file is not there."""
-        return self._result(ABLATIONS, read_ablations) or ()
+        return self._result(ABLATIONS, tuple[Ablation, ...], "bench ablation --store") or ()
 
     @cached_property
     def rival_bench(self) -> RivalBench | None:
         """What `bench rivals --store` measured; None if the file is not there."""
-        return self._result(RIVAL_BENCH, read_rival_bench)
+        return self._result(RIVAL_BENCH, RivalBench, "bench rivals --store")
 
     @cached_property
     def sampler_bench(self) -> SamplerBench | None:
         """What `bench samplers --store` measured; None if the file is not there."""
-        return self._result(SAMPLER_BENCH, lambda path: read_bench(path, SamplerBench))
+        return self._result(SAMPLER_BENCH, SamplerBench, "bench samplers --store")
 
     @cached_property
     def worker_bench(self) -> WorkerBench | None:
         """What `bench workers --store` measured; None if the file is not there."""
-        return self._result(WORKER_BENCH, lambda path: read_bench(path, WorkerBench))
+        return self._result(WORKER_BENCH, WorkerBench, "bench workers --store")
 
-    def _result(self, name: str, read: Callable[[Path], Result]) -> Result | None:
-        """A file of results, checked against the manifest; None if it is not there."""
+    def _result(self, name: str, kind: type[Result], command: str = "") -> Result | None:
+        """A file of results, checked against the manifest; None if it is not there.
+
+        `command` makes it anew.
+        """
         path = self.root / name
         if not path.is_file():
             return None
         self._manifest.require(path)
-        return read(path)
+        remake = "restore it from the repository"
+        if command:
+            remake += f", or run `python -m sr_core {command}`"
+        return read_record(path, kind, remake=remake)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
         """The baseline's stored results."""

@@ -1,32 +1,27 @@
 """The one writer of precomputed/: weights, results and the manifest that seals them.
 
-Every file is replaced whole or not at all. Callers end with `write_manifest`, or write inside
-`changing` where what they write depends on what is there.
+Every file is replaced whole or not at all. Callers write inside `changing`, which seals.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
+
+from filelock import FileLock
 
 from sr_core.errors import CatalogueError
 from sr_core.files import sha256, write_atomic
 from sr_core.network.weights import read_descriptor, read_supernet
 from sr_core.results.ablations import Ablation
-from sr_core.results.ablations import to_json as ablations_json
 from sr_core.results.engine import EngineBench
-from sr_core.results.engine import to_json as engine_bench_json
 from sr_core.results.quality import Quality
+from sr_core.results.record import to_json
 from sr_core.results.rivals import RivalBench
-from sr_core.results.rivals import to_json as rival_bench_json
 from sr_core.results.samplers import SamplerBench, WorkerBench
-from sr_core.results.samplers import to_json as search_bench_json
 from sr_core.rivals.weights import Descriptor as RivalDescriptor
-from sr_core.rivals.weights import to_json as rival_json
 
 LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
@@ -39,86 +34,68 @@ SAMPLER_BENCH = "results/samplers.json"
 WORKER_BENCH = "results/workers.json"
 _LOCK = ".lock"
 
-if sys.platform != "win32":  # there, two writers at a time are not kept apart
-    import fcntl
-
 
 def write_quality(root: Path, rows: Iterable[Quality]) -> None:
     """Replace the stored results."""
-    text = json.dumps([asdict(row) for row in rows], indent=1) + "\n"
+    text = json.dumps([row.model_dump() for row in rows], indent=1) + "\n"
     write_file(root / QUALITY, text)
 
 
 def write_search_bench(root: Path, bench: SamplerBench | WorkerBench) -> None:
-    """Replace results/samplers.json or workers.json; the caller re-seals the manifest."""
+    """Replace results/samplers.json or workers.json."""
     name = SAMPLER_BENCH if isinstance(bench, SamplerBench) else WORKER_BENCH
-    write_file(root / name, search_bench_json(bench))
+    write_file(root / name, to_json(bench))
 
 
 def write_engine_bench(root: Path, bench: EngineBench) -> None:
     """Replace the stored times of the engine."""
-    write_file(root / ENGINE_BENCH, engine_bench_json(bench))
+    write_file(root / ENGINE_BENCH, to_json(bench))
 
 
 def write_rival_bench(root: Path, bench: RivalBench) -> None:
     """Replace the stored times of the rivals."""
-    write_file(root / RIVAL_BENCH, rival_bench_json(bench))
+    write_file(root / RIVAL_BENCH, to_json(bench))
 
 
 def write_ablations(root: Path, ablations: Iterable[Ablation]) -> None:
     """Replace the stored ablations."""
-    write_file(root / ABLATIONS, ablations_json(ablations))
+    write_file(root / ABLATIONS, to_json(tuple(ablations)))
 
 
 def install_rival(root: Path, weights: Path, descriptor: RivalDescriptor) -> None:
     """Copy a trained rival into `root`, with what was measured on it."""
     target = root / "rivals" / weights.name
     write_file(target, weights.read_bytes())
-    write_file(target.with_suffix(".json"), rival_json(descriptor))
+    write_file(target.with_suffix(".json"), to_json(descriptor))
 
 
 @contextmanager
 def changing(root: Path) -> Generator[None]:
-    """Keep other processes from changing `root`: re-read, change and write inside, not nested.
+    """Keep other threads and processes from changing `root`: re-read, change and write inside.
 
-    On the way out the manifest is sealed, unless something was raised.
+    Long work is done before: others wait. On the way out the manifest is sealed, unless
+    something was raised. `RuntimeError` if this thread is inside already.
     """
-    with _locked(root):
+    try:
+        held = FileLock(root / _LOCK).acquire()
+    except OSError as error:
+        raise CatalogueError(f"Cannot write {root} ({error}): check its permissions.") from error
+    with held:
         yield
         _seal(root)
 
 
-@contextmanager
-def _locked(root: Path) -> Generator[None]:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        file = (root / _LOCK).open("a")
-    except OSError as error:
-        raise CatalogueError(f"Cannot write {root} ({error}): check its permissions.") from error
-    with file:  # closing it lets go
-        if sys.platform != "win32":
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
 def is_changing(root: Path) -> bool:
-    """Whether a process is inside `changing`, this one included; never on Windows."""
-    if sys.platform == "win32":
+    """Whether somebody is inside `changing`, this process included, or may be: who must not write
+    to the lock cannot tell."""
+    lock = root / _LOCK
+    if not lock.exists():  # nobody is, and asking must not make one
         return False
     try:
-        with (root / _LOCK).open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        with FileLock(lock, blocking=False):
+            return False
+    except OSError:  # filelock's Timeout is one too
         return True
-    except OSError:  # nobody ever wrote here
-        return False
-    return False
-
-
-def write_manifest(root: Path) -> None:
-    """Record the checksums of all files below `root` as they are now; waits for who changes it."""
-    with changing(root):
-        pass
 
 
 def _seal(root: Path) -> None:

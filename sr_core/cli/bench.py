@@ -27,11 +27,9 @@ from sr_core.results.engine import (
     Measure,
     Sitting,
     Target,
-    to_json,
 )
-from sr_core.results.record import Runtime
+from sr_core.results.record import Runtime, to_json
 from sr_core.results.rivals import RivalBench
-from sr_core.results.rivals import to_json as rivals_to_json
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +133,7 @@ def run_rivals(args: argparse.Namespace) -> int:
 
         scales = [args.scale] if args.scale else SCALES
         bench = bench_rivals(Catalogue(args.root), JOB, scales, report=report)
-    print(rivals_to_json(bench) if args.json else _rival_text(bench, rivals_table(bench)))
+    print(to_json(bench) if args.json else _rival_text(bench, rivals_table(bench)))
     if args.store:
         with changing(args.root):
             write_rival_bench(args.root, bench)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_manifest, write_search_bench
+from sr_core.catalogue.writer import changing, write_search_bench
 from sr_core.cli.options import add_option
+from sr_core.results.record import to_json
 from sr_core.search.settings import SearchArgs
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def run_samplers(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.bench.samplers import SAMPLERS, bench_samplers
-    from sr_core.results.samplers import to_json
 
     settings = SearchArgs(
         scale=args.scale, val=args.val, objective=args.objective, budget_ms=args.budget_ms
@@ -72,7 +72,6 @@ def run_workers(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.bench.workers import WORKERS, bench_workers
-    from sr_core.results.samplers import to_json
 
     settings = SearchArgs(
         scale=args.scale, val=args.val, objective=args.objective, sampler="random",
@@ -91,8 +90,8 @@ def run_workers(args: argparse.Namespace) -> int:
 
 
 def _store(root: Path, bench: SamplerBench | WorkerBench) -> None:
-    write_search_bench(root, bench)
-    write_manifest(root)
+    with changing(root):
+        write_search_bench(root, bench)
 
 
 def _about(bench: SamplerBench | WorkerBench) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_manifest
+from sr_core.catalogue.writer import changing, write_file
 from sr_core.engine.build import build_here, build_shipped, own_path
 from sr_core.engine.library import Library, self_test
 from sr_core.errors import EngineError
@@ -24,9 +26,8 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
 def run_build(args: argparse.Namespace) -> int:
     """`engine build`: compile and test a library for this computer, or make the shipped ones."""
     if args.shipped:
-        for path in build_shipped(args.root / "engine"):
+        for path in _ship(args.root):
             print(path)
-        write_manifest(args.root)
         return 0
     path = build_here()
     if fault := self_test(path):
@@ -34,6 +35,16 @@ def run_build(args: argparse.Namespace) -> int:
         raise EngineError(f"The library built for this computer does not work ({fault}).")
     print(f"{path}: {runtime_name(Library(path))}")
     return 0
+
+
+def _ship(root: Path) -> list[Path]:
+    """Compile the shipped libraries, then put them all into `root`."""
+    with TemporaryDirectory() as folder:
+        built = {path.name: path.read_bytes() for path in build_shipped(Path(folder))}
+    with changing(root):
+        for name, data in built.items():
+            write_file(root / "engine" / name, data)
+    return [root / "engine" / name for name in built]
 
 
 def run_status(args: argparse.Namespace) -> int:

@@ -7,17 +7,17 @@ import json
 import math
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_manifest
+from sr_core.catalogue.writer import changing, write_file
 from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
-from sr_core.files import write_atomic
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
-from sr_core.latency.profile import DeviceProfile, to_json
+from sr_core.latency.profile import DeviceProfile, profile_json
 from sr_core.network.layers import OUTPUT_SIZE
 
 
@@ -96,19 +96,24 @@ def run_measure(args: argparse.Namespace) -> int:
         )
     if args.ship:
         profiles = [measured_elsewhere(profile) for profile in profiles]
-    for profile in profiles:
-        if args.ship:
-            path = args.root / "devices" / f"{profile.id}.json"
-            write_atomic(path, to_json(profile))
-        else:
-            path = catalogue.keep_device(profile)
-        if not args.json:
-            print(f"{path}\n{_accuracy(profile)}")
-    if args.ship:
-        write_manifest(args.root)
+        paths = _ship(args.root, profiles)
+    else:
+        paths = [catalogue.keep_device(profile) for profile in profiles]
     if args.json:
         print(json.dumps([profile.model_dump(mode="json") for profile in profiles], indent=1))
+        return 0
+    for path, profile in zip(paths, profiles, strict=True):
+        print(f"{path}\n{_accuracy(profile)}")
     return 0
+
+
+def _ship(root: Path, profiles: Sequence[DeviceProfile]) -> list[Path]:
+    """Put profiles into the precomputed folder; returns where."""
+    paths = [root / "devices" / f"{profile.id}.json" for profile in profiles]
+    with changing(root):
+        for path, profile in zip(paths, profiles, strict=True):
+            write_file(path, profile_json(profile))
+    return paths
 
 
 def _libraries(catalogue: Catalogue, engine: str | None) -> list[Library | None]:
@@ -187,8 +192,8 @@ def run_galaxy(args: argparse.Namespace) -> int:
     """`galaxy`: fit the Galaxy profiles and put them into the catalogue."""
     from sr_core.latency.galaxy import galaxy_profiles
 
-    for profile in galaxy_profiles(args.table, datetime.now(UTC).strftime("%Y-%m-%d")):
-        write_atomic(args.root / "devices" / f"{profile.id}.json", to_json(profile))
+    profiles = galaxy_profiles(args.table, datetime.now(UTC).strftime("%Y-%m-%d"))
+    _ship(args.root, profiles)
+    for profile in profiles:
         print(f"{profile.title}: {profile.anchors[0].error}")
-    write_manifest(args.root)
     return 0

@@ -9,17 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
 from sr_core.errors import LatencyError
 from sr_core.network.blocks import trainable
+from sr_core.results.record import Count, Date, Record, Text, read_record, to_json
 
 Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed"]
 """How well a millisecond is founded, from the best to the weakest:
@@ -38,7 +32,6 @@ RuntimeId = Literal["sparse", "onnx"]
 Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """The upper limit keeps every sum finite."""
-Count = Annotated[int, Field(ge=1, le=10**9)]
 Factor = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
 
 
@@ -63,11 +56,7 @@ Range = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_in_order)]
 """Lowest and highest."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Costs(_Record):
+class Costs(Record):
     """Coefficients of one kind of convolution: its time is their sum, each times its work."""
 
     launch_ms: NonNegative = 0.0
@@ -88,7 +77,7 @@ class Costs(_Record):
     cache."""
 
 
-class Setting(_Record):
+class Setting(Record):
     """Coefficients for one number of threads (None where the device has no such choice)."""
 
     threads: Count | None = None
@@ -104,7 +93,7 @@ class Setting(_Record):
         return self
 
 
-class HeldOut(_Record):
+class HeldOut(Record):
     """What the fit did on candidates it had not seen."""
 
     n: Count
@@ -114,7 +103,7 @@ class HeldOut(_Record):
     """Share of them inside their 90 % interval."""
 
 
-class Scope(_Record):
+class Scope(Record):
     """What the coefficients were fitted to; anything else is extrapolated."""
 
     parts: tuple[Part, ...]
@@ -124,7 +113,7 @@ class Scope(_Record):
     """LR frame size in 10^6 pixels."""
 
 
-class Spread(_Record):
+class Spread(Record):
     """Factors f of the 90 % interval ms / f .. ms * f."""
 
     inside: Factor
@@ -133,11 +122,11 @@ class Spread(_Record):
     """A layer outside the scope."""
     other_size: Factor
     """Times this, if the frame size is outside the scope."""
-    source: str = Field(min_length=1)
+    source: Text
     """Where the factors come from."""
 
 
-class SparsityAssumption(_Record):
+class SparsityAssumption(Record):
     """The share of arithmetic that fine-grained pruning saves of the MACs it removes.
 
     0: as slow as dense. 1: time follows the kept MACs. Nobody published it for the device, so
@@ -155,28 +144,28 @@ class SparsityAssumption(_Record):
         return self
 
 
-class Anchor(_Record):
+class Anchor(Record):
     """Data a profile was fitted to."""
 
-    what: str = Field(min_length=1)
+    what: Text
     n: Count
-    source: str = Field(min_length=1)
+    source: Text
     error: str = ""
     """Error of the fit against these data, in words."""
 
 
-class DeviceProfile(_Record):
+class DeviceProfile(Record):
     """The latency model of one device."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
-    title: str = Field(min_length=1)
-    device: str = Field(min_length=1)
-    processor: str = Field(min_length=1)
-    runtime: str = Field(min_length=1)
+    title: Text
+    device: Text
+    processor: Text
+    runtime: Text
     runtime_id: RuntimeId | None = None
     """Which of our runtimes; None: another one, on a phone."""
-    precision: str = Field(min_length=1)
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    precision: Text
+    date: Date
     basis: Literal["measured here", "measured elsewhere", "calibrated"]
     """Of what is inside the scope."""
     channel_step: int = Field(ge=1, le=64)
@@ -220,31 +209,13 @@ class DeviceProfile(_Record):
         )
 
 
-_MAX_PLACE = 80
-"""Characters of the place of a fault that an error text names."""
-
-
 def read_profile(path: Path) -> DeviceProfile:
     """A profile's JSON file; `LatencyError` names the first thing that is wrong with it."""
-    try:
-        return DeviceProfile.model_validate_json(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise LatencyError(f"There is no device profile {path.name}: restore it.") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        # a key may be anything: cut short, and on one line
-        where = repr(".".join(map(str, first["loc"])))[1:-1][:_MAX_PLACE] or "the file"
-        fault = first["msg"].removeprefix("Value error, ")
-        raise LatencyError(
-            f"Device profile {path.name} is damaged ({where}: {fault}): restore or measure "
-            "it again."
-        ) from None
-    except (OSError, ValueError) as error:
-        raise LatencyError(
-            f"Device profile {path.name} cannot be read ({error}): restore or measure it again."
-        ) from None
+    return read_record(
+        path, DeviceProfile, remake="restore or measure it again", error=LatencyError
+    )
 
 
-def to_json(profile: DeviceProfile) -> str:
+def profile_json(profile: DeviceProfile) -> str:
     """What `read_profile` reads."""
-    return profile.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+    return to_json(profile, exclude_defaults=True)

@@ -18,11 +18,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
-from sr_core.files import read_json, read_tensors, write_atomic
+from sr_core.files import read_tensors, write_atomic
 from sr_core.network.blocks import FIRST_BLOCKS, SKIP, Block, block_spec, layer_names, trainable
 from sr_core.network.candidate import MAX_CELLS, SCALES, WIDTHS, Candidate
 from sr_core.network.checks import listing
 from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
+from sr_core.results.record import read_record
 
 Array = NDArray[np.float32]
 
@@ -161,7 +162,8 @@ def read_supernet(path: Path) -> SupernetWeights:
 
 def read_descriptor(path: Path) -> dict[str, Any]:
     """The JSON descriptor beside a supernet's `path` (.safetensors or .json)."""
-    return read_json(path.with_suffix(".json"), dict, if_missing="weights need their descriptor")
+    remake = "restore it beside its weights, or train again"
+    return read_record(path.with_suffix(".json"), dict[str, Any], remake=remake)
 
 
 def read_spec(path: Path) -> SupernetSpec:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import Field, RootModel, ValidationError
+from pydantic import Field
 
-from sr_core.errors import CatalogueError
-from sr_core.results.record import Count, Positive, Record, Runtime, Text
+from sr_core.results.record import Count, Date, Drift, Positive, Record, Runtime, Sha256, Text
 
 Question = Literal["schemes", "ratios"]
 """`schemes`: does fine-grained pruning beat the best channel-pruned rival at equal latency?
@@ -17,7 +15,6 @@ Question = Literal["schemes", "ratios"]
 QUESTIONS: tuple[Question, ...] = get_args(Question)
 TimedIn = Literal["sparse", "onnx", "onnx, aligned"]
 """Our engine; ONNX Runtime; and there with all widths filled up to multiples of 16."""
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Time(Record):
@@ -76,8 +73,8 @@ class Ablation(Record):
     image_sets: dict[str, Sha256]
     output: tuple[Count, Count]
     """Width and height of the frame; batch 1, fp32."""
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
-    drift: Annotated[float, Field(gt=-1, allow_inf_nan=False)]
+    date: Date
+    drift: Drift
     """Change of the first network's median between the two halves of the sitting."""
     timed: tuple[Timed, ...] = Field(min_length=1)
     trained: tuple[Trained, ...] = Field(min_length=1)
@@ -103,30 +100,6 @@ class Ablation(Record):
             ),
             None,
         )
-
-
-class _File(RootModel[tuple[Ablation, ...]]):
-    pass
-
-
-def read_ablations(path: Path) -> tuple[Ablation, ...]:
-    """What `to_json` wrote; `CatalogueError` names the first thing that is wrong."""
-    try:
-        return _File.model_validate_json(path.read_bytes()).root
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it from the repository, "
-            "or run `python -m sr_core bench ablation --store`."
-        ) from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
-
-
-def to_json(ablations: Iterable[Ablation]) -> str:
-    """What `read_ablations` reads."""
-    return _File(tuple(ablations)).model_dump_json(indent=1) + "\n"
 
 
 def merged(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:

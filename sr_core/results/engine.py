@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from sr_core.errors import CatalogueError
-from sr_core.results.record import Count, Positive, Record, Runtime, Text, short
+from sr_core.results.record import (
+    Count,
+    Date,
+    Drift,
+    Positive,
+    Record,
+    Runtime,
+    Sha256,
+    Text,
+    short,
+)
 
 Variant = Literal["dense", "channel", "block", "pattern", "unstructured", "aligned", "int8"]
 """A pruning scheme; `aligned`: another dense network, with all widths multiples of 16, which is
@@ -61,7 +69,7 @@ class Sitting(Record):
     rounds: Count
     peak_gflops_per_core: Positive
     """Of multiply-adds in fp32, as many threads at once; median over the rounds."""
-    drift: Annotated[float, Field(gt=-1, allow_inf_nan=False), AfterValidator(short)]
+    drift: Annotated[Drift, AfterValidator(short)]
     """Change of ONNX Runtime's time of the dense network, first to second half of the rounds."""
 
 
@@ -86,11 +94,11 @@ class EngineBench(Record):
     """Names and versions."""
     library: Text
     """File of the engine."""
-    library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    library_sha256: Sha256
     precision: Text
     output: tuple[Count, Count]
     """Width and height of the frame; batch 1."""
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    date: Date
     pause_ms: Positive
     """Before each visit to a network, so that no thread of the one before still spins."""
     warm_ups: Count
@@ -147,23 +155,3 @@ TARGETS = (
     Target(24, "block", None, "cost_per_mac_vs_dense", 1.1),
     Target(24, "dense", 1.0, "share_of_peak", 0.75),
 )
-
-
-def read_engine_bench(path: Path) -> EngineBench:
-    """What `to_json` wrote; `CatalogueError` names the first thing that is wrong."""
-    try:
-        return EngineBench.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it from the repository, "
-            "or run `python -m sr_core bench engine --store`."
-        ) from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
-
-
-def to_json(bench: EngineBench) -> str:
-    """What `read_engine_bench` reads."""
-    return bench.model_dump_json(indent=1) + "\n"

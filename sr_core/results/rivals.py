@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import Field, ValidationError
-
-from sr_core.errors import CatalogueError
-from sr_core.results.record import Count, Positive, Record, Runtime, Text
+from sr_core.results.record import Count, Date, Drift, Positive, Record, Runtime, Sha256, Text
 
 
 class RivalRow(Record):
@@ -47,15 +43,15 @@ class RivalBench(Record):
     cores: Count
     runtimes: dict[Runtime, Text]
     """Names and versions."""
-    library_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    library_sha256: Sha256
     device: Text
     """Profile whose estimates chose our networks."""
     crops_sha256: dict[str, str]
     """Scale -> checksum of the validation crops."""
     output: tuple[Count, Count]
     """Width and height of the frame; batch 1, fp32."""
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
-    drift: dict[str, Annotated[float, Field(gt=-1, allow_inf_nan=False)]]
+    date: Date
+    drift: dict[str, Drift]
     """Sitting ("x4, 2 threads") -> change of the first rival's median between its halves."""
     rival_steps: dict[str, Count]
     """Rival's id -> steps of its training, from scratch."""
@@ -66,23 +62,3 @@ class RivalBench(Record):
     unmatched: tuple[Text, ...]
     """Rivals that none of our networks reaches in PSNR."""
     rows: tuple[RivalRow, ...] = Field(min_length=1)
-
-
-def read_rival_bench(path: Path) -> RivalBench:
-    """What `to_json` wrote; `CatalogueError` names the first thing that is wrong."""
-    try:
-        return RivalBench.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it from the repository, "
-            "or run `python -m sr_core bench rivals --store`."
-        ) from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
-
-
-def to_json(bench: RivalBench) -> str:
-    """What `read_rival_bench` reads."""
-    return bench.model_dump_json(indent=1) + "\n"

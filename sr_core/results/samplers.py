@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from sr_core.errors import CatalogueError
-from sr_core.results.record import Count, Positive, Record, Text
+from sr_core.results.record import Count, Date, Natural, Positive, Record, Seconds, Sha256, Text
 
-Natural = Annotated[int, Field(ge=0)]
-Finite = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Hypervolume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Bench(Record):
     processor: Text
     cores: Count
     commit: Text
-    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    date: Date
     versions: dict[str, str]
     scale: Count
     objective: Text
     """Device id, or `macs`."""
-    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    crops_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_sha256: Sha256
+    crops_sha256: Sha256
     crops: Text
     """In words."""
 
@@ -38,10 +35,10 @@ class SamplerRun(Record):
     trials: Count
     """Proposals, also of networks that it had proposed before."""
     evaluated: Count
-    proposal_s: Finite
-    evaluation_s: Finite
+    proposal_s: Seconds
+    evaluation_s: Seconds
     """What evaluating its networks takes, also of those that another run had evaluated."""
-    hypervolume: list[Finite] = Field(min_length=1)
+    hypervolume: list[Hypervolume] = Field(min_length=1)
     """After each evaluation, in the unit times dB."""
 
 
@@ -85,26 +82,3 @@ class WorkerBench(_Bench):
     def speed_up(self) -> float:
         """Of the most workers over one."""
         return self.rows[-1].trials_per_s / self.rows[0].trials_per_s
-
-
-Bench = TypeVar("Bench", SamplerBench, WorkerBench)
-
-
-def read_bench(path: Path, kind: type[Bench]) -> Bench:
-    """What `to_json` wrote; `CatalogueError` names the first thing that is wrong."""
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it from the repository, "
-            f"or run `python -m sr_core bench {path.stem} --store`."
-        ) from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
-
-
-def to_json(bench: SamplerBench | WorkerBench) -> str:
-    """What `read_bench` reads."""
-    return bench.model_dump_json(indent=1) + "\n"

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
@@ -25,7 +24,8 @@ from sr_core.network.extract import ExtractedLayer
 from sr_core.network.layers import RGB
 from sr_core.network.plain import PlainNetwork
 from sr_core.network.weights import INPUT_MEAN
-from sr_core.results.quality import Quality, quality_row
+from sr_core.results.quality import Quality
+from sr_core.results.record import Record, Sha256, read_record, to_json
 from sr_core.rivals.arch import (
     Architecture,
     Conv,
@@ -37,13 +37,12 @@ from sr_core.rivals.arch import (
 )
 
 Tensors = Mapping[str, NDArray[np.float32]]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class Descriptor(BaseModel):
+class Descriptor(Record):
     """How a rival's weights came about, and what was measured on them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(strict=False, allow_inf_nan=False)
 
     arch: str
     scale: int
@@ -57,7 +56,7 @@ class Descriptor(BaseModel):
     validation_crops_sha256: Sha256
     validation_psnr_y_db: dict[str, float]
     """Of the architecture's name: PSNR-Y on the validation crops."""
-    quality: list[dict[str, Any]] = []
+    quality: list[Quality] = Field(default_factory=list[Quality])
     """Results on the benchmarks; empty until it is published."""
     licence: str = ""
 
@@ -85,11 +84,10 @@ class Rival:
         """PSNR-Y on the crops that `descriptor.validation_crops_sha256` names."""
         return self.descriptor.validation_psnr_y_db[self.arch.name]
 
-    @cached_property
+    @property
     def quality(self) -> tuple[Quality, ...]:
         """Results on the benchmarks."""
-        rows = enumerate(self.descriptor.quality, 1)
-        return tuple(Quality(**quality_row(row, f"{self.id}, quality row {i}")) for i, row in rows)
+        return tuple(self.descriptor.quality)
 
 
 def file_name(arch: Architecture, scale: int) -> str:
@@ -158,11 +156,6 @@ def write_rival(
     write_atomic(path.with_suffix(".json"), to_json(descriptor))
 
 
-def to_json(descriptor: Descriptor) -> str:
-    """What `read_rival` reads beside the weights."""
-    return descriptor.model_dump_json(indent=1) + "\n"
-
-
 def read_rival(path: Path) -> Rival:
     """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
     descriptor = _read_descriptor(path.with_suffix(".json"))
@@ -180,18 +173,8 @@ def read_rival(path: Path) -> Rival:
 
 
 def _read_descriptor(path: Path) -> Descriptor:
-    try:
-        descriptor = Descriptor.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise CatalogueError(
-            f"{path.name} is damaged ({where}: {first['msg']}): restore it or publish it again."
-        ) from None
-    except FileNotFoundError:
-        raise CatalogueError(f"{path.name} is missing: weights need their descriptor.") from None
-    except OSError as error:
-        raise CatalogueError(f"{path.name} cannot be read ({error}): restore it.") from None
+    remake = "restore it beside its weights, or publish again"
+    descriptor = read_record(path, Descriptor, remake=remake)
     if descriptor.arch not in descriptor.validation_psnr_y_db:
         raise CatalogueError(
             f"{path.name} has no validation PSNR of {descriptor.arch}: restore it."

@@ -10,16 +10,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
-from sr_core.catalogue.fronts import Count, Finite, Seconds, Sha256, Text
 from sr_core.errors import SearchError
-
-
-class Record(BaseModel):
-    """Frozen, of exactly these fields and types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from sr_core.results.record import Finite, Natural, Record, Seconds, Sha256, Text, fault
 
 
 class CropSet(Record):
@@ -44,7 +38,7 @@ class Start(Record):
     unit: Literal["ms", "GMACs"]
     budget_ms: Seconds | None
     sampler: Text
-    trials: Count
+    trials: Natural
     """How many there will be."""
     seed: int
     crops: CropSet
@@ -52,7 +46,7 @@ class Start(Record):
     """From it on, nothing counts in a hypervolume."""
     command: Text
     """That repeats the search, with placeholders for local names."""
-    finished_before: Count
+    finished_before: Natural
     """Trials of earlier runs of the same study; they follow as ordinary events."""
 
 
@@ -60,7 +54,7 @@ class Trial(Record):
     """One proposal and what it turned out to be."""
 
     event: Literal["trial"] = "trial"
-    number: Count
+    number: Natural
     """In the study; there are gaps where a worker died."""
     network: Text
     """Its notation, `x4c32_...`."""
@@ -75,9 +69,9 @@ class Trial(Record):
     proposal_s: Seconds
     evaluation_s: Seconds
     """0 if known."""
-    trials: Count
+    trials: Natural
     """Finished so far, this one included."""
-    evaluated: Count
+    evaluated: Natural
     """Networks evaluated so far."""
     hypervolume: Finite
     """Of all trials so far, in the unit times dB."""
@@ -87,8 +81,8 @@ class End(Record):
     """The search is complete, or was stopped."""
 
     event: Literal["end"] = "end"
-    trials: Count
-    evaluated: Count
+    trials: Natural
+    evaluated: Natural
     hypervolume: Finite
     seconds: Seconds
     """Of this run."""
@@ -115,6 +109,6 @@ def parse_event(text: str | bytes) -> Event:
     try:
         return _EVENT.validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the line"
-        raise SearchError(f"This is no event of a search ({where}: {first['msg']}).") from None
+        raise SearchError(
+            f"This is no event of a search ({fault(error, whole='the line')})."
+        ) from None

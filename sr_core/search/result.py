@@ -7,10 +7,11 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from sr_core.catalogue.fronts import Run, Sha256, Text
+from sr_core.catalogue.fronts import Run
 from sr_core.errors import SearchError
 from sr_core.files import write_atomic
-from sr_core.search.events import Record, Start, Trial
+from sr_core.results.record import Record, Sha256, Text, fault, to_json
+from sr_core.search.events import Start, Trial
 
 
 class SearchResult(Record):
@@ -30,10 +31,8 @@ def read_result(data: str | bytes, name: str) -> SearchResult:
     try:
         return SearchResult.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
         raise SearchError(
-            f"{name} holds no search result ({where}: {first['msg']}): expected a file that "
+            f"{name} holds no search result ({fault(error)}): expected a file that "
             "`python -m sr_core search --out` wrote."
         ) from None
 
@@ -41,6 +40,6 @@ def read_result(data: str | bytes, name: str) -> SearchResult:
 def write_result(path: Path, result: SearchResult) -> None:
     """Write the file whole or not at all; `SearchError` if it cannot be written."""
     try:
-        write_atomic(path, result.model_dump_json(indent=1) + "\n")
+        write_atomic(path, to_json(result))
     except OSError as error:
         raise SearchError(f"Cannot write {path} ({error}): give another --out.") from error

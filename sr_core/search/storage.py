@@ -34,14 +34,14 @@ from optuna.storages import RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from sr_core.catalogue.fronts import Count, Finite, Seconds, Sha256, Text
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text
+from sr_core.results.record import Finite, Natural, Record, Seconds, Sha256, Text, fault
 from sr_core.search.database import GRACE_S, open_database, refused, safe_url
-from sr_core.search.events import CropSet, Record
+from sr_core.search.events import CropSet
 
 _SETTINGS = "upfront"
 _STORED = "upfront_stored"
@@ -66,7 +66,7 @@ class Settings(Record):
     """Of the device, so that all workers estimate the same milliseconds; None for MACs."""
     budget_ms: Seconds | None
     reference_cost: Finite
-    trials: Count
+    trials: Natural
     seed: int
     schemes: tuple[Scheme, ...]
     ratio_per_layer_kind: bool
@@ -269,7 +269,7 @@ def _damaged(study: str) -> Generator[None]:
     try:
         yield
     except ValueError as error:  # also pydantic's
-        fault = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        what = fault(error, whole="all of it") if isinstance(error, ValidationError) else str(error)
         raise SearchError(
-            f"Study {study} is damaged or not of UpFront ({fault}): give another --study."
+            f"Study {study} is damaged or not of UpFront ({what}): give another --study."
         ) from None

@@ -14,7 +14,7 @@ from sr_core.bench import sitting
 from sr_core.bench.ablation import Job, _common, widened  # pyright: ignore[reportPrivateUsage]
 from sr_core.catalogue.final import read_final, write_final
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_ablations, write_manifest
+from sr_core.catalogue.writer import write_ablations
 from sr_core.errors import CatalogueError, MeasurementError
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
@@ -24,6 +24,7 @@ from sr_core.runtime.upscale import Upscaler
 from tests import app_root, tiny
 from tests.catalogue.test_final import DESCRIBED
 from tests.cli.test_main import Shell
+from tests.tiny import write_manifest
 
 SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
 FASTER = {"command": "b", "settings": {"seed": 1, "lr": 9.0}, "from_step": 0, "to_step": 70}
@@ -188,5 +189,5 @@ def test_a_damaged_file_is_named(own_root: Path) -> None:
     (own_root / "results").mkdir(exist_ok=True)
     (own_root / "results/ablations.json").write_text('[{"question": "why"}]')
     write_manifest(own_root)
-    with pytest.raises(CatalogueError, match=r"ablations.json is damaged \(0.question"):
+    with pytest.raises(CatalogueError, match=r"ablations.json is damaged \(row 1, question"):
         _ = Catalogue(own_root).ablations

@@ -29,7 +29,7 @@ from sr_core.bench.engine_nets import (
 from sr_core.bench.sitting import Call, interleaved
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_engine_bench, write_manifest
+from sr_core.catalogue.writer import write_engine_bench
 from sr_core.errors import CatalogueError
 from sr_core.files import PRECOMPUTED
 from sr_core.network.candidate import WIDTHS
@@ -41,10 +41,10 @@ from sr_core.results.engine import (
     EngineBench,
     EngineRow,
     Target,
-    read_engine_bench,
-    to_json,
 )
+from sr_core.results.record import read_record, to_json
 from tests.cli.test_main import COUNT, NUMBER, TEXT, Shell, record
+from tests.tiny import write_manifest
 
 RUNTIME = {"enum": ["sparse", "onnx"]}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
@@ -272,7 +272,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], 
     path = tmp_path / "engine.json"
     path.write_text(json.dumps(BENCH | change))
     with pytest.raises(CatalogueError, match=rf"engine\.json is damaged \({place}: "):
-        read_engine_bench(path)
+        read_record(path, EngineBench, remake="restore it")
     path.write_text("{")
     with pytest.raises(CatalogueError, match=r"engine\.json is damaged \(the file: "):
-        read_engine_bench(path)
+        read_record(path, EngineBench, remake="restore it")

@@ -14,16 +14,15 @@ from sr_core.catalogue.final import write_final
 from sr_core.catalogue.fronts import Front, write_front
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import CatalogueError
 from sr_core.latency.prices import price
 from sr_core.report.tables import rivals_table
-from sr_core.results.rivals import read_rival_bench
 from tests import app_root
 from tests.catalogue.test_final import DESCRIBED
 from tests.catalogue.test_fronts import header
 from tests.cli.test_main import Shell
 from tests.rivals.stored import install
+from tests.tiny import write_manifest
 
 CROPS = header().crops.sha256
 FINAL = "x4-fine"
@@ -156,8 +155,9 @@ def test_times_of_other_weights_are_found(shell: Shell, root: Path) -> None:
     (problem,) = [text for text in verify(Catalogue(root)) if "rivals" in text]
     assert f"results/rivals.json is of {ours['network']} with other weights" in problem
     path.write_text("{}")
+    write_manifest(root)
     with pytest.raises(CatalogueError, match="bench rivals --store"):
-        read_rival_bench(path)
+        _ = Catalogue(root).rival_bench
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,7 @@ def test_missing_and_unreadable_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CatalogueError, match=r"final.json is damaged \(the file: "):
         read_final(path)
     path.with_suffix(".json").unlink()
-    with pytest.raises(CatalogueError, match=r"final.json is missing: weights need"):
+    with pytest.raises(CatalogueError, match=r"final.json is missing: restore it beside"):
         read_final(path)
     path = saved(tmp_path)
     path.write_bytes(b"no tensors")

@@ -26,7 +26,7 @@ from sr_core.catalogue.fronts import (
 )
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import install_supernet, write_manifest
+from sr_core.catalogue.writer import install_supernet
 from sr_core.errors import CatalogueError
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
@@ -34,6 +34,7 @@ from sr_core.network.weights import SupernetSpec
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.space import Space
 from tests import tiny
+from tests.tiny import write_manifest
 
 TEXTS = ("x4c16_2w", "x4c16_w_s", "x4c16_rb50b50_wc50c50d")
 PARQUET, JSON = "fronts/x4.parquet", "fronts/x4.json"
@@ -178,8 +179,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "no table": (lambda root: (root / PARQUET).write_text("PAR1"), "x4.parquet cannot be used"),
     "missing table": (lambda root: (root / PARQUET).unlink(), "x4.parquet cannot be used"),
-    "missing JSON": (lambda root: (root / JSON).unlink(), "x4.json cannot be used"),
-    "no JSON": (lambda root: (root / JSON).write_text("{"), "x4.json cannot be used .*JSON"),
+    "missing JSON": (lambda root: (root / JSON).unlink(), "x4.json is missing"),
+    "no JSON": (lambda root: (root / JSON).write_text("{"), "x4.json is damaged .*JSON"),
     "types": (other_types, "expected the columns id, network, psnr_y_db"),
     "nulls": (with_nulls, "expected the columns id"),
     "an id twice": (setting("id", from_text(TEXTS[0]).id), "an id appears twice"),

@@ -11,7 +11,6 @@ import pytest
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.cli.main import main
 from sr_core.engine import build
 from sr_core.engine.build import TARGETS, file_name, own_path, target_here
@@ -19,6 +18,7 @@ from sr_core.errors import EngineError
 from tests.cli.test_main import Shell, record
 from tests.engine.conftest import SHIPPED
 from tests.engine.networks import lacking
+from tests.tiny import write_manifest
 
 STATUS = record(
     library={"type": ["string", "null"]},
@@ -106,6 +106,37 @@ def test_build_here_keeps_nothing_that_fails(shell: Shell, monkeypatch: pytest.M
     monkeypatch.setattr("sr_core.cli.engine.self_test", fails)
     assert "does not work (a result differs by 1 from" in shell.error("engine", "build")
     assert not own_path().exists()
+
+
+def test_a_library_that_cannot_be_compiled_changes_nothing(
+    shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in (root / "engine").iterdir()}
+
+    def half(folder: Path) -> list[Path]:
+        (folder / "upfront-half.so").write_bytes(b"new")
+        raise EngineError("zig cannot compile the kernel (no space).")
+
+    monkeypatch.setattr("sr_core.cli.engine.build_shipped", half)
+    assert "cannot compile the kernel" in shell.error("engine", "build", "--shipped")
+    assert {path.name: path.read_bytes() for path in (root / "engine").iterdir()} == before
+    assert verify(Catalogue(root)) == []
+
+
+def test_shipped_libraries_are_sealed_with_the_folder(
+    shell: Shell, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = file_name(TARGETS[0])
+
+    def compiled(folder: Path) -> list[Path]:
+        assert verify(Catalogue(root)) == []  # sound while the compiler works
+        (folder / name).write_bytes(b"new")
+        return [folder / name]
+
+    monkeypatch.setattr("sr_core.cli.engine.build_shipped", compiled)
+    assert shell("engine", "build", "--shipped") == f"{root / 'engine' / name}\n"
+    assert (root / "engine" / name).read_bytes() == b"new"
+    assert verify(Catalogue(root)) == []
 
 
 def test_build_shipped(shell: Shell, root: Path) -> None:

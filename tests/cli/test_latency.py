@@ -16,7 +16,6 @@ import pytest
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.cli.main import main
 from sr_core.errors import MeasurementError
 from sr_core.files import PRECOMPUTED
@@ -29,6 +28,7 @@ from sr_core.network.candidate import uniform
 from tests.cli.test_main import COUNT, SHARE, TEXT, Shell, record
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
+from tests.tiny import write_manifest
 
 MS = {"type": "number", "minimum": 0}
 BASIS = {"enum": list(BASES)}

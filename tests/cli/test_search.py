@@ -20,7 +20,6 @@ import pytest
 from sr_core.bench import workers as bench_workers
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.cli import search as cli_search
 from sr_core.cli.main import main
 from sr_core.errors import CatalogueError
@@ -32,6 +31,7 @@ from sr_core.search.study import search
 from tests import tiny
 from tests.cli.test_main import COUNT, NUMBER, SHARE, SSIM, TEXT, Shell, record
 from tests.search.profiles import device, install
+from tests.tiny import write_manifest
 
 POINT = record(
     id={"type": "string", "pattern": "^[0-9a-f]{10}$"},

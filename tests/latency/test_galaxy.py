@@ -12,7 +12,7 @@ from sr_core.errors import DatasetError, MeasurementError
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.estimate import estimate
 from sr_core.latency.galaxy import SOURCE, TARGETS, galaxy_profiles
-from sr_core.latency.profile import DeviceProfile, read_profile, to_json
+from sr_core.latency.profile import DeviceProfile, profile_json, read_profile
 from sr_core.network.candidate import uniform
 from sr_core.network.layers import describe, lr_size
 
@@ -73,7 +73,7 @@ def test_profiles_of_a_made_up_device(tmp_path: Path, rng: np.random.Generator) 
         assert profile.anchors[0].n == 60 * len(target.scales)
         assert profile.anchors[0].source == SOURCE
         assert "cross-validated: mean 0.0 %" in profile.anchors[0].error
-        assert (tmp_path / "profile.json").write_text(to_json(profile))
+        assert (tmp_path / "profile.json").write_text(profile_json(profile))
         assert read_profile(tmp_path / "profile.json") == profile
 
 

@@ -11,7 +11,8 @@ import pytest
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import CatalogueError
 from sr_core.network.candidate import SCALES
-from sr_core.results.published import read_published
+from sr_core.results.published import PublishedModel
+from sr_core.results.record import read_record
 
 ROW: dict[str, Any] = {
     "name": "FSRCNN", "scale": 4, "params_k": 12.0, "macs_g": 4.6,
@@ -36,19 +37,21 @@ def test_the_shipped_figures_name_their_sources() -> None:
 @pytest.mark.parametrize(
     ("change", "place"),
     [
-        ({"psnr_y_db": {"Set5": 0}}, "0.psnr_y_db.Set5"),
-        ({"source": ""}, "0.source"),
-        ({"macs_g": float("nan")}, "0.macs_g"),
-        ({"extra": 1}, "0.extra"),
+        ({"psnr_y_db": {"Set5": 0}}, "row 1, psnr_y_db.Set5"),
+        ({"source": ""}, "row 1, source"),
+        ({"macs_g": float("nan")}, "row 1, macs_g"),
+        ({"extra": 1}, "row 1, extra"),
     ],
 )
 def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], place: str) -> None:
     path = tmp_path / "published.json"
     path.write_text(json.dumps([ROW]))
-    assert [model.name for model in read_published(path)] == ["FSRCNN"]
+    assert [
+        model.name for model in read_record(path, list[PublishedModel], remake="restore it")
+    ] == ["FSRCNN"]
     path.write_text(json.dumps([ROW | change]))
     with pytest.raises(CatalogueError, match=rf"published\.json is damaged \({place}: "):
-        read_published(path)
+        read_record(path, list[PublishedModel], remake="restore it")
 
 
 def test_the_file_is_sealed_like_the_others(own_root: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,11 @@ def install(root: Path, name: str, scale: int, psnr_db: float, folder: Path, cro
     path = folder / file_name(arch, scale)
     write_rival(path, arch, scale, random_tensors(arch, scale), described(arch, psnr_db, crops))
     rival = read_rival(path)
-    quality = [asdict(Quality(rival.id, "Set5", "0" * 64, PROTOCOL, 5, 30.5, 0.86))]
+    quality = [
+        Quality(
+            model_id=rival.id, image_set="Set5", image_set_sha256="0" * 64, protocol=PROTOCOL,
+            n=5, psnr_y=30.5, ssim_y=0.86,
+        )
+    ]  # fmt: skip
     measured = {"quality": quality, "licence": LICENCE}
     install_rival(root, path, rival.descriptor.model_copy(update=measured))

@@ -19,6 +19,7 @@ from sr_core.rivals.weights import read_rival
 from sr_core.training.settings import Progress
 from tests import tiny
 from tests.cli.test_main import Shell
+from tests.tiny import write_manifest
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAME = "ecbsr-m4c16-x4.safetensors"
@@ -85,7 +86,7 @@ def test_published_with_what_was_measured(
 
 
 def test_what_is_not_published_or_was_changed_is_found(own_root: Path, run: Path) -> None:
-    from sr_core.catalogue.writer import install_rival, write_manifest
+    from sr_core.catalogue.writer import install_rival
 
     install_rival(own_root, run / NAME, read_rival(run / NAME).descriptor)
     assert any("not listed" in problem for problem in verify(Catalogue(own_root)))

@@ -12,7 +12,7 @@ from sr_core.latency.profile import (
     Setting,
     SparsityAssumption,
     Spread,
-    to_json,
+    profile_json,
 )
 
 WIDE_RANGE = ((1.0, 400.0), (1.0, 400.0))
@@ -79,4 +79,4 @@ def install(root: Path, profile: DeviceProfile) -> None:
     """Put a profile into a precomputed folder; the manifest is left as it is."""
     path = root / "devices" / f"{profile.id}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(to_json(profile))
+    path.write_text(profile_json(profile))

@@ -17,7 +17,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import SearchError
 from sr_core.network.candidate import Candidate
 from sr_core.search.database import MAX_RETRIES, open_database, refused
@@ -30,6 +29,7 @@ from sr_core.search.study import search
 from tests import tiny
 from tests.search.helpers import quality
 from tests.search.profiles import device, install
+from tests.tiny import write_manifest
 
 
 @pytest.fixture

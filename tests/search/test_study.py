@@ -9,7 +9,6 @@ import pytest
 from sr_core.catalogue.fronts import Front
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import LatencyError, SearchError
 from sr_core.network.candidate import Candidate
 from sr_core.network.weights import SupernetSpec
@@ -24,6 +23,7 @@ from sr_core.search.space import Space
 from sr_core.search.study import search
 from tests import tiny
 from tests.search.profiles import device, install
+from tests.tiny import write_manifest
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import pytest
 from optuna.trial import TrialState
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import write_manifest
 from sr_core.errors import SearchError
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepared
@@ -22,6 +21,7 @@ from sr_core.search.study import search
 from tests.engine.networks import lacking
 from tests.search import helpers
 from tests.search.profiles import device, install
+from tests.tiny import write_manifest
 
 TRIALS = 40
 

@@ -11,7 +11,6 @@ from sr_core.catalogue.final import write_final
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import (
     write_ablations,
-    write_manifest,
     write_rival_bench,
     write_search_bench,
 )
@@ -26,6 +25,7 @@ from sr_core.results.samplers import SamplerBench, SamplerRun, WorkerBench, Work
 from tests import app_root, tiny
 from tests.catalogue.test_final import DESCRIBED
 from tests.catalogue.test_fronts import header
+from tests.tiny import write_manifest
 
 GOOD, OUTSIDE = "x4-good", "x4-outside"
 """Final models of a network of the stored front, and of one that is not in it."""

@@ -12,7 +12,7 @@ import pytest
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import write_ablations, write_manifest, write_search_bench
+from sr_core.catalogue.writer import write_ablations, write_search_bench
 from sr_core.ui.findings import (
     ablations as ablation_facts,
 )
@@ -27,6 +27,7 @@ from sr_core.ui.findings import (
     search as search_facts,
 )
 from sr_core.ui.findings.tab import NOTHING, Findings, answers, finals_result
+from tests.tiny import write_manifest
 from tests.ui.findings import made_up
 
 
