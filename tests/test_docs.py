@@ -62,7 +62,9 @@ def test_pages_show_the_stored_results(stored: Catalogue) -> None:
     assert shown == found.keys()
 
 
-@pytest.mark.parametrize(("page", "text", "holds"), CLAIMS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(
+    ("page", "text", "holds"), CLAIMS, ids=[f"{page}: {text}" for page, text, _ in CLAIMS]
+)
 def test_what_a_page_says_of_the_results_holds(
     stored: Catalogue, page: str, text: str, holds: object
 ) -> None:
