@@ -44,14 +44,14 @@ def words(
 
     `places` has placeholders for values that are of this computer.
     """
-    found: list[str] = []
+    options: list[str] = []
     for item in fields(settings):
         value = getattr(settings, item.name)
         if item.name in leave_out or value is None or value is False or value in ({}, ()):
             continue
         placeholder = (places or {}).get(item.name)
-        found += [flag(item.name), *([placeholder] if placeholder else _values(value))]
-    return found
+        options += [flag(item.name), *([placeholder] if placeholder else _values(value))]
+    return options
 
 
 def _values(value: object) -> list[str]:

@@ -8,7 +8,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
 from sr_core.network.notation import from_text
 from sr_core.report.tables import PAPER, best_final, set5_db
-from sr_core.results.ablations import Ablation, Question, TimedIn
+from sr_core.results.ablations import Ablation, Question, TimedRuntime
 from sr_core.results.engine import EngineBench
 from sr_core.results.rivals import RivalBench
 from sr_core.results.samplers import SamplerBench
@@ -30,7 +30,7 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def times(found: Ablation, runtime: TimedIn) -> list[float]:
+def times(found: Ablation, runtime: TimedRuntime) -> list[float]:
     """Mean ms per family, in the order of the labels."""
     return [
         mean([found.median_ms(run.network, runtime) or 0.0 for run in found.of(label)])
@@ -70,7 +70,7 @@ def half_of_the_gain(catalogue: Catalogue) -> bool:
 
 def opposite_in_onnx(catalogue: Catalogue) -> bool:
     found = ablation(catalogue, "schemes")
-    kinds: tuple[TimedIn, ...] = ("onnx", "onnx, aligned")
+    kinds: tuple[TimedRuntime, ...] = ("onnx", "onnx, aligned")
     return all(times(found, kind)[0] == max(times(found, kind)) for kind in kinds)
 
 
@@ -92,7 +92,9 @@ def budgets(question: Question, option: str) -> Callable[[Catalogue], bool]:
 
 def largest_published_are_better(catalogue: Catalogue) -> bool:
     for scale in catalogue.scales:
-        largest = max((m for m in catalogue.published if m.scale == scale), key=lambda m: m.macs_g)
+        largest = max(
+            (m for m in catalogue.published_models if m.scale == scale), key=lambda m: m.macs_g
+        )
         ours = best_final(catalogue.finals(scale), largest.macs_g)
         if not ours or not (set5_db(ours) or 0.0) < largest.psnr_y_db["Set5"]:
             return False
@@ -100,7 +102,7 @@ def largest_published_are_better(catalogue: Catalogue) -> bool:
 
 
 def paper_is_better(catalogue: Catalogue) -> bool:
-    paper = next(m for m in catalogue.published if "2108.08910" in m.name)
+    paper = next(m for m in catalogue.published_models if "2108.08910" in m.name)
     ours = best_final(catalogue.finals(paper.scale), paper.macs_g)
     return ours is not None and (set5_db(ours) or 0.0) < paper.psnr_y_db["Set5"]
 
@@ -186,7 +188,7 @@ def patches_and_batches(catalogue: Catalogue) -> bool:
 
 
 def none_reaches_the_paper(catalogue: Catalogue) -> bool:
-    theirs = next(one for one in catalogue.published if PAPER in one.name)
+    theirs = next(one for one in catalogue.published_models if PAPER in one.name)
     ours = [db for final in catalogue.finals(theirs.scale) if (db := set5_db(final)) is not None]
     return max(ours) < theirs.psnr_y_db["Set5"]
 

@@ -12,7 +12,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.cli.main import _parser  # pyright: ignore[reportPrivateUsage]
 from sr_core.files import PRECOMPUTED, REPOSITORY
-from sr_core.report.pages import END, START, blocks, filled
+from sr_core.report.pages import END, START, blocks, fill
 from tests.docs_claims import CLAIMS
 
 REQUIREMENTS = sorted(REPOSITORY.glob("requirements*.txt"))
@@ -57,7 +57,7 @@ def test_pages_show_the_stored_results(stored: Catalogue) -> None:
     found, shown = blocks(stored), set[str]()
     for path in PAGES:
         page = read(path)
-        assert filled(page, found, path.name) == page, f"{path.name} is out of date"
+        assert fill(page, found, path.name) == page, f"{path.name} is out of date"
         shown |= set(START.findall(page))
     assert shown == found.keys()
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from sr_core.bench.engine_nets import ALIGNMENT
 from sr_core.bench.sitting import DISTURBED, drift, interleaved
-from sr_core.catalogue.final import Final, read_tuned
+from sr_core.catalogue.final import Final, read_tuned_final
 from sr_core.catalogue.publish import ImageSet, benchmark_sets, score_sets
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
@@ -32,7 +32,14 @@ from sr_core.machine import processor
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.quality.benchmark import network_upscale
-from sr_core.results.ablations import Ablation, Question, Time, Timed, TimedIn, Trained
+from sr_core.results.ablations import (
+    Ablation,
+    FineTuningRun,
+    NetworkTimes,
+    Question,
+    Time,
+    TimedRuntime,
+)
 from sr_core.runtime.choice import runtime_name
 from sr_core.runtime.upscale import Upscaler
 from sr_core.training.settings import steps_of
@@ -40,7 +47,7 @@ from sr_core.training.settings import steps_of
 FINAL = "final.safetensors"
 _ALIKE = ("patch", "batch", "lr", "warmup", "fp32_last", "ema", "source_weights", "distill")
 """Settings that runs have to have in common."""
-RUNTIMES: tuple[TimedIn, ...] = ("sparse", "onnx", "onnx, aligned")
+RUNTIMES: tuple[TimedRuntime, ...] = ("sparse", "onnx", "onnx, aligned")
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def bench_ablation(
     library = catalogue.engine
     if library is None:
         raise EngineError(catalogue.engine_problem)
-    runs = [(label, read_tuned(folder / FINAL)) for label, folder in job.runs]
+    runs = [(label, read_tuned_final(folder / FINAL)) for label, folder in job.runs]
     scale, crops, supernet = _common(runs)
     sets = benchmark_sets(job.benchmark, scale)
     threads = min(job.threads, os.cpu_count() or 1)
@@ -133,7 +140,7 @@ def _seed(final: Final) -> int:
 
 def _time(
     networks: dict[str, ExtractedNetwork], library: Library, threads: int, job: Job
-) -> tuple[list[Timed], float]:
+) -> tuple[list[NetworkTimes], float]:
     """Time all networks in all runtimes. Returns their rows, and the drift of the sitting."""
     runs = [
         _ready(network, runtime, library, threads, job)
@@ -153,7 +160,7 @@ def _time(
 
 
 def _ready(
-    network: ExtractedNetwork, runtime: TimedIn, library: Library, threads: int, job: Job
+    network: ExtractedNetwork, runtime: TimedRuntime, library: Library, threads: int, job: Job
 ) -> Run:
     size = lr_size(network.candidate.scale, job.output)
     if runtime == "sparse":
@@ -163,13 +170,15 @@ def _ready(
     return ready(network, None, threads=threads, size=size)
 
 
-def _row(text: str, network: ExtractedNetwork, times: Sequence[Time]) -> Timed:
+def _row(text: str, network: ExtractedNetwork, times: Sequence[Time]) -> NetworkTimes:
     cost = totals(describe(network.candidate, *lr_size(network.candidate.scale)))
     macs_g = cost.macs_kept / 1e9
-    return Timed(network=text, params_kept=cost.params_kept, macs_g=macs_g, times=tuple(times))
+    return NetworkTimes(
+        network=text, params_kept=cost.params_kept, macs_g=macs_g, times=tuple(times)
+    )
 
 
-def _time_of(runtime: TimedIn, times_ms: Sequence[float]) -> Time:
+def _time_of(runtime: TimedRuntime, times_ms: Sequence[float]) -> Time:
     p10_ms, p90_ms = np.percentile(times_ms, [10, 90]).tolist()
     middle_ms = median(times_ms)
     return Time(runtime=runtime, median_ms=middle_ms, p10_ms=p10_ms, p90_ms=p90_ms, n=len(times_ms))
@@ -205,13 +214,13 @@ def _score(
     sets: list[ImageSet],
     library: Library,
     report: Callable[[str], None],
-) -> Trained:
+) -> FineTuningRun:
     """Return the benchmark results and the history of one run."""
     descriptor, network = final.descriptor, final.network
     upscale = network_upscale(Upscaler(network, library).upscale)
     results = list(score_sets(network.model_id, sets, upscale, network.candidate.scale))
     validation_db = descriptor.validation_psnr_y_db
-    run = Trained(
+    run = FineTuningRun(
         label=label,
         network=descriptor.network,
         weights_sha256=descriptor.weights_sha256,

@@ -232,7 +232,7 @@ def _time_frames(catalogue: Catalogue, library: Library, threads: int, job: Job)
     keys: list[tuple[str, Runtime]] = []
     calls: list[Call] = []
     for model in FRAME_MODELS:
-        network = catalogue.network(catalogue.named(model))
+        network = catalogue.network(catalogue.candidate_by_name(model))
         size = (*lr_size(network.candidate.scale, job.output), RGB)
         pixels = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
         image = Image.fromarray(pixels)

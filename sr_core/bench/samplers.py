@@ -14,9 +14,9 @@ from sr_core.network.candidate import Candidate
 from sr_core.results.samplers import SamplerBench, SamplerRun
 from sr_core.search.evaluate import Evaluation
 from sr_core.search.front import hypervolume
-from sr_core.search.propose import Sampled
+from sr_core.search.propose import SamplerProposer
 from sr_core.search.settings import Sampler, SearchArgs
-from sr_core.search.setup import Setup, prepared, space_of
+from sr_core.search.setup import Setup, prepare, space_of
 
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 _MAX_TRIALS = 20
@@ -35,7 +35,7 @@ def bench_samplers(
     `args`: scale, images, objective, budget and space; `report` is called after each run.
     `SearchError` as for `search`, or if the start alone has as many networks as are evaluated.
     """
-    setup = prepared(catalogue, args)
+    setup = prepare(catalogue, args)
     presets = [model.candidate for model in catalogue.models(setup.start.scale)]
     if not (seeds >= 1 and evaluations > len(presets)):
         raise SearchError(
@@ -49,7 +49,7 @@ def bench_samplers(
             runs.append(_run(setup, sampler, seed, presets, evaluations, cache))
             report(runs[-1])
     return SamplerBench(
-        **described(setup),
+        **conditions(setup),
         unit=setup.start.unit,
         budget_ms=setup.start.budget_ms,
         reference_cost=setup.start.reference_cost,
@@ -60,7 +60,7 @@ def bench_samplers(
     )
 
 
-def described(setup: Setup) -> dict[str, Any]:
+def conditions(setup: Setup) -> dict[str, Any]:
     """What all benchmarks of the search say about where and on what they were run."""
     return {
         "processor": setup.facts["processor"],
@@ -86,31 +86,31 @@ def _run(
 ) -> SamplerRun:
     reference = setup.start.reference_cost, setup.start.crops.bicubic_psnr_y_db
     space = space_of(setup.args, setup.evaluator)
-    sampled = Sampled(space, sampler, seed, setup.aim, reference, start=start)
-    found: dict[Candidate, tuple[float, float]] = {}
+    proposer = SamplerProposer(space, sampler, seed, setup.aim, reference, start=start)
+    results: dict[Candidate, tuple[float, float]] = {}
     curve: list[float] = []
     proposal_s, trials = 0.0, 0
-    while len(found) < evaluations and trials < _MAX_TRIALS * evaluations:
-        asked = time.perf_counter()
-        candidate = sampled.ask()
-        proposal_s += time.perf_counter() - asked
+    while len(results) < evaluations and trials < _MAX_TRIALS * evaluations:
+        ask_start = time.perf_counter()
+        candidate = proposer.ask()
+        proposal_s += time.perf_counter() - ask_start
         if candidate not in cache:
             cache[candidate] = setup.evaluator.evaluate(candidate)
         psnr_db, cost = cache[candidate].psnr_y_db, float(setup.aim.cost([candidate])[0])
-        told = time.perf_counter()
-        sampled.tell(cost, psnr_db)
-        proposal_s += time.perf_counter() - told
+        tell_start = time.perf_counter()
+        proposer.tell(cost, psnr_db)
+        proposal_s += time.perf_counter() - tell_start
         trials += 1
-        if candidate not in found:
-            found[candidate] = cost, psnr_db
-            costs, values = zip(*found.values(), strict=True)
+        if candidate not in results:
+            results[candidate] = cost, psnr_db
+            costs, values = zip(*results.values(), strict=True)
             curve.append(hypervolume(costs, values, reference))
     return SamplerRun(
         sampler=sampler,
         seed=seed,
         trials=trials,
-        evaluated=len(found),
+        evaluated=len(results),
         proposal_s=proposal_s,
-        evaluation_s=sum(cache[candidate].seconds for candidate in found),
+        evaluation_s=sum(cache[candidate].seconds for candidate in results),
         hypervolume=curve,
     )

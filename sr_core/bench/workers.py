@@ -13,7 +13,7 @@ from typing import IO
 
 from optuna.trial import TrialState
 
-from sr_core.bench.samplers import described
+from sr_core.bench.samplers import conditions
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import MeasurementError, SearchError
 from sr_core.files import REPOSITORY
@@ -21,7 +21,7 @@ from sr_core.options import words
 from sr_core.results.samplers import WorkerBench, WorkerRow
 from sr_core.search.events import Failure, parse_event
 from sr_core.search.settings import SearchArgs
-from sr_core.search.setup import prepared
+from sr_core.search.setup import prepare
 from sr_core.search.storage import SharedStudy
 
 WORKERS = (1, 2)
@@ -40,15 +40,15 @@ def bench_workers(
     if args.trials < MIN_TRIALS:
         raise MeasurementError(f"--trials {args.trials}: expected at least {MIN_TRIALS}.")
     rows: list[WorkerRow] = []
-    about = described(prepared(catalogue, args))
+    about = conditions(prepare(catalogue, args))
     with TemporaryDirectory() as folder:
         for workers in WORKERS:
             url = f"sqlite:///{folder}/{workers}.db"
-            shared = replace(args, storage=url, study=_NAME)
-            created = prepared(catalogue, shared).study
-            if created:
-                created.close()
-            _work(catalogue.root, replace(shared, worker=True, threads=1), workers)
+            study_args = replace(args, storage=url, study=_NAME)
+            study = prepare(catalogue, study_args).study
+            if study:
+                study.close()
+            _work(catalogue.root, replace(study_args, worker=True, threads=1), workers)
             rows.append(WorkerRow(workers=workers, trials_per_s=_rate(url)))
             report(rows[-1])
     return WorkerBench(
@@ -63,31 +63,31 @@ def _work(root: Path, args: SearchArgs, workers: int) -> None:
         sys.executable, "-m", "sr_core", "--root", str(root), "search", *words(args), "--events",
     ]  # fmt: skip
     with ExitStack() as stack:
-        running = [stack.enter_context(_running(command)) for _ in range(workers)]
-        for process, told in running:
+        running = [stack.enter_context(_worker(command)) for _ in range(workers)]
+        for process, output in running:
             if process.wait():
-                told.seek(0)
-                raise MeasurementError(f"A worker failed: {_reason(told.read())}")
+                output.seek(0)
+                raise MeasurementError(f"A worker failed: {_reason(output.read())}")
 
 
 @contextmanager
-def _running(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+def _worker(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
     """A process and what it prints; it ends with us, whose pipe it reads, or with the context."""
     with (
-        TemporaryFile() as told,
+        TemporaryFile() as output,
         subprocess.Popen(
-            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=told, stderr=subprocess.STDOUT
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT
         ) as process,
     ):
         try:
-            yield process, told
+            yield process, output
         finally:
             process.kill()  # the end of the context waits for it
 
 
-def _reason(told: bytes) -> str:
+def _reason(output: bytes) -> str:
     """The sentence of a worker that failed."""
-    last = told.decode(errors="replace").strip().rpartition("\n")[2]
+    last = output.decode(errors="replace").strip().rpartition("\n")[2]
     try:
         event = parse_event(last)
     except SearchError:

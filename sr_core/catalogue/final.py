@@ -73,7 +73,7 @@ class Final:
 
     @property
     def name(self) -> str:
-        """As `models` lists it; empty if it was not published."""
+        """As `models` lists it, empty if it was not published."""
         return self.descriptor.name
 
     @property
@@ -93,11 +93,11 @@ class Final:
 
     @property
     def once_for_all(self) -> tuple[Quality, ...]:
-        """Results of the same candidate with the supernet's weights; may be empty."""
+        """Results of the same candidate with the supernet's weights, possibly none."""
         return tuple(self.descriptor.once_for_all_quality)
 
     def problems(self) -> list[str]:
-        """What keeps it from being shown, one sentence each: results of other weights, say."""
+        """List what keeps the model from being shown, one sentence each."""
         before = model_id(self.candidate, self.descriptor.supernet_sha256)
         checks = (
             (bool(self.descriptor.licence), "has no licence note"),
@@ -121,7 +121,7 @@ class Final:
 
 
 def checked_name(name: str) -> str:
-    """`name` if a model may be called so; `CatalogueError` otherwise."""
+    """Return `name` if a model may be called so. Raises `CatalogueError` otherwise."""
     if not _NAME.fullmatch(name):
         raise CatalogueError(
             f"A model cannot be called {brief(name)}: expected up to 40 small letters, digits "
@@ -131,7 +131,7 @@ def checked_name(name: str) -> str:
 
 
 def tensors_of(network: ExtractedNetwork) -> dict[str, NDArray[np.float32]]:
-    """`{layer}.weight` and `{layer}.bias`; masked weights are zero."""
+    """Return `{layer}.weight` and `{layer}.bias` of every layer. Masked weights are zero."""
     tensors: dict[str, NDArray[np.float32]] = {}
     for layer in network.layers:
         tensors[f"{layer.name}.weight"] = np.ascontiguousarray(layer.weight * layer.mask)
@@ -140,7 +140,10 @@ def tensors_of(network: ExtractedNetwork) -> dict[str, NDArray[np.float32]]:
 
 
 def assemble(candidate: Candidate, tensors: Arrays, weights_sha256: str) -> ExtractedNetwork:
-    """The network of a final model's tensors; `CatalogueError` if they do not fit `candidate`."""
+    """Return the network of a final model's tensors.
+
+    Raises `CatalogueError` if they do not fit `candidate`.
+    """
     shapes = {layer.name: layer for layer in describe(candidate, 1, 1)}
     expected = {f"{name}.{kind}" for name in shapes for kind in ("weight", "bias")}
     if odd := sorted(expected ^ tensors.keys()):
@@ -148,8 +151,8 @@ def assemble(candidate: Candidate, tensors: Arrays, weights_sha256: str) -> Extr
         raise CatalogueError(f"the file {verb} {odd[0]}")
     inner: list[tuple[ExtractedLayer, ...]] = []
     for index, cell in enumerate(candidate.cells):
-        fused = zip(candidate.cell_layers(index), BLOCKS[cell.block].fused, strict=True)
-        layers = [_layer(shapes[name], tensors, relu=relu) for (name, *_), (_, relu) in fused]
+        convs = zip(candidate.cell_layers(index), BLOCKS[cell.block].fused, strict=True)
+        layers = [_layer(shapes[name], tensors, relu=relu) for (name, *_), (_, relu) in convs]
         if layers:
             inner.append(tuple(layers))
     head, tail, skip = (_layer(shapes[name], tensors) for name in ("head", "tail", "input_skip"))
@@ -161,10 +164,10 @@ def _layer(layer: ConvLayer, tensors: Arrays, *, relu: bool = False) -> Extracte
     name = layer.name
     weight, bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
     shape = (layer.out_channels, layer.in_channels, layer.kernel, layer.kernel)
-    for key, value, wanted in (("weight", weight, shape), ("bias", bias, shape[:1])):
-        if value.dtype != np.float32 or value.shape != wanted or not np.isfinite(value).all():
+    for key, value, expected in (("weight", weight, shape), ("bias", bias, shape[:1])):
+        if value.dtype != np.float32 or value.shape != expected or not np.isfinite(value).all():
             raise CatalogueError(
-                f"{name}.{key} should be finite float32 {wanted}, got {value.dtype} {value.shape}"
+                f"{name}.{key} should be finite float32 {expected}, got {value.dtype} {value.shape}"
             )
     if layer.pruning.scheme == "channel":  # the removed channels are not there
         mask = np.ones(shape, dtype=np.bool_)
@@ -178,21 +181,21 @@ def _layer(layer: ConvLayer, tensors: Arrays, *, relu: bool = False) -> Extracte
     return ExtractedLayer(name, weight, bias, mask, layer.pruning, relu)
 
 
-def write_final(path: Path, network: ExtractedNetwork, described: Mapping[str, Any]) -> str:
-    """Write `path` (.safetensors) and its .json descriptor; returns the weights' SHA-256.
+def write_final(path: Path, network: ExtractedNetwork, fields: Mapping[str, Any]) -> str:
+    """Write `path` (.safetensors) and its .json descriptor, and return the weights' SHA-256.
 
-    `described` holds the fields of `Descriptor` but for what follows from the network.
+    `fields` holds the fields of `Descriptor`, but for those that follow from the network.
     """
     data = save(tensors_of(network))
     digest = hashlib.sha256(data).hexdigest()
     candidate = network.candidate
     descriptor = {
-        **described,
+        **fields,
         "candidate": candidate.to_json(),
         "network": to_text(candidate),
         "scale": candidate.scale,
         "weights_sha256": digest,
-        "reproduction": reproduction(described["training"]),
+        "reproduction": reproduction(fields["training"]),
     }
     Descriptor.model_validate(descriptor)
     write_atomic(path, data)
@@ -201,7 +204,7 @@ def write_final(path: Path, network: ExtractedNetwork, described: Mapping[str, A
 
 
 def read_final(path: Path) -> Final:
-    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    """Read `path` (.safetensors) and its descriptor. Raises `CatalogueError` if anything is off."""
     descriptor = read_descriptor(path)
     tensors, digest = read_tensors(path, descriptor.weights_sha256, remake="fine-tune again")
     try:
@@ -218,9 +221,11 @@ def read_final(path: Path) -> Final:
         ) from None
 
 
-def read_tuned(path: Path) -> Final:
-    """As `read_final`; `CatalogueError` also if it is no fine-tuned model, such as what the first
-    phase of `prune` leaves."""
+def read_tuned_final(path: Path) -> Final:
+    """Read a final model as `read_final` does, and check that it was fine-tuned.
+
+    Raises `CatalogueError` if it was not: the first phase of `prune` leaves such files.
+    """
     final = read_final(path)
     if not {"once_for_all", "fine_tuned"} <= final.descriptor.validation_psnr_y_db.keys():
         raise CatalogueError(
@@ -231,7 +236,7 @@ def read_tuned(path: Path) -> Final:
 
 
 def read_descriptor(path: Path) -> Descriptor:
-    """The descriptor beside a final model's `path`."""
+    """Read the descriptor beside a final model's `path`."""
     return read_record(
         path.with_suffix(".json"),
         Descriptor,
@@ -240,8 +245,10 @@ def read_descriptor(path: Path) -> Descriptor:
 
 
 def reproduction(history: Sequence[Mapping[str, Any]]) -> str:
-    """The commands in order: one for both phases of `prune`, and of one that was resumed the
-    settings it ended with."""
+    """Return the commands in order.
+
+    Both phases of `prune` are one command. A resumed command has the settings it ended with.
+    """
     commands: list[str] = []
     for record in history:
         if record.get("continues") in ("first phase", "checkpoint") and commands:

@@ -83,8 +83,8 @@ class Curve(Record):
 class Run(Record):
     """One call of `search`, or a study that several processes worked on.
 
-    `started`, `commit`, `processor`, `versions` and `threads` of a shared one are those of the
-    process that appended it.
+    A shared study has `started`, `commit`, `processor`, `versions` and `threads` of the process
+    that appended it.
     """
 
     started: Text
@@ -123,7 +123,7 @@ class Header(Record):
 
 @dataclass(frozen=True)
 class Front:
-    """Rows (columns of `SCHEMA`) with their header; never changed in place."""
+    """Rows (columns of `SCHEMA`) with their header. A front is never changed in place."""
 
     header: Header
     rows: pd.DataFrame
@@ -133,20 +133,23 @@ class Front:
         """The networks, aligned with the rows."""
         return [from_text(text) for text in self.rows["network"]]
 
-    def with_run(self, run: Run, found: list[dict[str, Any]], earlier: Run | None = None) -> Front:
-        """This front and what one more run evaluated (columns of `SCHEMA` but `run`).
+    def with_run(self, run: Run, rows: list[dict[str, Any]], earlier: Run | None = None) -> Front:
+        """Return this front and `rows` of one more run (columns of `SCHEMA` but `run`).
 
-        `earlier`: the run as it was stored before, if it was; `run` takes its place.
+        `earlier` is the run as it was stored before, if it was. `run` takes its place.
         """
         runs = list(self.header.runs)
         index = runs.index(earlier) if earlier in runs else len(runs)
         runs[index : index + 1] = [run]
         header = self.header.model_copy(update={"runs": runs})
-        new = _frame([{"run": index, **one} for one in found])
+        new = _frame([{"run": index, **one} for one in rows])
         return Front(header, pd.concat([self.rows, new], ignore_index=True))
 
     def with_results(self, index: int, results: Mapping[str, tuple[float, float]]) -> Front:
-        """This front with PSNR-Y and SSIM-Y of the row `index` on benchmarks (set name -> both)."""
+        """Return this front with results of the row `index` on benchmarks.
+
+        `results` holds (PSNR-Y, SSIM-Y) by the name of the image set.
+        """
         rows = self.rows.copy()
         for name, scores in results.items():
             rows.loc[index, [f"psnr_y_{name.lower()}", f"ssim_y_{name.lower()}"]] = scores
@@ -154,12 +157,12 @@ class Front:
 
 
 def empty_front(header: Header) -> Front:
-    """No rows yet."""
+    """Make a front without rows."""
     return Front(header, _frame([]))
 
 
 def front_paths(root: Path, scale: int) -> tuple[Path, Path]:
-    """The Parquet and the JSON file of a scale."""
+    """Return the Parquet and the JSON file of a scale."""
     return root / "fronts" / f"x{scale}.parquet", root / "fronts" / f"x{scale}.json"
 
 
@@ -174,16 +177,16 @@ def write_front(root: Path, front: Front) -> None:
 
 
 def read_front(root: Path, scale: int) -> Front:
-    """Read and check both files; `CatalogueError` names the first thing that is wrong."""
-    table, described = front_paths(root, scale)
-    header = read_record(described, Header, remake=_remake(described.stem))
+    """Read and check both files. `CatalogueError` names the first thing that is wrong."""
+    table, json_path = front_paths(root, scale)
+    header = read_record(json_path, Header, remake=_remake(json_path.stem))
     front = Front(header, _read_rows(table))
     if front.header.scale != scale:
-        raise _damaged(described, f"it is of x{front.header.scale}")
+        raise _damage(json_path, f"it is of x{front.header.scale}")
     if front.header.protocol != PROTOCOL:
-        raise _damaged(described, f"it follows another protocol than {PROTOCOL}")
+        raise _damage(json_path, f"it follows another protocol than {PROTOCOL}")
     if fault := _first_fault(front):
-        raise _damaged(table, fault)
+        raise _damage(table, fault)
     return front
 
 
@@ -191,14 +194,14 @@ def _read_rows(path: Path) -> pd.DataFrame:
     try:
         table = pq.read_table(io.BytesIO(path.read_bytes()))
     except (OSError, pa.ArrowException) as error:
-        raise _damaged(path, str(error).partition("\n")[0]) from None
+        raise _damage(path, str(error).partition("\n")[0]) from None
     if not table.schema.remove_metadata().equals(SCHEMA):
-        raise _damaged(path, f"expected the columns {', '.join(SCHEMA.names)} and their types")
+        raise _damage(path, f"expected the columns {', '.join(SCHEMA.names)} and their types")
     return table.to_pandas()
 
 
 def _first_fault(front: Front) -> str:
-    """What is wrong with the rows, in words; "" if nothing."""
+    """Say what is wrong with the rows, "" if nothing is."""
     rows, header = front.rows, front.header
     if rows["id"].duplicated().any():
         return "an id appears twice"
@@ -229,7 +232,7 @@ def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
     return pa.Table.from_pylist(rows, schema=SCHEMA).to_pandas()
 
 
-def _damaged(path: Path, fault: str) -> CatalogueError:
+def _damage(path: Path, fault: str) -> CatalogueError:
     return CatalogueError(f"fronts/{path.name} cannot be used ({fault}): {_remake(path.stem)}.")
 
 

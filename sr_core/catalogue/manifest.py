@@ -24,29 +24,29 @@ class Manifest:
 
     @property
     def entries(self) -> dict[str, str]:
-        """File name -> SHA-256; `CatalogueError` if it cannot be read."""
-        if (found := self._entries) is None:
+        """File name -> SHA-256. Raises `CatalogueError` if the manifest cannot be read."""
+        if (entries := self._entries) is None:
             remake = "restore it from the repository"
-            found = read_record(self._root / MANIFEST, dict[str, Sha256], remake=remake)
-            self._entries = found
-        return found
+            entries = read_record(self._root / MANIFEST, dict[str, Sha256], remake=remake)
+            self._entries = entries
+        return entries
 
     def require(self, *paths: Path) -> None:
-        """`CatalogueError` unless these files are what the manifest says.
+        """Raise `CatalogueError` unless these files are what the manifest says.
 
         Another process may have changed both since the manifest was read, or be about to seal
-        what it wrote: it is read again, and waited for.
+        what it wrote. So the manifest is read again, and the other process is waited for.
         """
         end = time.monotonic() + _SEALING_S
-        while wrong := self._mismatched(paths):
+        while wrong := self._first_mismatch(paths):
             patient = is_changing(self._root) and time.monotonic() < end
             self._entries = None
-            if not patient and self._mismatched(paths):
+            if not patient and self._first_mismatch(paths):
                 raise mismatch(wrong)
             time.sleep(_SEALING_S / 100)
 
-    def _mismatched(self, paths: Sequence[Path]) -> str:
-        """Name of the first file that is not what the manifest says; "" if all are."""
+    def _first_mismatch(self, paths: Sequence[Path]) -> str:
+        """Name the first file that is not what the manifest says, "" if all are."""
         for path in paths:
             name = path.relative_to(self._root).as_posix()
             if not path.is_file() or sha256(path) != self.entries.get(name):
@@ -55,7 +55,7 @@ class Manifest:
 
 
 def mismatch(name: str) -> CatalogueError:
-    """The error for a file that is not what the manifest says."""
+    """Return the error for a file that is not what the manifest says."""
     return CatalogueError(
         f"{name} does not match its checksum in manifest.json: restore both from the repository."
     )

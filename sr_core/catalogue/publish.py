@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_core.catalogue.final import checked_name, read_tuned, write_final
+from sr_core.catalogue.final import checked_name, read_tuned_final, write_final
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
     LICENCE,
@@ -41,7 +41,7 @@ class ImageSet:
 
     @classmethod
     def of(cls, name: str, hr: Path, lr: Path | None) -> ImageSet:
-        """Find and checksum the images; `DatasetError` if some are missing."""
+        """Find and checksum the images. Raises `DatasetError` if some are missing."""
         files = list_images(hr)
         checksum = folder_checksum(hr, files)
         if lr:
@@ -78,7 +78,7 @@ def publish(
     rows: list[Quality] = []
 
     def measure(name: str, identity: str, upscale: Upscale) -> None:
-        rows.extend(_measured(name, identity, sets, upscale, scale, report))
+        rows.extend(_score(name, identity, sets, upscale, scale, report))
 
     measure("bicubic", bicubic_id(scale), bicubic_upscale(scale))
     for model in catalogue.models(scale):
@@ -102,9 +102,9 @@ def publish_final(
     """Put a fine-tuned network into `root` as `name`, measured beside its once-for-all self.
 
     Its once-for-all self is measured only while the supernet that it started from is the shipped
-    one. Arguments as for `publish`; `weights` is a final.safetensors with its descriptor.
+    one. Arguments are as for `publish`. `weights` is a final.safetensors with its descriptor.
     """
-    catalogue, final = Catalogue(root), read_tuned(weights)
+    catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
         raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
     scale = final.candidate.scale
@@ -112,9 +112,9 @@ def publish_final(
 
     def measure(title: str, network: ExtractedNetwork) -> list[Quality]:
         upscale = network_upscale(Upscaler(network, catalogue.engine).upscale)
-        return _measured(title, network.model_id, sets, upscale, scale, report)
+        return _score(title, network.model_id, sets, upscale, scale, report)
 
-    measured = {
+    changes = {
         "name": name,
         "licence": LICENCE,
         "quality": measure(name, final.network),
@@ -122,11 +122,11 @@ def publish_final(
     }
     if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
-        measured["once_for_all_quality"] = measure("once for all", before)
-    described = final.descriptor.model_copy(update=measured).model_dump()
+        changes["once_for_all_quality"] = measure("once for all", before)
+    fields = final.descriptor.model_copy(update=changes).model_dump()
     with changing(root):
         target = root / f"models/{name}.safetensors"
-        write_final(target, final.network, described)
+        write_final(target, final.network, fields)
         keep_history(weights, target, "log.csv")
 
 
@@ -135,7 +135,7 @@ def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
     return benchmark_sets(benchmark, scale) + more
 
 
-def _measured(
+def _score(
     name: str,
     identity: str,
     sets: list[ImageSet],
@@ -143,14 +143,14 @@ def _measured(
     scale: int,
     report: Callable[[str], None],
 ) -> list[Quality]:
-    scored = list(score_sets(identity, sets, upscale, scale))
-    values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in scored)
+    results = list(score_sets(identity, sets, upscale, scale))
+    values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in results)
     report(f"{name:24} {values}")
-    return scored
+    return results
 
 
 def benchmark_sets(benchmark: Path, scale: int) -> list[ImageSet]:
-    """Set5, Set14 and BSD100 below `benchmark`; `DatasetError` if something is missing."""
+    """Return Set5, Set14 and BSD100. Raises `DatasetError` if something is missing."""
     return [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
 
 
@@ -175,7 +175,7 @@ def _set_folders(folder: Path, scale: int) -> tuple[Path, Path]:
 
 
 def _scale_of(catalogue: Catalogue, identity: str) -> int | None:
-    """Scale of a listed model or of bicubic; None if the id is of no shipped weights."""
+    """Return the scale of a listed model or of bicubic, None for other weights than shipped."""
     for scale in catalogue.scales:
         if identity == bicubic_id(scale) or identity in {m.id for m in catalogue.models(scale)}:
             return scale

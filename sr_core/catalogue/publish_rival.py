@@ -44,20 +44,23 @@ def publish_rival(
     run = runner(rival.network, Catalogue(root).engine)
     psnr_db = score_crops(run, crops, scale=scale)
     quality = list(score_sets(rival.id, benchmark_sets(benchmark, scale), _upscale(run), scale))
-    measured = {
+    changes = {
         "validation_crops_sha256": crops.checksum,
         "validation_psnr_y_db": {rival.arch.name: psnr_db},
         "quality": quality,
         "licence": LICENCE,
     }
     with changing(root):
-        install_rival(root, weights, rival.descriptor.model_copy(update=measured))
+        install_rival(root, weights, rival.descriptor.model_copy(update=changes))
     values = "  ".join(f"{q.image_set} {q.psnr_y:.2f} dB {q.ssim_y:.4f}" for q in quality)
     report(f"{rival.id}: validation {psnr_db:.3f} dB  {values}")
 
 
 def runner(network: PlainNetwork, library: Library | None) -> Run:
-    """(N, 3, H, W) in 0..1 -> (N, 3, s H, s W) on the engine, or without one on ONNX Runtime."""
+    """Return the network as a function: (N, 3, H, W) -> (N, 3, s H, s W), all in 0..1.
+
+    It runs on the engine, or without one on ONNX Runtime.
+    """
     if library:
         return Session(network, library).run
     data = build(network).SerializeToString()
@@ -66,7 +69,7 @@ def runner(network: PlainNetwork, library: Library | None) -> Run:
 
 
 def _upscale(run: Run) -> Upscale:
-    """Whole images: those of the benchmarks are small."""
+    """Return a function that upscales whole images. Those of the benchmarks are small."""
 
     def upscale(lr: Image8) -> Image8:
         return quantise(run(network_input(lr))[0], lr).astype(np.uint8)
@@ -75,10 +78,10 @@ def _upscale(run: Run) -> Upscale:
 
 
 def _weights(folder: Path) -> Path:
-    found = sorted(folder.glob("*-x?.safetensors"))
-    if len(found) != 1:
+    paths = sorted(folder.glob("*-x?.safetensors"))
+    if len(paths) != 1:
         raise CatalogueError(
-            f"{folder} holds {len(found)} trained rivals: expected the run folder of one "
+            f"{folder} holds {len(paths)} trained rivals: expected the run folder of one "
             "`train --arch`."
         )
-    return found[0]
+    return paths[0]

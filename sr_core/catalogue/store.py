@@ -43,13 +43,7 @@ from sr_core.engine.library import Library, find
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.own import OWN, own_device, own_device_path
-from sr_core.latency.profile import (
-    BASES,
-    DeviceProfile,
-    RuntimeId,
-    profile_json,
-    read_profile,
-)
+from sr_core.latency.profile import BASES, DeviceProfile, profile_json, read_profile
 from sr_core.network.candidate import Candidate, model_id
 from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedNetwork, extract
@@ -61,7 +55,7 @@ from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
 from sr_core.results.published import PublishedModel
 from sr_core.results.quality import Quality
-from sr_core.results.record import read_record
+from sr_core.results.record import Runtime, read_record
 from sr_core.results.rivals import RivalBench
 from sr_core.results.samplers import SamplerBench, WorkerBench
 from sr_core.rivals.weights import Rival, read_rival
@@ -77,8 +71,10 @@ _ENGINE = "engine/"
 
 @dataclass(frozen=True)
 class Model:
-    """A listed model with its measured quality: a preset candidate of a shipped supernet, or a
-    final model."""
+    """A listed model with its measured quality.
+
+    It is a preset candidate of a shipped supernet, or a final model.
+    """
 
     id: str
     name: str
@@ -89,12 +85,12 @@ class Model:
 
     @classmethod
     def of_final(cls, final: Final) -> Model:
-        """A final model as the list shows it."""
+        """Return a final model as the list shows it."""
         title = f"Fine-tuned {final.descriptor.network}"
         return cls(final.id, final.name, title, final.candidate, final.quality, "final")
 
     def summary(self) -> dict[str, Any]:
-        """The JSON row of `python -m sr_core models --json`."""
+        """Return the JSON row of `python -m sr_core models --json`."""
         cost = totals(describe(self.candidate, *lr_size(self.candidate.scale)))
         row: dict[str, Any] = {
             "id": self.id,
@@ -128,70 +124,70 @@ class Catalogue:
 
     @cached_property
     def scales(self) -> list[int]:
-        """Scales that have a supernet here; `CatalogueError` if there is none."""
-        found = sorted(
+        """Scales that have a supernet here. Raises `CatalogueError` if there is none."""
+        scales = sorted(
             int(path.stem[1:])
             for path in (self.root / "supernets").glob("x*.safetensors")
             if path.stem[1:].isdigit()
         )
-        if not found:
+        if not scales:
             raise CatalogueError(
                 f"No supernet in {self.root}: restore the folder from the repository, or train "
                 "one with `python -m sr_core train` and `publish` it."
             )
-        return found
+        return scales
 
     def supernet(self, scale: int) -> SupernetWeights:
-        """Weights of one scale, checked against the manifest."""
+        """Return the weights of one scale, checked against the manifest."""
         if scale not in self.scales:
-            listed = ", ".join(f"x{s}" for s in self.scales)
-            raise CatalogueError(f"There is no x{scale} supernet here: expected {listed}.")
+            choices = ", ".join(f"x{s}" for s in self.scales)
+            raise CatalogueError(f"There is no x{scale} supernet here: expected {choices}.")
         if scale not in self._supernets:
             path = self._supernet_path(scale)
-            loaded = read_supernet(path)  # first: it says more about a damaged file
+            weights = read_supernet(path)  # first: it says more about a damaged file
             self._manifest.require(path)
-            if loaded.spec.scale != scale:
+            if weights.spec.scale != scale:
                 raise mismatch(f"supernets/{path.name}")
-            self._supernets[scale] = loaded
+            self._supernets[scale] = weights
         return self._supernets[scale]
 
     def descriptor(self, scale: int) -> dict[str, Any]:
-        """How the supernet was trained, as written by `train` and `publish`."""
+        """Return how the supernet was trained, as `train` and `publish` wrote it."""
         return read_descriptor(self._supernet_path(scale))
 
     @cached_property
     def quality(self) -> list[Quality]:
-        """All stored results, checked against the manifest; an empty list if none were stored."""
+        """All stored results, checked against the manifest. The list may be empty."""
         return self._result(QUALITY, list[Quality], "publish") or []
 
     def models(self, scale: int | None = None) -> list[Model]:
-        """The listed models, of one scale or of all."""
+        """List the models of the supernets, of one scale or of all."""
         scales = self.scales if scale is None else [scale]
         return [model for one in scales for model in self._models_of(one)]
 
     def _models_of(self, scale: int) -> list[Model]:
         if scale not in self._models:
             spec, digest = self.supernet(scale).spec, self.supernet(scale).sha256
-            listed: list[Model] = []
+            models: list[Model] = []
             for preset in presets(spec):
                 identity = model_id(preset.candidate, digest)
                 results = tuple(q for q in self.quality if q.model_id == identity)
-                listed.append(Model(identity, preset.name, preset.title, preset.candidate, results))
-            self._models[scale] = listed
+                models.append(Model(identity, preset.name, preset.title, preset.candidate, results))
+            self._models[scale] = models
         return self._models[scale]
 
     def finals(self, scale: int | None = None) -> list[Final]:
-        """The final models, of one scale or of all, those with the fewest kept parameters first.
+        """List the final models, of one scale or of all, from few to many kept parameters.
 
-        `CatalogueError` if one is damaged or does not match the manifest.
+        Raises `CatalogueError` if one is damaged or does not match the manifest.
         """
         return [f for f in self._finals if scale in (None, f.candidate.scale)]
 
     @cached_property
     def _finals(self) -> list[Final]:
         paths = sorted((self.root / "models").glob("*.safetensors"))
-        found = [self._final(path) for path in paths]
-        return sorted(found, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
+        finals = [self._final(path) for path in paths]
+        return sorted(finals, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
 
     def _final(self, path: Path) -> Final:
         self._manifest.require(path, path.with_suffix(".json"))
@@ -202,52 +198,52 @@ class Catalogue:
             )
         return final
 
-    def listed(self, candidate: Candidate) -> Model | None:
-        """The listed model that is this candidate, if there is one."""
+    def model_of(self, candidate: Candidate) -> Model | None:
+        """Return the listed model that is this candidate, None if there is none."""
         return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
 
     @cached_property
-    def published(self) -> list[PublishedModel]:
-        """Models of others, with their sources; none if the file is not there."""
+    def published_models(self) -> list[PublishedModel]:
+        """Models of others, with their sources. Empty without the file."""
         return self._result(_PUBLISHED, list[PublishedModel]) or []
 
     @cached_property
     def engine_bench(self) -> EngineBench | None:
-        """What `bench engine --store` measured; None if the file is not there."""
+        """What `bench engine --store` measured, None without the file."""
         return self._result(ENGINE_BENCH, EngineBench, "bench engine --store")
 
     def rivals(self, scale: int) -> list[Rival]:
-        """Published architectures that were trained here, in the order of their parameters."""
-        found: list[Rival] = []
+        """List the published architectures that were trained here, the smallest first."""
+        rivals: list[Rival] = []
         for path in sorted((self.root / "rivals").glob(f"*-x{scale}.safetensors")):
             self._manifest.require(path, path.with_suffix(".json"))
-            found.append(read_rival(path))
-        return sorted(found, key=lambda rival: rival.layout.params)
+            rivals.append(read_rival(path))
+        return sorted(rivals, key=lambda rival: rival.layout.params)
 
     @cached_property
     def ablations(self) -> tuple[Ablation, ...]:
-        """What `bench ablation --store` measured; none if the file is not there."""
+        """What `bench ablation --store` measured. Empty without the file."""
         return self._result(ABLATIONS, tuple[Ablation, ...], "bench ablation --store") or ()
 
     @cached_property
     def rival_bench(self) -> RivalBench | None:
-        """What `bench rivals --store` measured; None if the file is not there."""
+        """What `bench rivals --store` measured, None without the file."""
         return self._result(RIVAL_BENCH, RivalBench, "bench rivals --store")
 
     @cached_property
     def sampler_bench(self) -> SamplerBench | None:
-        """What `bench samplers --store` measured; None if the file is not there."""
+        """What `bench samplers --store` measured, None without the file."""
         return self._result(SAMPLER_BENCH, SamplerBench, "bench samplers --store")
 
     @cached_property
     def worker_bench(self) -> WorkerBench | None:
-        """What `bench workers --store` measured; None if the file is not there."""
+        """What `bench workers --store` measured, None without the file."""
         return self._result(WORKER_BENCH, WorkerBench, "bench workers --store")
 
     def _result(self, name: str, kind: type[Result], command: str = "") -> Result | None:
-        """A file of results, checked against the manifest; None if it is not there.
+        """Read a file of results and check it against the manifest. None without the file.
 
-        `command` makes it anew.
+        `command` makes the file anew.
         """
         path = self.root / name
         if not path.is_file():
@@ -259,17 +255,17 @@ class Catalogue:
         return read_record(path, kind, remake=remake)
 
     def bicubic(self, scale: int) -> tuple[Quality, ...]:
-        """The baseline's stored results."""
+        """Return the baseline's stored results."""
         return tuple(q for q in self.quality if q.model_id == bicubic_id(scale))
 
     @property
     def engine(self) -> Library | None:
-        """The sparse engine; None if it cannot be used here, `engine_problem` says why."""
+        """The sparse engine, None if it cannot be used here (see `engine_problem`)."""
         return self._engine[0]
 
     @property
     def engine_problem(self) -> str:
-        """Why there is no engine, in a sentence; empty if there is one."""
+        """Why there is no engine, in a sentence. Empty if there is one."""
         return self._engine[1]
 
     @cached_property
@@ -290,32 +286,32 @@ class Catalogue:
     def devices(self) -> list[DeviceProfile]:
         """Latency profiles, the best founded first: this computer's, if it was measured.
 
-        Among equally founded ones those of the sparse engine come first.
+        Among equally founded ones, those of the sparse engine come first.
         """
-        found = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        profiles = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
         own = [own_device(name, lambda name=name: self._runtime_version(name)) for name in OWN]
         self.device_problem = " ".join(problem for _, problem in own if problem)
-        found += [profile for profile, _ in own if profile]
-        return sorted(found, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
+        profiles += [profile for profile, _ in own if profile]
+        return sorted(profiles, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
 
-    def _runtime_version(self, runtime_id: RuntimeId) -> str:
-        """Of the runtime at hand; empty if there is none."""
+    def _runtime_version(self, runtime_id: Runtime) -> str:
+        """Return the version of the runtime at hand, empty if there is none."""
         if runtime_id == "sparse" and self.engine is None:
             return ""
         return runtime_version(self.engine if runtime_id == "sparse" else None)
 
     def device(self, identity: str | None = None) -> DeviceProfile:
-        """The profile called `identity`; None takes the first."""
+        """Return the profile called `identity`, or the first one. Raises `LatencyError`."""
         for profile in self.devices:
             if identity in (None, profile.id):
                 return profile
         if not self.devices:
             raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
-        listed = ", ".join(profile.id for profile in self.devices)
-        raise LatencyError(f"There is no device {brief(identity)}: expected one of {listed}.")
+        choices = ", ".join(profile.id for profile in self.devices)
+        raise LatencyError(f"There is no device {brief(identity)}: expected one of {choices}.")
 
     def keep_device(self, profile: DeviceProfile) -> Path:
-        """Keep this computer's new profile in the user's data folder; returns where."""
+        """Write this computer's new profile to the user's data folder. Returns its path."""
         path = own_device_path(profile.runtime_id or "onnx")
         write_file(path, profile_json(profile))
         self.__dict__.pop("devices", None)  # so that the cached list is made anew
@@ -326,9 +322,9 @@ class Catalogue:
         return read_profile(path)
 
     def front(self, scale: int) -> Front | None:
-        """What the search evaluated with the shipped weights of a scale; None if nothing.
+        """Return what the search evaluated with the shipped weights, None if nothing.
 
-        `CatalogueError` if the files are damaged, or are of other weights.
+        Raises `CatalogueError` if the files are damaged, or are of other weights.
         """
         from sr_core.catalogue.fronts import front_paths, read_front
 
@@ -357,25 +353,25 @@ class Catalogue:
             raise CatalogueError(f"fronts/x{scale}.parquet: {error} Search again.") from None
 
     def find(self, reference: str) -> Candidate:
-        """A candidate by the path of its JSON file or final.safetensors, or as `named` finds it."""
+        """Return a candidate by name, or by the path of its JSON file or final.safetensors."""
         if reference.lower().endswith(".safetensors"):
             return read_final(Path(reference)).candidate
         if not reference.lower().endswith(".json"):
-            return self.named(reference)
+            return self.candidate_by_name(reference)
         try:
             text = Path(reference).read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
         return Candidate.loads(text)
 
-    def named(self, reference: str) -> Candidate:
-        """A candidate by model name or id, or as a network text; opens no file."""
+    def candidate_by_name(self, reference: str) -> Candidate:
+        """Return a candidate by model name, id or network text. It opens no file."""
         if looks_like_text(reference):
             return from_text(reference)
         for model in self.models():
             if reference in (model.name, model.id):
                 return model.candidate
-        if final := self.final_named(reference):
+        if final := self.final_by_name(reference):
             return final.candidate
         names = ", ".join(model.name for model in [*self.models(), *self.finals()])
         raise InvalidCandidate(
@@ -384,27 +380,27 @@ class Catalogue:
         )
 
     def check(self, candidate: Candidate, scale: int | None = None) -> Candidate:
-        """`candidate`, if the shipped supernet of `scale` (default: its own) holds it."""
+        """Return `candidate` if the shipped supernet of `scale` (default: its own) holds it."""
         self.supernet(candidate.scale if scale is None else scale).spec.check(candidate)
         return candidate
 
     def network(self, candidate: Candidate) -> ExtractedNetwork:
-        """A candidate with the shipped weights of its scale."""
+        """Return a candidate with the shipped weights of its scale."""
         return extract(self.supernet(candidate.scale), candidate)
 
     def network_of(self, reference: str) -> ExtractedNetwork:
-        """What `find` takes, with weights: those of a final model, else the shipped ones."""
+        """Return what `find` finds, with a final model's weights or the shipped ones."""
         final = self.final(reference)
         return final.network if final else self.network(self.find(reference))
 
     def final(self, reference: str) -> Final | None:
-        """The final model of this name, id or path of a final.safetensors; None if it is none."""
+        """Return the final model of this name, id or final.safetensors, None if it is none."""
         if reference.lower().endswith(".safetensors"):
             return read_final(Path(reference))
-        return self.final_named(reference)
+        return self.final_by_name(reference)
 
-    def final_named(self, reference: str) -> Final | None:
-        """The final model of this name or id; None if it is none. Opens no other file."""
+    def final_by_name(self, reference: str) -> Final | None:
+        """Return the final model of this name or id, None if it is none."""
         return next((f for f in self.finals() if reference in (f.name, f.id)), None)
 
     def _supernet_path(self, scale: int) -> Path:
@@ -417,5 +413,5 @@ class Catalogue:
 
 
 def bicubic_id(scale: int) -> str:
-    """Stands in for a model id in the baseline's results."""
+    """Return what stands for a model id in the baseline's results."""
     return f"bicubic-x{scale}"

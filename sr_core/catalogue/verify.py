@@ -25,7 +25,7 @@ from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.record import Record, Sha256, Text, read_record
 
 
-class _Published(Record):
+class _SupernetDescriptor(Record):
     """What the descriptor of a shipped supernet must say, at least."""
 
     model_config = ConfigDict(extra="allow")
@@ -40,7 +40,7 @@ class _Published(Record):
 
 
 def verify(catalogue: Catalogue) -> list[str]:
-    """Every damage found, one sentence each; empty if all is well."""
+    """List every damage, one sentence each. The list is empty if all is well."""
     try:
         manifest = catalogue.manifest
     except CatalogueError as error:
@@ -76,16 +76,20 @@ def _check_supernets(catalogue: Catalogue) -> list[str]:
         try:
             catalogue.supernet(scale)
             path = catalogue.root / f"supernets/x{scale}.json"
-            read_record(path, _Published, remake="restore it, or publish the weights again")
+            read_record(
+                path, _SupernetDescriptor, remake="restore it, or publish the weights again"
+            )
         except CatalogueError as error:
             problems.append(str(error))
     return problems
 
 
 def _check_quality(catalogue: Catalogue) -> list[str]:
-    """Stored results must be of the listed models with the shipped weights, or bicubic's."""
-    known = {model.id for model in catalogue.models()} | {bicubic_id(s) for s in catalogue.scales}
-    foreign = sorted({q.model_id for q in catalogue.quality} - known)
+    """Check that stored results are of shipped weights and listed models, or bicubic's."""
+    model_ids = {model.id for model in catalogue.models()} | {
+        bicubic_id(s) for s in catalogue.scales
+    }
+    foreign = sorted({q.model_id for q in catalogue.quality} - model_ids)
     problems = [f"{QUALITY} holds results of {name}, which is no listed model." for name in foreign]
     if any(q.protocol != PROTOCOL for q in catalogue.quality):
         problems.append(f"{QUALITY} holds results of another protocol than {PROTOCOL}.")
@@ -93,7 +97,7 @@ def _check_quality(catalogue: Catalogue) -> list[str]:
 
 
 def _check_devices(catalogue: Catalogue) -> list[str]:
-    """Shipped profiles must be sound, named after their id, and not of "this computer"."""
+    """Check that shipped profiles are sound, called by their id, of no "this computer"."""
     problems: list[str] = []
     for path in sorted((catalogue.root / "devices").glob("*.json")):
         profile = read_profile(path)
@@ -106,7 +110,7 @@ def _check_devices(catalogue: Catalogue) -> list[str]:
 
 
 def _check_rivals(catalogue: Catalogue) -> list[str]:
-    """Every rival must be sound, published, and measured with the weights that it has."""
+    """Check that every rival is sound, published, and measured with its own weights."""
     problems: list[str] = []
     for rival in (rival for scale in SCALES for rival in catalogue.rivals(scale)):
         if not rival.quality or not rival.descriptor.licence:
@@ -117,7 +121,7 @@ def _check_rivals(catalogue: Catalogue) -> list[str]:
 
 
 def _check_rival_bench(catalogue: Catalogue) -> list[str]:
-    """Networks that were timed must still have the weights that gave their PSNR."""
+    """Check that networks that were timed still have the weights of their PSNR."""
     rows = catalogue.rival_bench.rows if catalogue.rival_bench else ()
     ids = {rival.id for scale in SCALES for rival in catalogue.rivals(scale)}
     for row in rows:
@@ -131,7 +135,7 @@ def _check_rival_bench(catalogue: Catalogue) -> list[str]:
 
 
 def _check_published(catalogue: Catalogue) -> list[str]:
-    _ = catalogue.published  # raises what is wrong
+    _ = catalogue.published_models  # raises what is wrong
     return []
 
 
@@ -159,7 +163,7 @@ def _check_ablations(catalogue: Catalogue) -> list[str]:
 
 
 def _of_earlier(catalogue: Catalogue, name: str, scale: int, supernet_sha256: str) -> list[str]:
-    """Results must be of the shipped supernet."""
+    """Check that results are of the shipped supernet."""
     if catalogue.supernet(scale).sha256 == supernet_sha256:
         return []
     command = {ABLATIONS: "ablation", SAMPLER_BENCH: "samplers", WORKER_BENCH: "workers"}[name]
@@ -177,11 +181,11 @@ def _check_fronts(catalogue: Catalogue) -> list[str]:
 
 
 def _check_finals(catalogue: Catalogue) -> list[str]:
-    """Names must be free, results of their weights and of those that they started from."""
-    taken = {model.name for model in catalogue.models()}
+    """Check that names are free, and results of the right weights."""
+    names = {model.name for model in catalogue.models()}
     problems = [
         f"models/{final.name}.json has the name of a model of the supernet."
         for final in catalogue.finals()
-        if final.name in taken
+        if final.name in names
     ]
     return problems + [p for final in catalogue.finals() for p in final.problems()]

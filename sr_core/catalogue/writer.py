@@ -73,21 +73,23 @@ def install_rival(root: Path, weights: Path, descriptor: RivalDescriptor) -> Non
 def changing(root: Path) -> Generator[None]:
     """Keep other threads and processes from changing `root`: re-read, change and write inside.
 
-    Long work is done before: others wait. On the way out the manifest is sealed, unless
-    something was raised. `RuntimeError` if this thread is inside already.
+    Do long work before, because others wait. On the way out the manifest is sealed, unless
+    something was raised. Raises `RuntimeError` if this thread is inside already.
     """
     try:
-        held = FileLock(root / _LOCK).acquire()
+        lock = FileLock(root / _LOCK).acquire()
     except OSError as error:
         raise CatalogueError(f"Cannot write {root} ({error}): check its permissions.") from error
-    with held:
+    with lock:
         yield
         _seal(root)
 
 
 def is_changing(root: Path) -> bool:
-    """Whether somebody is inside `changing`, this process included, or may be: who must not write
-    to the lock cannot tell."""
+    """Return whether somebody is inside `changing`, or may be. This process counts too.
+
+    Who must not write to the lock cannot tell.
+    """
     lock = root / _LOCK
     if not lock.exists():  # nobody is, and asking must not make one
         return False
@@ -99,17 +101,17 @@ def is_changing(root: Path) -> bool:
 
 
 def _seal(root: Path) -> None:
-    listed = {name: sha256(root / name) for name in files_below(root)}
-    write_file(root / MANIFEST, json.dumps(listed, indent=1) + "\n")
+    checksums = {name: sha256(root / name) for name in files_below(root)}
+    write_file(root / MANIFEST, json.dumps(checksums, indent=1) + "\n")
 
 
 def install_supernet(root: Path, weights: Path) -> int:
-    """Copy a trained supernet into `root`, adding the licence note; returns its scale."""
+    """Copy a trained supernet into `root` with the licence note, and return its scale."""
     scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
     target = root / "supernets" / f"x{scale}.safetensors"
     write_file(target, weights.read_bytes())
-    described = read_descriptor(weights) | {"licence": LICENCE}
-    write_file(target.with_suffix(".json"), json.dumps(described, indent=2) + "\n")
+    descriptor = read_descriptor(weights) | {"licence": LICENCE}
+    write_file(target.with_suffix(".json"), json.dumps(descriptor, indent=2) + "\n")
     keep_history(weights, target, "log.csv", "curve.png")
     return scale
 
@@ -123,7 +125,7 @@ def keep_history(weights: Path, target: Path, *names: str) -> None:
 
 
 def write_file(path: Path, data: bytes | str) -> None:
-    """Replace one file; `CatalogueError` if it cannot be written."""
+    """Replace one file. Raises `CatalogueError` if it cannot be written."""
     try:
         write_atomic(path, data)
     except OSError as error:
@@ -131,6 +133,6 @@ def write_file(path: Path, data: bytes | str) -> None:
 
 
 def files_below(root: Path) -> list[str]:
-    """Relative paths of all files that the manifest lists."""
-    found = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return sorted(n for n in (p.relative_to(root).as_posix() for p in found) if n != MANIFEST)
+    """List the relative paths of all files that the manifest covers."""
+    paths = (path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return sorted(n for n in (p.relative_to(root).as_posix() for p in paths) if n != MANIFEST)

@@ -19,7 +19,7 @@ from sr_core.catalogue.writer import (
 )
 from sr_core.errors import MeasurementError
 from sr_core.network.candidate import SCALES
-from sr_core.results.ablations import QUESTIONS, merged
+from sr_core.results.ablations import QUESTIONS, merge
 from sr_core.results.engine import (
     TARGETS,
     EngineBench,
@@ -163,21 +163,21 @@ def run_ablation(args: argparse.Namespace) -> int:
     from sr_core.bench.ablation import Job, bench_ablation
     from sr_core.report.tables import ablation_table
 
-    runs = [_labelled(text) for text in args.runs]
+    runs = [_label_and_folder(text) for text in args.runs]
     catalogue, job = Catalogue(args.root), Job(args.question, runs, args.benchmark)
     if args.store:
         _ = catalogue.ablations  # if they are damaged, say so before measuring
-    found = bench_ablation(
+    ablation = bench_ablation(
         catalogue, job, report=lambda line: print(line, file=sys.stderr, flush=True)
     )
-    print(found.model_dump_json(indent=1) if args.json else ablation_table(found))
+    print(ablation.model_dump_json(indent=1) if args.json else ablation_table(ablation))
     if args.store:
         with changing(args.root):
-            write_ablations(args.root, merged(Catalogue(args.root).ablations, found))
+            write_ablations(args.root, merge(Catalogue(args.root).ablations, ablation))
     return 0
 
 
-def _labelled(text: str) -> tuple[str, Path]:
+def _label_and_folder(text: str) -> tuple[str, Path]:
     label, _, folder = text.partition("=")
     if not label or not folder:
         raise MeasurementError(f"Run {text!r}: expected LABEL=RUN, a family and a run folder.")
@@ -268,14 +268,14 @@ def _time_cell(row: EngineRow) -> str:
 
 
 def _target_line(target: Target, rows: Sequence[EngineRow]) -> str:
-    kept = "" if target.density in (None, 1) else f" {target.density:.0%} kept"
+    share = "" if target.density in (None, 1) else f" {target.density:.0%} kept"
     sign = "<=" if target.at_most else ">="
-    value, reached = target.value(rows), target.reached(rows)
-    what = f"{target.channels} channels, {target.scheme}{kept}"
+    value, is_reached = target.value(rows), target.is_reached(rows)
+    what = f"{target.channels} channels, {target.scheme}{share}"
     limit = f"{_MEASURES[target.measure]} {sign} {target.limit:.2f}"
-    verdict = "reached" if reached else "NOT reached"
-    found = "not measured" if value is None else f"{value:.2f}, {verdict}"
-    return f"{what:38} {limit:42} {found}"
+    verdict = "reached" if is_reached else "NOT reached"
+    result = "not measured" if value is None else f"{value:.2f}, {verdict}"
+    return f"{what:38} {limit:42} {result}"
 
 
 _MEASURES: dict[Measure, str] = {

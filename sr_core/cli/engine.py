@@ -40,11 +40,11 @@ def run_build(args: argparse.Namespace) -> int:
 def _ship(root: Path) -> list[Path]:
     """Compile the shipped libraries, then put them all into `root`."""
     with TemporaryDirectory() as folder:
-        built = {path.name: path.read_bytes() for path in build_shipped(Path(folder))}
+        libraries = {path.name: path.read_bytes() for path in build_shipped(Path(folder))}
     with changing(root):
-        for name, data in built.items():
+        for name, data in libraries.items():
             write_file(root / "engine" / name, data)
-    return [root / "engine" / name for name in built]
+    return [root / "engine" / name for name in libraries]
 
 
 def run_status(args: argparse.Namespace) -> int:

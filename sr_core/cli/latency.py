@@ -66,10 +66,10 @@ def add_galaxy_options(parser: argparse.ArgumentParser) -> None:
 
 def output_size(text: str) -> tuple[int, int]:
     """argparse type: 1280x720 -> (1280, 720)."""
-    found = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
-    if found is None:
+    match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
+    if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: expected WIDTHxHEIGHT")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def run_measure(args: argparse.Namespace) -> int:

@@ -397,9 +397,9 @@ def _verify(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> int:
     from sr_core.report.pages import blocks, write_pages
 
-    found = blocks(Catalogue(args.root))
+    texts = blocks(Catalogue(args.root))
     if args.write:
-        write_pages(args.write, found)
+        write_pages(args.write, texts)
     else:
-        print("\n\n".join(found.values()))
+        print("\n\n".join(texts.values()))
     return 0

@@ -41,7 +41,7 @@ def add_option(
     add_argument(flag(name), **details | _reading(kind, item))
 
 
-def given(args: argparse.Namespace, kind: type[Kind], **instead: Any) -> Kind:
+def settings_of(args: argparse.Namespace, kind: type[Kind], **instead: Any) -> Kind:
     """The settings that `add_options` listed, as they were given, some replaced."""
     values = {item.name: getattr(args, item.name) for item in fields(kind) if item.init}
     return kind(**values | instead)
@@ -49,8 +49,8 @@ def given(args: argparse.Namespace, kind: type[Kind], **instead: Any) -> Kind:
 
 def _help(item: Field[Any]) -> str:
     text, default = item.metadata["help"], item.default
-    told = "default" in text or isinstance(default, bool)
-    if isinstance(default, int | float | str) and not told:
+    has_default = "default" in text or isinstance(default, bool)
+    if isinstance(default, int | float | str) and not has_default:
         text += f" (default {default})"
     return text.replace("%", "%%")  # argparse formats help texts
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.cli.latency import add_estimate_options
-from sr_core.cli.options import add_option, add_options, given
+from sr_core.cli.options import add_option, add_options, settings_of
 from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
@@ -73,19 +73,19 @@ def _search(args: argparse.Namespace) -> int:
             if isinstance(event, Start):
                 bar.total = event.trials
             elif isinstance(event, Trial):
-                shown = f"{event.hypervolume:.4g}"
-                bar.set_postfix(evaluated=event.evaluated, hypervolume=shown, refresh=False)
+                hypervolume = f"{event.hypervolume:.4g}"
+                bar.set_postfix(evaluated=event.evaluated, hypervolume=hypervolume, refresh=False)
                 bar.update(event.trials - bar.n)
 
-        result = search(catalogue, given(args, SearchArgs), report)
+        result = search(catalogue, settings_of(args, SearchArgs), report)
     run = result.run
     rate = f", {run.evaluated / run.evaluation_s:.1f} a second" if run.evaluation_s else ""
     front = Catalogue(args.root).front(result.start.scale) if args.val else None
-    stored = f" {len(front.rows)} networks stored." if front else ""
+    note = f" {len(front.rows)} networks stored." if front else ""
     print(
         f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s"
         f"{rate}, proposed in {run.proposal_s:.1f} s, hypervolume "
-        f"{run.hypervolume.points[-1][2]:.4g} {run.unit} dB.{stored}"
+        f"{run.hypervolume.points[-1][2]:.4g} {run.unit} dB.{note}"
     )
     return 0
 
@@ -101,7 +101,7 @@ def _with_events(args: argparse.Namespace) -> int:
     stop = threading.Event()
     threading.Thread(target=_wait_for_stop, args=(stop,), daemon=True).start()
     try:
-        search(Catalogue(args.root), given(args, SearchArgs), report, stop.is_set)
+        search(Catalogue(args.root), settings_of(args, SearchArgs), report, stop.is_set)
     except BrokenPipeError:
         raise
     except (UpFrontError, OSError) as error:
@@ -125,14 +125,14 @@ def _benchmark(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from sr_core.catalogue.publish import benchmark_sets
-    from sr_core.search.report import lacking, measure
+    from sr_core.search.report import measure, rows_to_measure
 
     if args.scale is None:
         raise SearchError("--scale is missing: give 2 or 4.")
     catalogue = Catalogue(args.root)
-    front = _stored(catalogue, args.scale)
+    front = _front(catalogue, args.scale)
     sets = benchmark_sets(args.benchmark, args.scale)
-    rows = lacking(front, catalogue.devices)
+    rows = rows_to_measure(front, catalogue.devices)
     library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     with tqdm(unit="network", total=len(rows), disable=None) as bar:
         measure(catalogue, front, rows, sets, library=library, report=bar.update)
@@ -150,31 +150,31 @@ def run_front(args: argparse.Namespace) -> int:
         raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
     profile = catalogue.device(args.device)
     presets = [model.candidate for model in catalogue.models(args.scale)]
-    front = _stored(catalogue, args.scale)
-    seen = view(
+    front = _front(catalogue, args.scale)
+    front_view = view(
         front, presets, profile,
         output=args.size, threads=args.threads, budget_ms=args.budget_ms,
     )  # fmt: skip
-    costs = count(front.candidates)
-    points = [_point(front, seen, costs, int(row)) for row in seen.on_front]
+    costs, best = count(front.candidates), front_view.best
+    points = [_point(front, front_view, costs, int(row)) for row in front_view.on_front]
     if args.budget_ms is not None:
         points = [point for point in points if point["total_ms"] <= args.budget_ms]
     summary = {
         "scale": args.scale, "device": profile.id,
         "threads": profile.setting(args.threads).threads,
-        "output": list(args.size), "stored": len(front.rows), "on_front": len(seen.on_front),
-        "knee": front.rows["id"][seen.knee],
+        "output": list(args.size), "stored": len(front.rows), "on_front": len(front_view.on_front),
+        "knee": front.rows["id"][front_view.knee],
         "budget_ms": args.budget_ms,
-        "best_within_budget": None if seen.best is None else front.rows["id"][seen.best],
-        "hypervolume_ms_db": seen.hypervolume,
-        "reference": {"ms": seen.reference[0], "psnr_y_db": seen.reference[1]},
+        "best_within_budget": None if best is None else front.rows["id"][best],
+        "hypervolume_ms_db": front_view.hypervolume,
+        "reference": {"ms": front_view.reference[0], "psnr_y_db": front_view.reference[1]},
         "points": points,
     }  # fmt: skip
     print(json.dumps(summary, indent=1) if args.json else _text(profile, summary))
     return 0
 
 
-def _stored(catalogue: Catalogue, scale: int) -> Front:
+def _front(catalogue: Catalogue, scale: int) -> Front:
     front = catalogue.front(scale)
     if front is None or not len(front.rows):
         raise SearchError(
@@ -184,18 +184,18 @@ def _stored(catalogue: Catalogue, scale: int) -> Front:
     return front
 
 
-def _point(front: Front, seen: FrontView, costs: Costs, row: int) -> dict[str, Any]:
-    stored = front.rows.iloc[row]
+def _point(front: Front, front_view: FrontView, costs: Costs, row: int) -> dict[str, Any]:
+    record = front.rows.iloc[row]
     return {
-        "id": stored["id"],
-        "network": stored["network"],
-        "psnr_y_db": stored["psnr_y_db"],
-        "ssim_y": stored["ssim_y"],
-        "total_ms": seen.prices.total_ms[row],
-        "low_ms": seen.prices.low_ms[row],
-        "high_ms": seen.prices.high_ms[row],
-        "coverage": seen.prices.coverage[row],
-        "basis": seen.prices.basis[row],
+        "id": record["id"],
+        "network": record["network"],
+        "psnr_y_db": record["psnr_y_db"],
+        "ssim_y": record["ssim_y"],
+        "total_ms": front_view.prices.total_ms[row],
+        "low_ms": front_view.prices.low_ms[row],
+        "high_ms": front_view.prices.high_ms[row],
+        "coverage": front_view.prices.coverage[row],
+        "basis": front_view.prices.basis[row],
         "macs_kept_g": costs.macs_kept[row] / 1e9,
         "params_kept": int(costs.params_kept[row]),
     }
@@ -204,12 +204,12 @@ def _point(front: Front, seen: FrontView, costs: Costs, row: int) -> dict[str, A
 def _text(profile: DeviceProfile, summary: dict[str, Any]) -> str:
     width, height = summary["output"]
     threads = f", {summary['threads']} thread(s)" if summary["threads"] else ""
-    named = {summary["knee"]: "knee", summary["best_within_budget"]: "best within the budget"}
+    marks = {summary["knee"]: "knee", summary["best_within_budget"]: "best within the budget"}
     rows = [
         f"{point['id']} {point['psnr_y_db']:>7.3f} {point['ssim_y']:>7.4f} "
         f"{point['total_ms']:>9.3f} {point['low_ms']:>9.3f}-{point['high_ms']:<9.3f} "
         f"{point['coverage']:>5.0%} {point['basis']:18} {point['macs_kept_g']:>6.2f} "
-        f"{point['params_kept']:>8,}  {point['network']} {named.get(point['id'], '')}".rstrip()
+        f"{point['params_kept']:>8,}  {point['network']} {marks.get(point['id'], '')}".rstrip()
         for point in summary["points"]
     ]
     reference = summary["reference"]

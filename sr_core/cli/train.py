@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from sr_core.cli.options import add_options, given
+from sr_core.cli.options import add_options, settings_of
 from sr_core.errors import RuntimeUnavailable, TrainingError
 from sr_core.machine import keep_freed_memory
 from sr_core.options import flag
@@ -44,7 +44,7 @@ def add_publish_options(parser: argparse.ArgumentParser) -> None:
 
 def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
     """The settings of a run, as they were given."""
-    return given(args, kind, source_weights=dict(map(_factor, args.source_weights)))
+    return settings_of(args, kind, source_weights=dict(map(_factor, args.source_weights)))
 
 
 @contextmanager

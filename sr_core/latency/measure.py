@@ -33,15 +33,7 @@ from sr_core.latency.calibrate import (
 )
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.own import OWN
-from sr_core.latency.profile import (
-    Anchor,
-    DeviceProfile,
-    HeldOut,
-    RuntimeId,
-    Scope,
-    Setting,
-    Spread,
-)
+from sr_core.latency.profile import Anchor, DeviceProfile, HeldOut, Scope, Setting, Spread
 from sr_core.latency.timing import ready, timed_ms
 from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
 from sr_core.machine import processor
@@ -58,6 +50,7 @@ from sr_core.network.extract import extract
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
+from sr_core.results.record import Runtime
 from sr_core.runtime.choice import runtime_version
 
 WARM_UPS, RUNS = 1, 5
@@ -249,7 +242,7 @@ def _profile(
     `drift` is the change of one network's time from the start to the end.
     """
     everything = [sample for samples in probes.values() for sample in samples]
-    runtime_id: RuntimeId = "sparse" if library else "onnx"
+    runtime_id: Runtime = "sparse" if library else "onnx"
     most, samples = max(probes.items())
     step = 1 if library else best_channel_step(samples)
     columns = CHUNK_VECTORS * library.lanes if library else 1
@@ -296,7 +289,7 @@ def _profile(
     )
 
 
-_CAVEATS: dict[RuntimeId, str] = {
+_CAVEATS: dict[Runtime, str] = {
     "sparse": "Random weights: trained ones spread their masks a little differently, which moved "
     "a network's time by 2 % (mean of 110).",
     "onnx": "ONNX Runtime has no sparse convolution: only fewer channels, `channel` pruning and "
@@ -304,7 +297,7 @@ _CAVEATS: dict[RuntimeId, str] = {
 }
 
 
-def _caveats(runtime_id: RuntimeId, drift: float) -> tuple[str, ...]:
+def _caveats(runtime_id: Runtime, drift: float) -> tuple[str, ...]:
     caveats = (
         "The network alone: one frame in a ready session, without reading, tiling or saving.",
         "Whole networks were timed: how their time splits over the layers is the model's.",

@@ -6,22 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sr_core.errors import LatencyError
-from sr_core.latency.profile import DeviceProfile, RuntimeId, read_profile
+from sr_core.latency.profile import DeviceProfile, read_profile
 from sr_core.machine import processor, user_data
+from sr_core.results.record import Runtime
 
 THIS_COMPUTER = "this-computer"
-OWN: dict[RuntimeId, str] = {"sparse": THIS_COMPUTER, "onnx": f"{THIS_COMPUTER}-onnx"}
+OWN: dict[Runtime, str] = {"sparse": THIS_COMPUTER, "onnx": f"{THIS_COMPUTER}-onnx"}
 """Ids of the profiles that `measure` makes, one per runtime."""
 
 
-def own_device_path(runtime_id: RuntimeId = "sparse") -> Path:
+def own_device_path(runtime_id: Runtime = "sparse") -> Path:
     """Return where the profile is kept: the user's data folder, or $UPFRONT_DATA."""
     return user_data() / "devices" / f"{OWN[runtime_id]}.json"
 
 
-def own_device(
-    runtime_id: RuntimeId, version: Callable[[], str]
-) -> tuple[DeviceProfile | None, str]:
+def own_device(runtime_id: Runtime, version: Callable[[], str]) -> tuple[DeviceProfile | None, str]:
     """Return the profile, if there is a sound one, and a sentence on what is wrong, if anything is.
 
     One that was made on another processor, or with another version of the runtime than the

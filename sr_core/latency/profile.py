@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sr_core.errors import LatencyError
 from sr_core.network.blocks import trainable
-from sr_core.results.record import Count, Date, Record, Text, read_record, to_json
+from sr_core.results.record import Count, Date, Record, Runtime, Text, read_record, to_json
 
 Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed"]
 """How well a millisecond is founded, from the best to the weakest:
@@ -27,32 +27,30 @@ Basis = Literal["measured here", "measured elsewhere", "calibrated", "extrapolat
 BASES: tuple[Basis, ...] = (
     "measured here", "measured elsewhere", "calibrated", "extrapolated", "assumed",
 )  # fmt: skip
-RuntimeId = Literal["sparse", "onnx"]
-"""Runtimes of ours: the sparse engine, and ONNX Runtime."""
 Kind = Literal["conv1x1", "conv3x3", "conv5x5"]
 NonNegative = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 """The upper limit keeps every sum finite."""
 Factor = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
 
 
-def _known_part(name: str) -> str:
+def _check_part(name: str) -> str:
     parts = ("head", *trainable(), "tail", "input_skip")
     if name not in parts:
         raise ValueError(f"there is no part {name!r}, expected one of {', '.join(parts)}")
     return name
 
 
-Part = Annotated[str, AfterValidator(_known_part)]
+Part = Annotated[str, AfterValidator(_check_part)]
 """A block, or `head`, `tail` or `input_skip`."""
 
 
-def _in_order(limits: tuple[float, float]) -> tuple[float, float]:
+def _check_order(limits: tuple[float, float]) -> tuple[float, float]:
     if limits[0] > limits[1]:
         raise ValueError(f"the lowest, {limits[0]}, is above the highest, {limits[1]}")
     return limits
 
 
-Range = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_in_order)]
+Range = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_check_order)]
 """Lowest and highest."""
 
 
@@ -85,7 +83,7 @@ class Setting(Record):
     held_out: HeldOut | None = None
 
     @model_validator(mode="after")
-    def _complete(self) -> Setting:
+    def _check_kinds(self) -> Setting:
         if missing := {"conv1x1", "conv3x3", "conv5x5"} - self.costs.keys():
             raise ValueError(f"costs of {', '.join(sorted(missing))} are missing")
         if self.costs["conv3x3"] == Costs():  # every network has them: its total is above 0
@@ -138,7 +136,7 @@ class SparsityAssumption(Record):
     high: float = Field(ge=0, le=1)
 
     @model_validator(mode="after")
-    def _ordered(self) -> SparsityAssumption:
+    def _check_low_to_high(self) -> SparsityAssumption:
         if not self.low <= self.share <= self.high:
             raise ValueError("expected low <= share <= high")
         return self
@@ -162,7 +160,7 @@ class DeviceProfile(Record):
     device: Text
     processor: Text
     runtime: Text
-    runtime_id: RuntimeId | None = None
+    runtime_id: Runtime | None = None
     """Which of our runtimes; None: another one, on a phone."""
     precision: Text
     date: Date
@@ -185,7 +183,7 @@ class DeviceProfile(Record):
     caveats: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _distinct(self) -> DeviceProfile:
+    def _check_threads(self) -> DeviceProfile:
         counts = [setting.threads for setting in self.settings]
         if len(set(counts)) < len(counts):
             raise ValueError("two settings have the same number of threads")

@@ -9,13 +9,14 @@ from statistics import median
 
 from sr_core.engine.library import Library
 from sr_core.latency.estimate import LatencyEstimate, estimate
-from sr_core.latency.profile import DeviceProfile, RuntimeId
+from sr_core.latency.profile import DeviceProfile
 from sr_core.latency.timing import Run, ready, timed_alone_ms
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.network.extract import extract
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.network.weights import SupernetWeights
+from sr_core.results.record import Runtime
 
 SCHEMES: tuple[Scheme, ...] = ("channel", "block", "pattern", "unstructured")
 
@@ -29,7 +30,7 @@ class SchemeTiming:
     median_ms: float
     dense_median_ms: float
     runs: int
-    runtime_id: RuntimeId = "onnx"
+    runtime_id: Runtime = "onnx"
 
     @property
     def saved_share(self) -> float:
@@ -57,7 +58,7 @@ class SchemeRow:
     """Theory: share of the dense network's multiply-accumulates that is removed."""
     modelled: dict[str, Saving]
     """By profile id."""
-    measured: dict[RuntimeId, SchemeTiming]
+    measured: dict[Runtime, SchemeTiming]
     """Empty until it was timed."""
 
 
@@ -101,7 +102,7 @@ def scheme_rows(
             profile.id: _saving(dense_prices[profile.id], price(profile, pruned))
             for profile in profiles
         }
-        measured: dict[RuntimeId, SchemeTiming] = {
+        measured: dict[Runtime, SchemeTiming] = {
             timing.runtime_id: timing for timing in timings if timing.scheme == scheme
         }
         rows.append(SchemeRow(scheme, ratio, 1 - macs(pruned) / macs(dense), modelled, measured))
@@ -139,18 +140,16 @@ def time_schemes(
     wanted: dict[Scheme, float] = {"dense": 0.0, **ratios}
     networks = [with_scheme(candidate, scheme, ratio) for scheme, ratio in wanted.items()]
     size = lr_size(candidate.scale, output)
-    runtimes: dict[RuntimeId, Library | None] = {"sparse": library} if library else {}
+    runtimes: dict[Runtime, Library | None] = {"sparse": library} if library else {}
     runtimes["onnx"] = None
-    ready_runs: dict[RuntimeId, list[Run]] = {
+    ready_runs: dict[Runtime, list[Run]] = {
         name: [
             ready(extract(supernet, network), engine, threads=threads, size=size)
             for network in networks
         ]
         for name, engine in runtimes.items()
     }
-    times_ms: dict[RuntimeId, list[list[float]]] = {
-        name: [[] for _ in networks] for name in runtimes
-    }
+    times_ms: dict[Runtime, list[list[float]]] = {name: [[] for _ in networks] for name in runtimes}
     for _ in range(runs):
         for index in range(len(networks)):
             for name, frames in ready_runs.items():

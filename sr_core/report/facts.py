@@ -28,7 +28,7 @@ _LEVEL_DB = 0.005
 
 
 def training_facts(catalogue: Catalogue) -> str:
-    """How long the stored weights were trained."""
+    """Say how long the stored weights were trained."""
     facts = [
         f"The ×{scale} supernet was trained for {_supernet_steps(catalogue, scale):,} steps."
         for scale in reversed(catalogue.scales)
@@ -37,10 +37,12 @@ def training_facts(catalogue: Catalogue) -> str:
         runs = [final.descriptor.training for final in catalogue.finals(scale)]
         if runs:
             steps = _span([steps_of(records) for records in runs], 0)
-            pruned = sum("sr_core prune" in record["command"] for run in runs for record in run)
+            from_stage_3 = sum(
+                "sr_core prune" in record["command"] for run in runs for record in run
+            )
             facts.append(
                 f"The {len(runs)} final models of ×{scale} had {steps} steps of fine-tuning each; "
-                f"{pruned or 'none'} of them came from stage 3."
+                f"{from_stage_3 or 'none'} of them came from stage 3."
             )
     return _bullets(facts)
 
@@ -50,12 +52,12 @@ def _supernet_steps(catalogue: Catalogue, scale: int) -> int:
 
 
 def published_facts(catalogue: Catalogue) -> str:
-    """In how many rows of `published_table` our network is above the published score."""
+    """Say in how many rows of `published_table` our network is above the published score."""
     facts: list[str] = []
     for scale in reversed(catalogue.scales):
         pairs = [
             (ours, theirs.psnr_y_db["Set5"])
-            for theirs in catalogue.published
+            for theirs in catalogue.published_models
             if theirs.scale == scale and "Set5" in theirs.psnr_y_db
             for match in [best_final(catalogue.finals(scale), theirs.macs_g)]
             if match and (ours := set5_db(match)) is not None
@@ -70,7 +72,7 @@ def published_facts(catalogue: Catalogue) -> str:
 
 
 def ablation_facts(ablation: Ablation) -> str:
-    """The first family beside each of the others: quality, and time in our engine."""
+    """Compare the first family with each of the others: quality, and time in our engine."""
     first, *others = ablation.labels
     facts: list[str] = []
     for other in others:
@@ -103,7 +105,7 @@ def ablation_facts(ablation: Ablation) -> str:
 
 
 def findings(catalogue: Catalogue) -> str:
-    """What the stored comparisons came to, a sentence each, the schemes first."""
+    """Say what the stored comparisons came to, a sentence each, the schemes first."""
     lines = [
         _finding(one) for one in sorted(catalogue.ablations, key=lambda a: a.question, reverse=True)
     ]
@@ -119,7 +121,7 @@ def findings(catalogue: Catalogue) -> str:
 
 
 def _finding(ablation: Ablation) -> str:
-    """The first family beside the nearest of the others."""
+    """Compare the first family with the nearest of the others."""
     what, against = {
         "schemes": ("fine-grained pruning", "the best channel-pruned network"),
         "ratios": ("a ratio for each layer (stage 3)", "one ratio everywhere"),
@@ -158,7 +160,7 @@ def _ratios(network: str) -> Iterable[float]:
 
 
 def rival_facts(bench: RivalBench, rivals: Sequence[Rival], catalogue: Catalogue) -> str:
-    """Speed beside the rivals, how long each side was trained, and the published scores."""
+    """Say the speed beside the rivals, how long each side was trained, and published scores."""
     facts: list[str] = []
     for threads in sorted({row.threads for row in bench.rows}, reverse=True):
         rows = [row for row in bench.rows if row.threads == threads]
@@ -180,12 +182,12 @@ def rival_facts(bench: RivalBench, rivals: Sequence[Rival], catalogue: Catalogue
         own = _span(list(bench.fine_tuning_steps.values()), 0)
         facts.append(f"The final models among them had {own} steps of their own.")
     return _bullets(
-        [*facts, *_beside_estimates(bench, catalogue), *_below_published(rivals, catalogue)]
+        [*facts, *_beside_estimates(bench, catalogue), *_beside_authors(rivals, catalogue)]
     )
 
 
 def _beside_estimates(bench: RivalBench, catalogue: Catalogue) -> Iterator[str]:
-    """What our final models took, beside the estimates that chose them."""
+    """Say what our final models took, beside the estimates that chose them."""
     device = next((one for one in catalogue.devices if one.id == bench.device), None)
     rows = [row for row in bench.rows if row.network in bench.fine_tuning_steps]
     if device is None or not rows:
@@ -193,7 +195,7 @@ def _beside_estimates(bench: RivalBench, catalogue: Catalogue) -> Iterator[str]:
     factors: list[float] = []
     above = 0
     for row in {(row.network, row.threads): row for row in rows}.values():
-        guess = estimate(device, catalogue.named(row.network), threads=row.threads)
+        guess = estimate(device, catalogue.candidate_by_name(row.network), threads=row.threads)
         factors.append(row.median_ms / guess.total_ms)
         above += row.median_ms > guess.high_ms
     yield (
@@ -202,11 +204,11 @@ def _beside_estimates(bench: RivalBench, catalogue: Catalogue) -> Iterator[str]:
     )
 
 
-def _below_published(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[str]:
-    """What our training of a published shape gives, beside what its authors had."""
-    published = {(model.name.lower(), model.scale): model for model in catalogue.published}
+def _beside_authors(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[str]:
+    """Say what our training of a published shape gives, beside what its authors had."""
+    models = {(model.name.lower(), model.scale): model for model in catalogue.published_models}
     for rival in rivals:
-        theirs = published.get((rival.arch.name, rival.descriptor.scale))
+        theirs = models.get((rival.arch.name, rival.descriptor.scale))
         ours_db = next((q.psnr_y for q in rival.quality if q.image_set == "Set5"), None)
         if theirs and ours_db is not None and (db := theirs.psnr_y_db.get("Set5")):
             yield (
@@ -216,7 +218,7 @@ def _below_published(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[
 
 
 def engine_facts(catalogue: Catalogue, bench: EngineBench) -> str:
-    """What the stored benchmark of the engine says, and the size of the shipped libraries."""
+    """Say what the engine's benchmark came to, and the size of the shipped libraries."""
     facts = [*_speed_ups(bench), *_equal_macs(bench)]
     for model in dict.fromkeys(frame.model for frame in bench.frames):
         ms = {frame.runtime: frame.median_ms for frame in bench.frames if frame.model == model}
@@ -227,8 +229,8 @@ def engine_facts(catalogue: Catalogue, bench: EngineBench) -> str:
     if bench.sittings:
         drift = max(abs(sitting.drift) for sitting in bench.sittings)
         facts.append(f"The largest drift of a sitting was {drift:.0%}.")
-    reached = sum(bool(target.reached(bench.rows)) for target in TARGETS)
-    facts.append(f"The engine reaches {reached} of its {len(TARGETS)} speed targets.")
+    count = sum(bool(target.is_reached(bench.rows)) for target in TARGETS)
+    facts.append(f"The engine reaches {count} of its {len(TARGETS)} speed targets.")
     sizes_kb = [path.stat().st_size / 1e3 for path in (catalogue.root / "engine").glob("*.so")]
     if sizes_kb:
         facts.append(f"The shipped libraries have {_span(sizes_kb, 0)} KB each.")
@@ -236,7 +238,7 @@ def engine_facts(catalogue: Catalogue, bench: EngineBench) -> str:
 
 
 def _speed_ups(bench: EngineBench) -> Iterator[str]:
-    """Over ONNX Runtime on the dense network: dense, and with a quarter of the weights kept."""
+    """Say the speed-ups over dense ONNX Runtime: dense, and with a quarter of the weights."""
     for scale, channels, cells in ((4, 24, 8), (4, 32, 12), (2, 32, 12)):
         dense = _at(bench, (scale, channels, cells), "dense")
         block = _at(bench, (scale, channels, cells), "block")
@@ -251,7 +253,7 @@ def _speed_ups(bench: EngineBench) -> Iterator[str]:
 
 
 def _equal_macs(bench: EngineBench) -> Iterator[str]:
-    """The smallest channel-pruned network and the block-pruned one of about as many MACs."""
+    """Compare the smallest channel-pruned network with a block-pruned one of its MACs."""
     channels, blocks = (_at(bench, (4, 24, 8), scheme) for scheme in ("channel", "block"))
     if channels and blocks:
         channel = min(channels, key=lambda row: row.macs_g)
@@ -264,17 +266,17 @@ def _equal_macs(bench: EngineBench) -> Iterator[str]:
 
 
 def _at(bench: EngineBench, network: tuple[int, int, int], scheme: Variant) -> list[EngineRow]:
-    """Rows of a network (scale, channels, cells) in our engine on two threads."""
-    wanted = (*network, "sparse", scheme, 2)
+    """Return the rows of a network (scale, channels, cells) in our engine on two threads."""
+    key = (*network, "sparse", scheme, 2)
     return [
         row
         for row in bench.rows
-        if (row.scale, row.channels, row.cells, row.runtime, row.scheme, row.threads) == wanted
+        if (row.scale, row.channels, row.cells, row.runtime, row.scheme, row.threads) == key
     ]
 
 
 def front_facts(catalogue: Catalogue) -> str:
-    """How many networks the stored fronts hold, and how they were found."""
+    """Say how many networks the stored fronts hold, and which samplers proposed them."""
     facts: list[str] = []
     for scale in reversed(catalogue.scales):
         if front := catalogue.front(scale):
@@ -284,10 +286,10 @@ def front_facts(catalogue: Catalogue) -> str:
 
 def _one_front(front: Front) -> Iterator[str]:
     scale, runs, rows = front.header.scale, front.header.runs, front.rows
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for run in runs:
-        found[run.sampler] = found.get(run.sampler, 0) + run.evaluated
-    samplers = ", ".join(f"`{sampler}` {n:,}" for sampler, n in found.items())
+        counts[run.sampler] = counts.get(run.sampler, 0) + run.evaluated
+    samplers = ", ".join(f"`{sampler}` {n:,}" for sampler, n in counts.items())
     yield (
         f"The ×{scale} front holds {len(rows):,} networks of {len(runs)} runs, measured on "
         f"{front.header.crops.n} validation crops: {samplers}."
@@ -299,12 +301,12 @@ def _one_front(front: Front) -> Iterator[str]:
     yield (
         f"At ×{scale} one evaluation took {_span(medians_s, 2)} s (measured, medians of the runs)."
     )
-    measured = int(rows["psnr_y_set5"].notna().to_numpy().sum())
-    yield f"At ×{scale} {measured or 'none'} of them were also measured on the benchmarks."
+    count = int(rows["psnr_y_set5"].notna().to_numpy().sum())
+    yield f"At ×{scale} {count or 'none'} of them were also measured on the benchmarks."
 
 
 def worker_facts(bench: WorkerBench) -> str:
-    """How workers add up."""
+    """Say how workers add up."""
     most = bench.rows[-1].workers
     return _bullets([
         f"{most} workers of one thread each make {bench.speed_up:.2f} times as many trials a "
@@ -313,7 +315,7 @@ def worker_facts(bench: WorkerBench) -> str:
 
 
 def _times(scale: str) -> str:
-    """`×4` of `x4`."""
+    """Return `×4` for `x4`."""
     return scale.replace("x", "×")
 
 

@@ -21,7 +21,7 @@ END = "<!-- end -->"
 
 
 def blocks(catalogue: Catalogue) -> dict[str, str]:
-    """Name -> Markdown, of everything that is stored: tables, and sentences about them."""
+    """Return the Markdown of all that is stored, by name: tables, and sentences about them."""
     return {name: text for name, text in _blocks(catalogue) if text}
 
 
@@ -33,7 +33,7 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     yield "training-facts", facts.training_facts(catalogue)
     if catalogue.finals():
         yield "final-models", tables.finals_table(catalogue)
-    if catalogue.published:
+    if catalogue.published_models:
         yield "published", tables.published_table(catalogue)
         yield "published-facts", facts.published_facts(catalogue)
     for ablation in catalogue.ablations:
@@ -58,36 +58,36 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         yield "profiles", tables.profiles_table(catalogue)
 
 
-def filled(page: str, found: Mapping[str, str], where: str) -> str:
-    """`page` with its blocks as `found` has them; `where` names it in an error.
+def fill(page: str, texts: Mapping[str, str], where: str) -> str:
+    """Return `page` with its blocks as `texts` has them. `where` names it in an error.
 
-    `CatalogueError` if a block is not known or has no end.
+    Raises `CatalogueError` if a block is not known or has no end.
     """
     first, *parts = re.split("(?=<!-- stored:)", page)
-    return first + "".join(_filled(part, found, where) for part in parts)
+    return first + "".join(_fill_block(part, texts, where) for part in parts)
 
 
-def _filled(part: str, found: Mapping[str, str], where: str) -> str:
-    """A part of a page that starts with the first comment of a block."""
+def _fill_block(part: str, texts: Mapping[str, str], where: str) -> str:
+    """Fill a part of a page that starts with the first comment of a block."""
     start = START.match(part)
     name = start[1] if start else part.partition("\n")[0]
-    if not start or name not in found:
+    if not start or name not in texts:
         raise CatalogueError(
-            f"{where} has a block {name!r} that is not stored: expected one of {', '.join(found)}."
+            f"{where} has a block {name!r} that is not stored: expected one of {', '.join(texts)}."
         )
     _, end, rest = part.partition(END)
     if not end:
         raise CatalogueError(f"{where}: the block {name!r} has no end: add the line {END}.")
-    return f"{start[0]}\n{found[name]}\n{END}{rest}"
+    return f"{start[0]}\n{texts[name]}\n{END}{rest}"
 
 
-def write_pages(paths: Sequence[Path], found: Mapping[str, str]) -> None:
-    """Fill the blocks of Markdown files; none is written if one has a fault."""
-    texts: dict[Path, str] = {}
+def write_pages(paths: Sequence[Path], texts: Mapping[str, str]) -> None:
+    """Fill the blocks of Markdown files. None is written if one has a fault."""
+    pages: dict[Path, str] = {}
     for path in paths:
         try:
-            texts[path] = filled(path.read_text(encoding="utf-8"), found, path.name)
+            pages[path] = fill(path.read_text(encoding="utf-8"), texts, path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogueError(f"Cannot read {path} ({error}): give Markdown files.") from None
-    for path, text in texts.items():
+    for path, text in pages.items():
         write_atomic(path, text)

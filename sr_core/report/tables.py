@@ -33,7 +33,7 @@ _RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
 
 
 def results_table(catalogue: Catalogue) -> str:
-    """Markdown: one row per listed model and one for bicubic, per scale."""
+    """Return a row per listed model and one for bicubic, per scale."""
     cost = ["parameters, kept of dense", "GMACs, kept of dense"]
     header = ["model", *cost, *(f"{name} (dB / SSIM)" for name in BENCHMARKS)]
     lines = [_row(header), _row(["---", "--:", "--:", *("--:" for _ in BENCHMARKS)])]
@@ -50,13 +50,13 @@ def results_table(catalogue: Catalogue) -> str:
 
 
 def _engine_profile(catalogue: Catalogue) -> DeviceProfile:
-    """The first shipped profile of our engine; `LatencyError` if there is none."""
+    """Return the first shipped profile of our engine. Raises `LatencyError` without one."""
     ours = [device.id for device in shipped_devices(catalogue) if device.runtime_id == "sparse"]
     return catalogue.device(next(iter(ours), ""))
 
 
 def readme_table(catalogue: Catalogue) -> str:
-    """Markdown: per scale bicubic, some final models from small to large, and the paper's."""
+    """Return rows of bicubic, some final models from small to large, and the paper's."""
     device = _engine_profile(catalogue)
     sets = [f"{name} (dB)" for name in README_SETS]
     header = ["model", "kept parameters", *sets, "ms per 1280×720 frame"]
@@ -67,9 +67,9 @@ def readme_table(catalogue: Catalogue) -> str:
             if final.name in README_MODELS:
                 time = estimate(device, final.candidate, threads=FINALS_THREADS)
                 ms = f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})"
-                kept = f"{final.params_kept / 1e3:.0f} K"
-                lines.append(_row([f"`{final.name}`", kept, *_some_db(final.quality), ms]))
-        for theirs in catalogue.published:
+                params = f"{final.params_kept / 1e3:.0f} K"
+                lines.append(_row([f"`{final.name}`", params, *_some_db(final.quality), ms]))
+        for theirs in catalogue.published_models:
             if theirs.scale == scale and PAPER in theirs.name:
                 scores = (theirs.psnr_y_db.get(name) for name in README_SETS)
                 cells = ["-" if score is None else f"*{score:.2f}*" for score in scores]
@@ -84,9 +84,9 @@ def _some_db(results: Sequence[Quality]) -> list[str]:
 
 
 def finals_table(catalogue: Catalogue) -> str:
-    """Markdown: one row per final model, with its time as the shipped profile of the engine has it.
+    """Return a row per final model, with its time by the shipped profile of the engine.
 
-    `LatencyError` if there is no such profile.
+    Raises `LatencyError` without such a profile.
     """
     device = _engine_profile(catalogue)
     header = [
@@ -107,7 +107,7 @@ def finals_table(catalogue: Catalogue) -> str:
 
 
 def engine_table(bench: EngineBench) -> str:
-    """Markdown: one row per network and runtime of `ENGINE_NETWORK`, dense and pruned."""
+    """Return a row per network and runtime of `ENGINE_NETWORK`, dense and pruned."""
     rows = [r for r in bench.rows if (r.scale, r.channels, r.cells) == ENGINE_NETWORK]
     threads = sorted({row.threads for row in rows})
     times = [f"ms, {n} thread{'s' * (n > 1)} (× as fast as dense ONNX Runtime)" for n in threads]
@@ -118,18 +118,18 @@ def engine_table(bench: EngineBench) -> str:
         return row.density, row.scheme, row.runtime
 
     for _, same in groupby(sorted(rows, key=network, reverse=True), key=network):
-        timed = sorted(same, key=lambda row: row.threads)
-        first = timed[0]
-        cells = [f"{row.median_ms:.1f} ({row.ratio_vs_ort_dense:.2f})" for row in timed]
+        by_threads = sorted(same, key=lambda row: row.threads)
+        first = by_threads[0]
+        cells = [f"{row.median_ms:.1f} ({row.ratio_vs_ort_dense:.2f})" for row in by_threads]
         name = [_RUNTIMES[first.runtime], first.scheme]
         lines.append(_row([*name, f"{first.density:.0%}", f"{first.macs_g:.2f}", *cells]))
     return "\n".join(lines)
 
 
 def rivals_table(bench: RivalBench) -> str:
-    """Markdown: each rival in both runtimes, and the one of ours that matches its quality.
+    """Return rows of each rival in both runtimes, and of ours that matches its quality.
 
-    Ours were chosen on the validation crops; what BSD100 says had no part in it.
+    Ours were chosen on the validation crops. What BSD100 says had no part in it.
     """
     threads = sorted({row.threads for row in bench.rows})
     times = [f"ms, {n} thread{'s' * (n > 1)} (× as fast)" for n in threads]
@@ -143,10 +143,10 @@ def rivals_table(bench: RivalBench) -> str:
         return row.scale, row.rival, row.network != row.rival, row.runtime
 
     for key, same in groupby(sorted(bench.rows, key=network), key=network):
-        timed = sorted(same, key=lambda row: row.threads)
-        first = timed[0]
+        by_threads = sorted(same, key=lambda row: row.threads)
+        first = by_threads[0]
         name = f"ours: `{first.network}`" if key[2] else f"**{first.rival}**"
-        cells = [f"{row.median_ms:.1f} ({row.speed_up:.2f})" for row in timed]
+        cells = [f"{row.median_ms:.1f} ({row.speed_up:.2f})" for row in by_threads]
         bsd100_db = first.bsd100_psnr_y_db
         quality = [
             f"{first.psnr_y_db:.2f}", "not measured" if bsd100_db is None else f"{bsd100_db:.2f}"
@@ -157,7 +157,7 @@ def rivals_table(bench: RivalBench) -> str:
 
 
 def ablation_table(ablation: Ablation) -> str:
-    """Markdown: one row per family, means over its runs and, in brackets, their range."""
+    """Return a row per family: means over its runs and, in brackets, their range."""
     header = [
         f"{ablation.question}, ×{ablation.scale}", "validation dB, once for all",
         "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "ms, ours", "ms, ONNX Runtime",
@@ -167,7 +167,7 @@ def ablation_table(ablation: Ablation) -> str:
     for label in ablation.labels:
         runs = ablation.of(label)
         networks = list(dict.fromkeys(run.network for run in runs))
-        kept = [timed.params_kept for timed in ablation.timed if timed.network in networks]
+        params = [row.params_kept for row in ablation.timed if row.network in networks]
         times = [
             _spread([ablation.median_ms(network, runtime) or 0.0 for network in networks], 1)
             for runtime in ("sparse", "onnx", "onnx, aligned")
@@ -181,51 +181,51 @@ def ablation_table(ablation: Ablation) -> str:
                 [run.psnr_y_db["BSD100"] for run in runs],
             )
         ]
-        named = f"`{networks[0]}`" if len(networks) == 1 else f"{len(networks)} networks"
-        kept_k = f"{sum(kept) / len(kept) / 1e3:.1f} K"
-        lines.append(_row([label, *quality, *times, kept_k, str(len(runs)), named]))
+        network = f"`{networks[0]}`" if len(networks) == 1 else f"{len(networks)} networks"
+        params_k = f"{sum(params) / len(params) / 1e3:.1f} K"
+        lines.append(_row([label, *quality, *times, params_k, str(len(runs)), network]))
     return "\n".join(lines)
 
 
 def published_table(catalogue: Catalogue) -> str:
-    """Markdown: published networks, and the final model of ours that needs no more MACs.
+    """Return rows of published networks, and the best final model of no more MACs.
 
-    Of several it is the one with the highest PSNR-Y on the validation crops.
+    The best is the one with the highest PSNR-Y on the validation crops.
     """
     header = [
         "published network", "parameters", "GMACs", *(f"{name} (dB)" for name in BENCHMARKS),
         "ours of no more GMACs", "its GMACs", "its Set5 (dB)", "note",
     ]  # fmt: skip
     lines = [_row(header), _row(["---", *("--:" for _ in header[1:-1]), "---"])]
-    for theirs in sorted(catalogue.published, key=lambda one: (one.scale, one.macs_g)):
+    for theirs in sorted(catalogue.published_models, key=lambda one: (one.scale, one.macs_g)):
         scores_db = [theirs.psnr_y_db.get(name) for name in BENCHMARKS]
         cells = [f"{theirs.name} x{theirs.scale}", f"{theirs.params_k:.1f} K"]
         cells.append(f"{theirs.macs_g:.2f}")
         cells += ["-" if score is None else f"{score:.2f}" for score in scores_db]
-        cells += _shown(best_final(catalogue.finals(theirs.scale), theirs.macs_g))
+        cells += _final_cells(best_final(catalogue.finals(theirs.scale), theirs.macs_g))
         lines.append(_row([*cells, theirs.note or "-"]))
     return "\n".join(lines)
 
 
 def best_final(finals: Sequence[Final], macs_g: float) -> Final | None:
-    """The final model with the highest PSNR-Y on the validation crops of at most `macs_g`."""
+    """Return the final model of at most `macs_g` with the highest PSNR-Y on validation crops."""
     affordable = [final for final in finals if _macs_g(final.candidate) <= macs_g]
     return max(
         affordable, key=lambda f: f.descriptor.validation_psnr_y_db["fine_tuned"], default=None
     )
 
 
-def _shown(final: Final | None) -> list[str]:
-    """Name, GMACs and PSNR-Y on Set5."""
+def _final_cells(final: Final | None) -> list[str]:
+    """Return the cells for name, GMACs and PSNR-Y on Set5."""
     if final is None:
         return ["none", "-", "-"]
     score_db = set5_db(final)
-    shown_db = "not measured" if score_db is None else f"{score_db:.2f}"
-    return [f"`{final.name}`", f"{_macs_g(final.candidate):.2f}", shown_db]
+    set5 = "not measured" if score_db is None else f"{score_db:.2f}"
+    return [f"`{final.name}`", f"{_macs_g(final.candidate):.2f}", set5]
 
 
 def set5_db(final: Final) -> float | None:
-    """PSNR-Y on Set5; None if it was not measured."""
+    """Return PSNR-Y on Set5, None if it was not measured."""
     return next((q.psnr_y for q in final.quality if q.image_set == "Set5"), None)
 
 
@@ -234,7 +234,7 @@ def _macs_g(candidate: Candidate) -> float:
 
 
 def samplers_table(bench: SamplerBench) -> str:
-    """Markdown: one row per sampler, the highest median hypervolume first."""
+    """Return a row per sampler, the highest median hypervolume first."""
     header = [
         "sampler", f"hypervolume, median of the seeds ({bench.unit}·dB)", "lowest to highest",
         "ms per proposal", "ms per evaluation", "seeds",
@@ -245,8 +245,8 @@ def samplers_table(bench: SamplerBench) -> str:
         runs = [run for run in bench.runs if run.sampler == name]
         low, middle, high = bench.final(name)
         proposal_ms = 1e3 * sum(run.proposal_s for run in runs) / sum(run.trials for run in runs)
-        evaluated = sum(run.evaluated for run in runs)
-        evaluation_ms = 1e3 * sum(run.evaluation_s for run in runs) / evaluated
+        evaluations = sum(run.evaluated for run in runs)
+        evaluation_ms = 1e3 * sum(run.evaluation_s for run in runs) / evaluations
         cells = [f"`{name}`", f"{middle:.1f}", f"{low:.1f} to {high:.1f}"]
         cells += [f"{proposal_ms:.1f}", f"{evaluation_ms:.0f}", str(len(runs))]
         lines.append(_row(cells))
@@ -254,26 +254,26 @@ def samplers_table(bench: SamplerBench) -> str:
 
 
 def profiles_table(catalogue: Catalogue) -> str:
-    """Markdown: one row per shipped latency profile and number of threads."""
+    """Return a row per shipped latency profile and number of threads."""
     header = [
         "device profile", "basis", "threads", "fitted to", "error of the fit",
         "held-out networks", "their mean error", "inside their 90 % interval",
     ]  # fmt: skip
     lines = [_row(header), _row(["---", "---", "--:", "---", "---", "--:", "--:", "--:"])]
     for device in shipped_devices(catalogue):
-        fitted = "; ".join(f"{anchor.n:,}: {anchor.what}" for anchor in device.anchors)
+        anchors = "; ".join(f"{anchor.n:,}: {anchor.what}" for anchor in device.anchors)
         error = "; ".join(anchor.error or "-" for anchor in device.anchors)
         for setting in device.settings:
             held_out = ["none", "-", "-"]
-            if seen := setting.held_out:
-                held_out = [str(seen.n), f"{seen.mape_percent:.1f} %", f"{seen.coverage:.0%}"]
+            if check := setting.held_out:
+                held_out = [str(check.n), f"{check.mape_percent:.1f} %", f"{check.coverage:.0%}"]
             threads = str(setting.threads or "-")
-            lines.append(_row([f"`{device.id}`", device.basis, threads, fitted, error, *held_out]))
+            lines.append(_row([f"`{device.id}`", device.basis, threads, anchors, error, *held_out]))
     return "\n".join(lines)
 
 
 def budgets_table(catalogue: Catalogue, scale: int) -> str:
-    """Markdown: the best network of the stored front under each of `BUDGETS_MS`, per device."""
+    """Return the best network of the front under each of `BUDGETS_MS`, per device."""
     header = [
         f"device profile, ×{scale}", "budget", "PSNR-Y on the validation crops (dB)",
         "ms, estimated (90 % interval)", "network",
@@ -299,7 +299,7 @@ def budgets_table(catalogue: Catalogue, scale: int) -> str:
 
 
 def shipped_devices(catalogue: Catalogue) -> list[DeviceProfile]:
-    """The profiles of precomputed/, without those of this computer."""
+    """Return the profiles of precomputed/, without those of this computer."""
     return [device for device in catalogue.devices if device.basis != "measured here"]
 
 

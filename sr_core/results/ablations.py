@@ -13,22 +13,22 @@ Question = Literal["schemes", "ratios"]
 """`schemes`: does fine-grained pruning beat the best channel-pruned rival at equal latency?
 `ratios`: do the ratios of stage 3 beat one ratio everywhere at equal latency?"""
 QUESTIONS: tuple[Question, ...] = get_args(Question)
-TimedIn = Literal["sparse", "onnx", "onnx, aligned"]
+TimedRuntime = Literal["sparse", "onnx", "onnx, aligned"]
 """Our engine; ONNX Runtime; and there with all widths filled up to multiples of 16."""
 
 
 class Time(Record):
-    """Of one frame of one network."""
+    """Time of one frame of one network."""
 
-    runtime: TimedIn
+    runtime: TimedRuntime
     median_ms: Positive
     p10_ms: Positive
     p90_ms: Positive
     n: Count
 
 
-class Timed(Record):
-    """A network, whatever its weights."""
+class NetworkTimes(Record):
+    """Times of a network, whatever its weights."""
 
     network: Text
     params_kept: Count
@@ -37,7 +37,7 @@ class Timed(Record):
     times: tuple[Time, ...] = Field(min_length=1)
 
 
-class Trained(Record):
+class FineTuningRun(Record):
     """One fine-tuning run."""
 
     label: Text
@@ -76,33 +76,33 @@ class Ablation(Record):
     date: Date
     drift: Drift
     """Change of the first network's median between the two halves of the sitting."""
-    timed: tuple[Timed, ...] = Field(min_length=1)
-    trained: tuple[Trained, ...] = Field(min_length=1)
+    timed: tuple[NetworkTimes, ...] = Field(min_length=1)
+    trained: tuple[FineTuningRun, ...] = Field(min_length=1)
 
     @property
     def labels(self) -> list[str]:
-        """The families, in the order given."""
+        """The families, in the order of the command."""
         return list(dict.fromkeys(run.label for run in self.trained))
 
-    def of(self, label: str) -> list[Trained]:
-        """The runs of a family."""
+    def of(self, label: str) -> list[FineTuningRun]:
+        """Return the runs of a family."""
         return [run for run in self.trained if run.label == label]
 
-    def median_ms(self, network: str, runtime: TimedIn) -> float | None:
-        """Of a network; None where it was not timed."""
+    def median_ms(self, network: str, runtime: TimedRuntime) -> float | None:
+        """Return the median time of a network, None where it was not timed."""
         return next(
             (
                 time.median_ms
-                for timed in self.timed
-                if timed.network == network
-                for time in timed.times
+                for row in self.timed
+                if row.network == network
+                for time in row.times
                 if time.runtime == runtime
             ),
             None,
         )
 
 
-def merged(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:
-    """`new` takes the place of an older answer to the same question at the same scale."""
-    kept = [old for old in before if (old.question, old.scale) != (new.question, new.scale)]
-    return tuple(sorted([*kept, new], key=lambda one: (one.question, -one.scale)))
+def merge(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:
+    """Put `new` in the place of an older answer to the same question at the same scale."""
+    others = [old for old in before if (old.question, old.scale) != (new.question, new.scale)]
+    return tuple(sorted([*others, new], key=lambda one: (one.question, -one.scale)))

@@ -60,7 +60,7 @@ class EngineRow(Record):
 
 
 class Sitting(Record):
-    """What was seen around the runs of one network and number of threads."""
+    """Conditions of the runs of one network and number of threads."""
 
     channels: Count
     cells: Count
@@ -122,7 +122,7 @@ class Target:
     limit: float
 
     def value(self, rows: Sequence[EngineRow]) -> float | None:
-        """The worst measured value; None if it was not measured."""
+        """Return the worst measured value, None if it was not measured."""
         values = [
             value
             for row in rows
@@ -133,8 +133,8 @@ class Target:
         ]
         return (max if self.at_most else min)(values, default=None)
 
-    def reached(self, rows: Sequence[EngineRow]) -> bool | None:
-        """Whether the value keeps the limit; None if it was not measured."""
+    def is_reached(self, rows: Sequence[EngineRow]) -> bool | None:
+        """Return whether the value keeps the limit, None if it was not measured."""
         value = self.value(rows)
         if value is None:
             return None

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from sr_core.results.record import Record, Text
 
-Quoted = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Figure = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """With all digits of its source."""
 
 
@@ -19,10 +19,10 @@ class PublishedModel(Record):
 
     name: Text
     scale: int
-    params_k: Quoted
-    macs_g: Quoted
+    params_k: Figure
+    macs_g: Figure
     """10^9 multiply-accumulates for a 1280x720 output."""
-    psnr_y_db: dict[str, Quoted]
+    psnr_y_db: dict[str, Figure]
     """Image set -> dB."""
     source: Text
     note: str

@@ -21,7 +21,7 @@ Runtime = Literal["sparse", "onnx"]
 
 
 def short(value: float) -> float:
-    """With 5 digits."""
+    """Round to 5 digits."""
     return float(f"{value:.5g}")
 
 
@@ -46,7 +46,7 @@ _ANYTHING: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 class Record(BaseModel):
-    """Frozen, of exactly these fields and types."""
+    """A frozen record of exactly these fields and types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -54,10 +54,10 @@ class Record(BaseModel):
 def read_record(
     path: Path, kind: type[Kind], *, remake: str, error: type[UpFrontError] = CatalogueError
 ) -> Kind:
-    """The record in a JSON file (UTF-8), or the list or tuple of records.
+    """Read the record in a JSON file (UTF-8), or the list or tuple of records.
 
-    `error` is raised if the file is missing, cannot be read or holds anything else; its text
-    names the first fault. `remake`: what helps then, such as "restore it".
+    Raises `error` if the file is missing, cannot be read or holds anything else. Its text names
+    the first fault. `remake` says what helps then, such as "restore it".
     """
     name = "/".join(path.parts[-2:])
     try:
@@ -71,30 +71,33 @@ def read_record(
 
 
 def to_json(record: BaseModel | Sequence[BaseModel], *, exclude_defaults: bool = False) -> str:
-    """What `read_record` reads."""
+    """Return the text that `read_record` reads."""
     text = _ANYTHING.dump_json(record, indent=1, exclude_defaults=exclude_defaults)
     return text.decode() + "\n"
 
 
 def fault(error: ValidationError, *, whole: str = "the file") -> str:
-    """Place and nature of the first fault, in one short line.
+    """Return place and nature of the first fault, in one short line.
 
-    `whole`: what to call the place of a fault that is not in one field.
+    `whole` is what to call the place of a fault that is not in one field.
     """
     first = error.errors(include_url=False)[0]
-    said = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ")
     if first["type"] not in _NOT_ABOUT_A_VALUE:
-        said = f"{said}, got {_on_one_line(reprlib.repr(first['input']), _MAX_GOT)}"
-    return f"{_place(first['loc']) or whole}: {_on_one_line(said, _MAX_FAULT)}"
+        message = f"{message}, got {_on_one_line(reprlib.repr(first['input']), _MAX_GOT)}"
+    return f"{_place(first['loc']) or whole}: {_on_one_line(message, _MAX_FAULT)}"
 
 
 def _place(keys: Sequence[int | str]) -> str:
-    """`settings.0.threads`; in a list of records, `row 3, n`; "" is all of it."""
+    """Name the place of a fault: `settings.0.threads`, or `row 3, n` in a list of records.
+
+    It is "" if the fault is about all of the file.
+    """
     row = f"row {keys[0] + 1}" if keys and isinstance(keys[0], int) else ""
     inside = _on_one_line(".".join(map(str, keys[1:] if row else keys)), _MAX_PLACE)
     return ", ".join(filter(None, (row, inside)))
 
 
 def _on_one_line(text: str, most: int) -> str:
-    shown = (char if char.isprintable() else repr(char)[1:-1] for char in text[:most])
-    return "".join(shown)[:most]
+    chars = (char if char.isprintable() else repr(char)[1:-1] for char in text[:most])
+    return "".join(chars)[:most]

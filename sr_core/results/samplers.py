@@ -57,7 +57,7 @@ class SamplerBench(_Bench):
     runs: tuple[SamplerRun, ...] = Field(min_length=1)
 
     def final(self, sampler: str) -> tuple[float, float, float]:
-        """Lowest, median and highest hypervolume at the end, over the seeds."""
+        """Return the lowest, median and highest hypervolume at the end, over the seeds."""
         ends = [run.hypervolume[-1] for run in self.runs if run.sampler == sampler]
         return min(ends), median(ends), max(ends)
 
@@ -80,5 +80,5 @@ class WorkerBench(_Bench):
 
     @property
     def speed_up(self) -> float:
-        """Of the most workers over one."""
+        """Trials per second of the most workers over those of one."""
         return self.rows[-1].trials_per_s / self.rows[0].trials_per_s

@@ -110,7 +110,7 @@ def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "")
 
     tail = layer(shape.tail)
     if arch.family == "fsrcnn":
-        tail = replace(tail, mask=np.broadcast_to(_deconvolved(scale), tail.weight.shape))
+        tail = replace(tail, mask=np.broadcast_to(_deconvolution_mask(scale), tail.weight.shape))
     cells = (tuple(layer(conv) for conv in shape.cell),) if shape.cell else ()
     return PlainNetwork(
         id=f"{Path(file_name(arch, scale)).stem}-{digest[:8]}",
@@ -123,24 +123,12 @@ def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "")
     )
 
 
-def random_tensors(arch: Architecture, scale: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
-    """Weights for tests: they keep values near 0..1, and mean nothing."""
-    rng = np.random.default_rng(seed)
-    tensors: dict[str, NDArray[np.float32]] = {}
-    for name, shape in _shapes(layout(arch, scale)).items():
-        spread = np.sqrt(2 / np.prod(shape[1:])) if len(shape) > 1 else 0.05
-        tensors[name] = rng.normal(0, spread, shape).astype(np.float32)
-    if arch.family == "fsrcnn":
-        tensors["tail.weight"] = tensors["tail.weight"] * _deconvolved(scale)
-    return tensors
-
-
 def write_rival(
-    path: Path, arch: Architecture, scale: int, tensors: Tensors, described: Mapping[str, Any]
+    path: Path, arch: Architecture, scale: int, tensors: Tensors, fields: Mapping[str, Any]
 ) -> None:
     """Write `path` (.safetensors) and its .json descriptor.
 
-    `described` holds the fields of `Descriptor` but for what follows from the weights.
+    `fields` holds the fields of `Descriptor` but for what follows from the weights.
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     shape = layout(arch, scale)
@@ -150,7 +138,7 @@ def write_rival(
         params=shape.params,
         macs_g=shape.macs / 1e9,
         weights_sha256=hashlib.sha256(data).hexdigest(),
-        **described,
+        **fields,
     )
     write_atomic(path, data)
     write_atomic(path.with_suffix(".json"), to_json(descriptor))
@@ -186,10 +174,10 @@ def _check(tensors: Tensors, shapes: Mapping[str, tuple[int, ...]]) -> None:
     if odd := sorted(shapes.keys() ^ tensors.keys()):
         raise CatalogueError(f"{'lacks' if odd[0] in shapes else 'has an unknown'} {odd[0]}")
     for name, expected in shapes.items():
-        found = tensors[name]
-        if found.shape != expected or found.dtype != np.float32 or not np.isfinite(found).all():
+        tensor = tensors[name]
+        if tensor.shape != expected or tensor.dtype != np.float32 or not np.isfinite(tensor).all():
             raise CatalogueError(
-                f"{name} should be finite float32 {expected}, got {found.dtype} {found.shape}"
+                f"{name} should be finite float32 {expected}, got {tensor.dtype} {tensor.shape}"
             )
 
 
@@ -201,10 +189,10 @@ def _shapes(shape: Layout) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def _deconvolved(scale: int) -> NDArray[np.bool_]:
+def _deconvolution_mask(scale: int) -> NDArray[np.bool_]:
     """(3 s^2, 1, k, k): where the convolution that equals a deconvolution has weights."""
-    used = deconvolution_taps(scale) >= 0
-    kernels = [np.outer(rows, columns) for rows in used for columns in used]
+    has_tap = deconvolution_taps(scale) >= 0
+    kernels = [np.outer(rows, columns) for rows in has_tap for columns in has_tap]
     return np.array([kernels] * RGB).reshape(RGB * scale**2, 1, *kernels[0].shape)
 
 

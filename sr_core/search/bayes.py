@@ -54,39 +54,45 @@ class BayesSampler(BaseSampler):
     def __init__(
         self, space: Space, cost: Cost, reference: tuple[float, float], *, seed: int
     ) -> None:
-        """`reference`: (cost, PSNR in dB) from which on nothing counts; the cost is the budget."""
+        """Set up the sampler.
+
+        `reference` is the (cost, PSNR in dB) from which on nothing counts. Its cost is the budget.
+        """
         self._space, self._cost, self._reference = space, cost, reference
         self._rng = np.random.default_rng(seed)
         self._random = RandomSampler(seed=seed)
         self._pool, self._encoder = Pool(space, self._rng), Encoder(space)
         self._batch: deque[Candidate] = deque()
-        self._decoded: dict[int, Candidate] = {}
+        self._candidates: dict[int, Candidate] = {}
         self._kernel: Any = ConstantKernel(1.0) * Matern(5.0, nu=2.5) + WhiteKernel(0.01)
-        self._fitted_on = 0
+        self._fit_size = 0
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """All parameters: they are drawn together."""
+        """Return all parameters: they are drawn together."""
         return self._space.distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The next of the batch; nothing (so random parameters) before `START` results."""
+        """Return the next of the batch, or nothing before `START` results.
+
+        Optuna then draws random parameters.
+        """
         if not search_space:
             return {}
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        known = {self._candidate(one): (one.values[0], one.values[1]) for one in done}
-        if len(known) < START:
+        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        results = {self._candidate(one): (one.values[0], one.values[1]) for one in trials}
+        if len(results) < START:
             return {}
         running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
         pending = [self._candidate(one) for one in running if one.number != trial.number]
-        taken = known.keys() | set(pending)
-        while self._batch and self._batch[0] in taken:
+        busy = results.keys() | set(pending)
+        while self._batch and self._batch[0] in busy:
             self._batch.popleft()
         if not self._batch:
-            self._batch.extend(self._propose(known, pending))
+            self._batch.extend(self._propose(results, pending))
         params = self._space.encode(self._batch.popleft()) if self._batch else None
         return params or {}
 
@@ -97,44 +103,44 @@ class BayesSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value."""
+        """Draw a random value."""
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
     def _candidate(self, trial: FrozenTrial) -> Candidate:
-        if trial.number not in self._decoded:
-            self._decoded[trial.number] = self._space.decode(trial.params)
-        return self._decoded[trial.number]
+        if trial.number not in self._candidates:
+            self._candidates[trial.number] = self._space.decode(trial.params)
+        return self._candidates[trial.number]
 
     def _propose(
-        self, known: dict[Candidate, tuple[float, float]], pending: list[Candidate]
+        self, results: dict[Candidate, tuple[float, float]], pending: list[Candidate]
     ) -> list[Candidate]:
-        """Up to `BATCH` candidates that are neither known (cost, PSNR) nor pending."""
-        candidates = list(known)
-        costs, values = np.array(list(known.values())).T
+        """Return up to `BATCH` candidates without `results` (cost, PSNR), none pending."""
+        candidates = list(results)
+        costs, values = np.array(list(results.values())).T
         on_front = non_dominated(costs, values) & (costs < self._reference[0])
         # While nothing fits the budget, what costs least is what leads there.
         good = np.flatnonzero(on_front) if on_front.any() else np.argsort(costs)[:BATCH]
         parents = [candidates[i] for i in good]
-        pool = self._pool.draw(parents, POOL, known.keys() | set(pending))
+        pool = self._pool.draw(parents, POOL, results.keys() | set(pending))
         pool_costs = self._cost(pool)
         affordable = np.flatnonzero(pool_costs < self._reference[0])
         if not affordable.size:
             return [pool[i] for i in np.argsort(pool_costs)[:BATCH]]
-        guessed = [*pending, *(pool[i] for i in affordable)]
-        guessed_costs = np.concatenate((self._cost(pending), pool_costs[affordable]))
+        options = [*pending, *(pool[i] for i in affordable)]
+        option_costs = np.concatenate((self._cost(pending), pool_costs[affordable]))
         # Those on the front first, then the latest.
         learnt = np.lexsort((-np.arange(len(candidates)), ~on_front))[:LEARN_FROM]
         rows = self._rows([candidates[i] for i in learnt], costs[learnt])
-        guess = _Guess(*self._learn(rows, values[learnt]), self._rows(guessed, guessed_costs))
-        picked = self._greedy(guess, guessed_costs, (costs, values), len(pending))
-        return [guessed[i] for i in picked]
+        guess = _Guess(*self._learn(rows, values[learnt]), self._rows(options, option_costs))
+        batch = self._greedy(guess, option_costs, (costs, values), len(pending))
+        return [options[i] for i in batch]
 
     def _greedy(
-        self, guess: _Guess, costs: Vector, known: tuple[Vector, Vector], pending: int
+        self, guess: _Guess, costs: Vector, results: tuple[Vector, Vector], pending: int
     ) -> list[int]:
-        """Indices of the batch; the first `pending` of the guessed are being evaluated."""
-        front_costs, front_values = known
-        picked: list[int] = []
+        """Return the indices of the batch. The first `pending` ones are being evaluated."""
+        front_costs, front_values = results
+        batch: list[int] = []
         for turn in range(pending + BATCH):
             if turn < pending:
                 best = turn
@@ -142,44 +148,44 @@ class BayesSampler(BaseSampler):
                 gain = expected_gain(
                     costs, (guess.mean, guess.std), (front_costs, front_values), self._reference
                 )
-                gain[[*range(pending), *picked]] = -1
+                gain[[*range(pending), *batch]] = -1
                 best = int(gain.argmax())
                 if gain[best] < 0:
                     break
-                picked.append(best)
+                batch.append(best)
             front_costs = np.append(front_costs, costs[best])
             front_values = np.append(front_values, guess.mean[best])
             guess.believe(best)
-        return picked
+        return batch
 
     def _learn(self, rows: Matrix, values: Vector) -> tuple[GaussianProcessRegressor, float, float]:
-        """The process given these networks; mean and standard deviation of what it was given.
+        """Return the process that knows these networks, and mean and std of their values.
 
         Its hyperparameters are those of the last fit.
         """
         mean, std = float(values.mean()), float(values.std()) or 1.0
         standard = (values - mean) / std
-        if not self._fitted_on or len(self._decoded) - self._fitted_on >= REFIT_EVERY:
+        if not self._fit_size or len(self._candidates) - self._fit_size >= REFIT_EVERY:
             some = self._rng.permutation(len(values))[:FIT_ON]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)  # a bound is good enough
                 self._kernel = _process(self._kernel, _fit).fit(rows[some], standard[some]).kernel_
-            self._fitted_on = len(self._decoded)
+            self._fit_size = len(self._candidates)
         return _process(self._kernel, None).fit(rows, standard), mean, std
 
     def _rows(self, candidates: Sequence[Candidate], costs: Sequence[float] | Vector) -> Matrix:
-        """Encodings, and 2 ln(cost / reference cost)."""
+        """Return the encodings, and 2 ln(cost / reference cost)."""
         low = np.log(np.maximum(np.asarray(costs, dtype=np.float64), 1e-9) / self._reference[0])
         return np.column_stack((self._encoder.encode(candidates), 2 * low))
 
 
 class _Guess:
-    """Joint guess of the values of a pool; `believe` fixes one of them at its mean."""
+    """Joint guess of the values of a pool. `believe` fixes one of them at its mean."""
 
     def __init__(self, model: Any, mean: float, std: float, rows: Matrix) -> None:
-        """`mean`, `std`: of the values that the process knows in standard form."""
-        guessed, covariance = model.predict(rows, return_cov=True)
-        self.mean: Vector = mean + std * guessed
+        """Predict the values. The process knows them in standard form, by `mean` and `std`."""
+        standard_mean, covariance = model.predict(rows, return_cov=True)
+        self.mean: Vector = mean + std * standard_mean
         self._noise = float(model.kernel_.k2.noise_level) * std**2
         self._covariance: Matrix = covariance * std**2
         self._covariance[np.diag_indices(len(rows))] -= self._noise
@@ -189,19 +195,19 @@ class _Guess:
         return np.sqrt(np.maximum(np.diag(self._covariance), _MIN_STD**2))
 
     def believe(self, index: int) -> None:
-        """Condition on the mean being measured: means stay, what is alike becomes surer."""
+        """Take the mean of one value as measured: means stay, what is alike becomes surer."""
         column = self._covariance[:, index].copy()
         self._covariance -= np.outer(column, column) / (column[index] + self._noise + _MIN_STD**2)
 
 
 def _process(kernel: Any, optimizer: Any) -> Any:
-    """Typed by hand: scikit-learn's own types know neither functions nor None as an optimizer."""
+    """Make the process. scikit-learn's own types allow neither functions nor None as optimizer."""
     return GaussianProcessRegressor(kernel, optimizer=optimizer)
 
 
 def _fit(objective: Callable[..., Any], start: Vector, bounds: Matrix) -> tuple[Vector, float]:
-    """A short search for hyperparameters; the next fit starts where this one ends."""
-    found = minimize(
+    """Search shortly for hyperparameters. The next fit starts where this one ends."""
+    result = minimize(
         objective, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": 30}
     )
-    return found.x, float(found.fun)
+    return result.x, float(result.fun)

@@ -30,18 +30,18 @@ _WAITING = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 15}}
 
 
 def open_database(url: str) -> RDBStorage:
-    """Connected, with Optuna's tables made; `SearchError` if it cannot be used."""
+    """Connect, with Optuna's tables made. Raises `SearchError` if that cannot be."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # lost trials are reported by us
     try:
-        with refused(url):
-            parsed = _parsed(url)
-            sqlite = parsed.get_backend_name() == "sqlite"
-            if sqlite and parsed.database in (None, "", ":memory:"):
+        with database_errors(url):
+            address = _parse(url)
+            sqlite = address.get_backend_name() == "sqlite"
+            if sqlite and address.database in (None, "", ":memory:"):
                 raise SearchError(
                     f"--storage {safe_url(url)}: a database in memory cannot be shared; expected "
                     "a file, sqlite:///STUDIES.db."
                 )
-            return _connected(url, _WAITING.get(parsed.get_backend_name(), {}))
+            return _connect(url, _WAITING.get(address.get_backend_name(), {}))
     except ImportError as error:
         raise SearchError(
             f"The database driver of {safe_url(url)} is not installed ({error}): for PostgreSQL, "
@@ -58,8 +58,8 @@ def open_database(url: str) -> RDBStorage:
         ) from None
 
 
-def _connected(url: str, connection: dict[str, int]) -> RDBStorage:
-    """With the tables made; two processes may both be making them."""
+def _connect(url: str, connection: dict[str, int]) -> RDBStorage:
+    """Connect and make the tables. Two processes may both be making them."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         for last in (False, True):
@@ -84,8 +84,8 @@ def _connected(url: str, connection: dict[str, int]) -> RDBStorage:
 def _serialise(engine: sqlalchemy.Engine) -> None:
     """Make SQLite lock when a transaction begins, not at its first write.
 
-    Optuna reads a trial's state and then changes it; on SQLite two workers could otherwise both
-    take one trial. A write-ahead log saves waiting for the disk; a crash loses nothing.
+    Optuna reads a trial's state and then changes it. On SQLite two workers could otherwise both
+    take one trial. A write-ahead log saves waiting for the disk. A crash loses nothing.
     """
 
     def connect(connection: Any, _record: object) -> None:
@@ -102,8 +102,8 @@ def _serialise(engine: sqlalchemy.Engine) -> None:
 
 
 @contextmanager
-def refused(url: str) -> Generator[None]:
-    """Errors of the database or its URL, as one sentence without the password."""
+def database_errors(url: str) -> Generator[None]:
+    """Turn errors of the database or its URL into a sentence without the password."""
     try:
         yield
     except (SQLAlchemyError, StorageInternalError) as error:
@@ -112,12 +112,12 @@ def refused(url: str) -> Generator[None]:
 
 
 def _sentence(url: str, error: BaseException) -> str:
-    told = " ".join(str(getattr(error, "orig", None) or error).split()).strip().rstrip(".")
-    reason = "" if _tells_secret(url, told) else f" ({told})"
+    cause = " ".join(str(getattr(error, "orig", None) or error).split()).strip().rstrip(".")
+    reason = "" if _tells_secret(url, cause) else f" ({cause})"
     where = f"--storage {safe_url(url)}"
-    if "password authentication failed" in told or "no password supplied" in told:
+    if "password authentication failed" in cause or "no password supplied" in cause:
         return f"{where}: the database refuses the user or password; check both."
-    if "not a database" in told or "malformed" in told or "no such table" in told:
+    if "not a database" in cause or "malformed" in cause or "no such table" in cause:
         return f"{where} is damaged or no database{reason}: restore it or give another one."
     if isinstance(error, ArgumentError):  # no URL, or of an unknown kind
         return f"{where} is no database URL{reason}: expected one like sqlite:///STUDIES.db."
@@ -125,34 +125,34 @@ def _sentence(url: str, error: BaseException) -> str:
 
 
 def safe_url(url: str) -> str:
-    """The URL without its password and parameters."""
+    """Return the URL without its password and parameters."""
     try:
-        return _parsed(url).set(query={}).render_as_string(hide_password=True)
+        return _parse(url).set(query={}).render_as_string(hide_password=True)
     except SQLAlchemyError:
         return "(not a URL)"
 
 
-def _parsed(url: str) -> sqlalchemy.URL:
-    """`ArgumentError`, without the URL, if it is none."""
+def _parse(url: str) -> sqlalchemy.URL:
+    """Parse the URL. Raises `ArgumentError`, without the text, if it is none."""
     try:
-        parsed = sqlalchemy.make_url(url)
+        address = sqlalchemy.make_url(url)
     except (ValueError, ArgumentError):  # of a port that is no number, too
         raise ArgumentError("no KIND://USER:PASSWORD@HOST:PORT/NAME") from None
-    shown = f"{parsed.host}{parsed.database}" if parsed.password else ""
-    if "@" in shown:  # the password was cut there, and its rest would be shown
+    readable = f"{address.host}{address.database}" if address.password else ""
+    if "@" in readable:  # the password was cut there, and its rest would be shown
         raise ArgumentError("write an @ in the password as %40")
-    return parsed
+    return address
 
 
 def _tells_secret(url: str, text: str) -> bool:
-    """Whether a text holds the URL or a secret of it, encoded or not."""
+    """Return whether a text holds the URL or a secret of it, encoded or not."""
     try:
-        parsed = _parsed(url)
+        address = _parse(url)
     except SQLAlchemyError:
         return url in text
-    query = parsed.normalized_query.items()
-    values = (value for key, given in query if key not in _HARMLESS for value in given)
+    query = address.normalized_query.items()
+    values = (value for key, texts in query if key not in _HARMLESS for value in texts)
     texts = (text, unquote(text), unquote_plus(text))
     return any(
-        secret in one for secret in (url, parsed.password, *values) if secret for one in texts
+        secret in one for secret in (url, address.password, *values) if secret for one in texts
     )

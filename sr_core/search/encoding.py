@@ -19,8 +19,8 @@ _MAX_MUTATIONS = 4
 class Encoder:
     """One-hot encodings of canonical candidates.
 
-    One entry per width, per block of each cell and per scheme of each layer. A pruned layer's
-    entry is its ratio instead of 1; layers that a candidate does not have encode as nothing.
+    There is one entry per width, per block of each cell and per scheme of each layer. A pruned
+    layer's entry is its ratio instead of 1. Layers that a candidate lacks encode as nothing.
     """
 
     def __init__(self, space: Space) -> None:
@@ -33,7 +33,7 @@ class Encoder:
         self._place = {option: index for index, option in enumerate(options)}
 
     def encode(self, candidates: Sequence[Candidate]) -> Matrix:
-        """(n, entries), in 0..1."""
+        """Return the encodings, (n, entries), in 0..1."""
         rows = np.zeros((len(candidates), len(self._place)))
         for row, candidate in zip(rows, candidates, strict=True):
             row[self._place["width", candidate.width]] = 1
@@ -45,7 +45,7 @@ class Encoder:
 
 
 class Pool:
-    """Draws candidates: mutated and crossed ones of given parents, and random ones."""
+    """A source of candidates: mutated and crossed ones of some parents, and random ones."""
 
     def __init__(self, space: Space, rng: np.random.Generator) -> None:
         self._space, self._rng = space, rng
@@ -58,52 +58,52 @@ class Pool:
         return [[name for name in self._names if cell_of(name) == cell] for cell in cells]
 
     def draw(
-        self, parents: Sequence[Candidate], size: int, known: Collection[Candidate]
+        self, parents: Sequence[Candidate], size: int, exclude: Collection[Candidate]
     ) -> list[Candidate]:
-        """Up to `size` different candidates, none of them `known`; fewer if most are.
+        """Draw up to `size` different candidates outside of `exclude`. There may be fewer.
 
         Half of them mutate a parent, a quarter cross two, the others are random.
         """
-        encoded = [params for parent in parents if (params := self._space.encode(parent))]
-        found: dict[Candidate, None] = {}
+        params_of_parents = [params for parent in parents if (params := self._space.encode(parent))]
+        pool: dict[Candidate, None] = {}
         for _ in range(2 * size):
-            if len(found) == size:
+            if len(pool) == size:
                 break
-            candidate = self._space.decode(self._one(encoded))
-            if candidate not in known:
-                found[candidate] = None
-        return list(found)
+            candidate = self._space.decode(self._one(params_of_parents))
+            if candidate not in exclude:
+                pool[candidate] = None
+        return list(pool)
 
     def _one(self, parents: Sequence[Params]) -> Params:
         kind = self._rng.random()
         if not parents or kind > 0.75:
-            return {name: self._drawn(name) for name in self._names}
+            return {name: self._draw_choice(name) for name in self._names}
         first, second = (parents[self._index(len(parents))] for _ in range(2))
         if kind < 0.5:
-            return self._mutated(first)
-        return self._mutated(self._crossed(first, second), 1)
+            return self._mutate(first)
+        return self._mutate(self._cross(first, second), 1)
 
     def _index(self, size: int) -> int:
         return int(self._rng.integers(size))
 
-    def _drawn(self, name: str) -> Choice:
+    def _draw_choice(self, name: str) -> Choice:
         options = self._space.choices[name]
         return options[self._index(len(options))]
 
-    def _mutated(self, params: Params, most: int = _MAX_MUTATIONS) -> Params:
-        """With 1 to `most` of the parameters that count drawn anew."""
-        changed = dict(params)
+    def _mutate(self, params: Params, most: int = _MAX_MUTATIONS) -> Params:
+        """Draw 1 to `most` of the parameters that count anew."""
+        child = dict(params)
         for _ in range(1 + self._index(most)):
-            names = self._active(changed)
+            names = self._active(child)
             name = names[self._index(len(names))]
-            changed[name] = self._drawn(name)
+            child[name] = self._draw_choice(name)
             cell = next((names for names in self._of_cell if names[0] == name), None)
             if cell:  # a new block has new layers
-                changed |= {layer: self._drawn(layer) for layer in cell if layer != name}
-        return changed
+                child |= {layer: self._draw_choice(layer) for layer in cell if layer != name}
+        return child
 
     def _active(self, params: Params) -> list[str]:
-        """Parameters that the candidate of `params` depends on."""
+        """Return the parameters that the candidate of `params` depends on."""
         of_cells = {name for names in self._of_cell for name in names}
         names = [name for name in self._names if name not in of_cells]
         for index in range(self._space.spec.cells):
@@ -111,8 +111,8 @@ class Pool:
             names += [cell_name(index), *(name for name, _ in layers)]
         return names
 
-    def _crossed(self, first: Params, second: Params) -> Params:
-        """Each cell, and each other parameter, from one of the two."""
+    def _cross(self, first: Params, second: Params) -> Params:
+        """Take each cell, and each other parameter, from one of the two."""
         child = {name: (first, second)[self._index(2)][name] for name in self._names}
         for names in self._of_cell:
             parent = (first, second)[self._index(2)]

@@ -47,9 +47,9 @@ class Evaluator:
         library: Library | None = None,
         threads: int | None = None,
     ) -> None:
-        """A scorer on the sparse engine, or without its library on ONNX Runtime.
+        """Set up a scorer on the sparse engine, or without its library on ONNX Runtime.
 
-        `threads`: crops scored at the same time; None takes all cores.
+        `threads` crops are scored at the same time. None takes all cores.
         """
         self.library = library
         self.catalogue, self.scale, self.crops = catalogue, scale, crops
@@ -60,7 +60,10 @@ class Evaluator:
         self._pool = ThreadPoolExecutor(self.threads)
 
     def evaluate(self, candidate: Candidate) -> Evaluation:
-        """Run the candidate with supernet weights; `InvalidCandidate` if it is not part of it."""
+        """Run the candidate with supernet weights.
+
+        Raises `InvalidCandidate` if it is not part of the supernet.
+        """
         start = time.perf_counter()
         # One thread per crop: several threads within a network this small mostly wait.
         upscaler = Upscaler(self.catalogue.network(candidate), self.library, threads=1)
@@ -74,15 +77,15 @@ class Evaluator:
         return Evaluation(psnr_db, ssim, time.perf_counter() - start)
 
     def bicubic_psnr_db(self) -> float:
-        """The baseline on the same crops."""
+        """Score the baseline on the same crops."""
         upscale = bicubic_upscale(self.scale)
         pairs = zip(self.crops.lr, self.crops.hr, strict=True)
         return float(np.mean([psnr_y(upscale(lr), hr, shave=self.scale) for lr, hr in pairs]))
 
 
 @dataclass(frozen=True)
-class Scored:
-    """An evaluation, or what is known of one."""
+class Score:
+    """The means of an evaluation, new or earlier."""
 
     psnr_y_db: float
     ssim_y: float
@@ -92,22 +95,22 @@ class Scored:
 
 
 class Scorer:
-    """Evaluates no network twice."""
+    """Scores networks, none of them twice."""
 
     def __init__(
-        self, evaluate: Callable[[Candidate], Evaluation], known: Mapping[str, tuple[float, float]]
+        self, evaluate: Callable[[Candidate], Evaluation], scores: Mapping[str, tuple[float, float]]
     ) -> None:
-        """`known`: candidate id -> (PSNR-Y in dB, SSIM-Y)."""
-        self._evaluate, self._known = evaluate, dict(known)
+        """Start with `scores`: candidate id -> (PSNR-Y in dB, SSIM-Y)."""
+        self._evaluate, self._scores = evaluate, dict(scores)
 
-    def score(self, candidate: Candidate) -> Scored:
-        """What is known, or else a new evaluation."""
-        if known := self._known.get(candidate.id):
-            return Scored(*known, 0.0, known=True)
+    def score(self, candidate: Candidate) -> Score:
+        """Return what is known, or else evaluate."""
+        if scores := self._scores.get(candidate.id):
+            return Score(*scores, 0.0, known=True)
         result = self._evaluate(candidate)
         self.learn(candidate, result.psnr_y_db, result.ssim_y)
-        return Scored(result.psnr_y_db, result.ssim_y, result.seconds, known=False)
+        return Score(result.psnr_y_db, result.ssim_y, result.seconds, known=False)
 
     def learn(self, candidate: Candidate, psnr_y_db: float, ssim_y: float) -> None:
-        """Another worker has evaluated it."""
-        self._known[candidate.id] = psnr_y_db, ssim_y
+        """Remember what another worker has evaluated."""
+        self._scores[candidate.id] = psnr_y_db, ssim_y

@@ -28,7 +28,7 @@ class CropSet(Record):
 
 
 class Start(Record):
-    """What is searched, and how."""
+    """What is searched, and how. It is the first event."""
 
     event: Literal["start"] = "start"
     study: Text
@@ -78,7 +78,7 @@ class Trial(Record):
 
 
 class End(Record):
-    """The search is complete, or was stopped."""
+    """The end of a search that is complete or was stopped."""
 
     event: Literal["end"] = "end"
     trials: Natural
@@ -89,7 +89,7 @@ class End(Record):
 
 
 class Failure(Record):
-    """An expected error; nothing follows."""
+    """An expected error. Nothing follows."""
 
     event: Literal["error"] = "error"
     message: Text
@@ -100,12 +100,12 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 def line(event: Event) -> str:
-    """The event as one line of JSON, without a line break."""
+    """Return the event as one line of JSON, without a line break."""
     return event.model_dump_json()
 
 
 def parse_event(text: str | bytes) -> Event:
-    """What `line` wrote; `SearchError` names the first thing that is wrong."""
+    """Read what `line` wrote. `SearchError` names the first thing that is wrong."""
     try:
         return _EVENT.validate_json(text)
     except ValidationError as error:

@@ -16,7 +16,7 @@ Vector = NDArray[np.float64]
 
 
 def non_dominated(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
-    """Mask of the points on the front, in O(n log n).
+    """Return the mask of the points on the front, in O(n log n).
 
     A point is dominated if another one is at least as good in both and better in one. Equal
     points do not dominate each other: all of them are kept.
@@ -33,7 +33,7 @@ def non_dominated(cost: ArrayLike, value: ArrayLike) -> NDArray[np.bool_]:
 
 
 def hypervolume(cost: ArrayLike, value: ArrayLike, reference: tuple[float, float]) -> float:
-    """Area (cost unit times value unit) that the points dominate, up to `reference`.
+    """Return the area (cost unit times value unit) that the points dominate.
 
     Args:
         reference: (cost, value) that is worse than what counts: points that cost as much or
@@ -53,10 +53,10 @@ def hypervolume(cost: ArrayLike, value: ArrayLike, reference: tuple[float, float
 def expected_gain(
     cost: ArrayLike,
     guess: tuple[Vector, Vector],
-    known: tuple[ArrayLike, ArrayLike],
+    known_points: tuple[ArrayLike, ArrayLike],
     reference: tuple[float, float],
 ) -> Vector:
-    """Expected growth of the hypervolume by each of some points, in closed form.
+    """Return the expected growth of the hypervolume by each of some points.
 
     A point's cost c is exact and its value normal, so between c and the reference cost it adds
     what it rises above the staircase of the known points. With h(x) as that staircase's height,
@@ -66,14 +66,14 @@ def expected_gain(
         EI(m, s, h) = (m - h) Phi((m - h) / s) + s phi((m - h) / s).
 
     Args:
-        cost: of the points, exact.
+        cost: costs of the points, exact.
         guess: means and standard deviations (above 0) of their values.
-        known: costs and values.
-        reference: as for `hypervolume`; a point that costs as much or more gains nothing.
+        known_points: costs and values.
+        reference: as for `hypervolume`. A point that costs as much or more gains nothing.
     """
     worst_cost, worst_value = reference
     costs, (mean, std) = np.asarray(cost, dtype=np.float64), guess
-    known_costs, known_values = _vectors(*known)
+    known_costs, known_values = _vectors(*known_points)
     counts = (known_costs < worst_cost) & (known_values > worst_value)
     known_costs, known_values = known_costs[counts], known_values[counts]
     steps = non_dominated(known_costs, known_values)
@@ -89,9 +89,9 @@ def expected_gain(
 
 
 def knee(cost: ArrayLike, value: ArrayLike) -> int:
-    """Index of the front point where a further gain starts to cost more than before.
+    """Return the index of the front point where a further gain starts to cost more than before.
 
-    The front is scaled to 0..1 in both directions; the knee is the point farthest above the
+    The front is scaled to 0..1 in both directions. The knee is the point farthest above the
     chord from its cheapest to its best point. Ties, and fronts without a bulge, give the
     cheapest.
     """
@@ -105,7 +105,10 @@ def knee(cost: ArrayLike, value: ArrayLike) -> int:
 
 
 def best_under(cost: ArrayLike, value: ArrayLike, budget: float) -> int | None:
-    """Index of the highest value that costs at most `budget` (of equals the cheapest), or None."""
+    """Return the index of the highest value that costs at most `budget`, or None.
+
+    Of equal values the cheapest wins.
+    """
     costs, values = _vectors(cost, value)
     affordable = np.flatnonzero(costs <= budget)
     if not affordable.size:
@@ -115,7 +118,7 @@ def best_under(cost: ArrayLike, value: ArrayLike, budget: float) -> int | None:
 
 
 def _unit(values: Vector) -> Vector:
-    """Scaled to 0..1; all 0 if they are equal."""
+    """Scale to 0..1, or to all 0 if they are equal."""
     span = np.ptp(values)
     return (values - values.min()) / span if span > 0 else np.zeros_like(values)
 

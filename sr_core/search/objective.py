@@ -36,14 +36,14 @@ class Objective:
     """The device that `cost` is estimated on; None for MACs."""
 
     def reference(self, presets: Sequence[Candidate]) -> float:
-        """The cost from which on nothing counts in a hypervolume: the budget, else beyond all."""
+        """Return the cost from which on nothing counts: the budget, else beyond all."""
         if self.budget_ms is not None:
             return self.budget_ms
         return MARGIN * float(self.cost(presets).max())
 
 
 def objective(catalogue: Catalogue, name: str, budget_ms: float | None = None) -> Objective:
-    """The objective called `name`: a device's id (its default thread count), or `macs`.
+    """Return the objective called `name`: a device's id (its default threads), or `macs`.
 
     Raises:
         LatencyError: there is no such device.
@@ -59,7 +59,7 @@ def objective(catalogue: Catalogue, name: str, budget_ms: float | None = None) -
 
 
 def latency(profile: DeviceProfile, budget_ms: float | None = None) -> Objective:
-    """Estimated milliseconds on a device, with its default thread count."""
+    """Make an objective of estimated milliseconds on a device, with its default thread count."""
 
     def cost(candidates: Sequence[Candidate]) -> Vector:
         return price(candidates, profile).total_ms
@@ -68,7 +68,7 @@ def latency(profile: DeviceProfile, budget_ms: float | None = None) -> Objective
 
 
 def check_budget(aim: Objective, space: Space) -> None:
-    """`SearchError`, with the cheapest candidate of the space, if none is within the budget.
+    """Raise `SearchError`, with the cheapest candidate, if none is within the budget.
 
     Blocks only add to a cost, so the cheapest has none.
     """

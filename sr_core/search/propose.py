@@ -25,53 +25,53 @@ _RANDOM_FIRST = 30
 
 
 class Proposer(Protocol):
-    """`ask` for a candidate, then `tell` what it turned out to be, in turn.
+    """`ask` for a candidate, then `tell` its values, in turn.
 
     Where several workers share a study, `learn` and `watch` say what the others do.
     """
 
     def ask(self) -> Candidate:
-        """The next candidate."""
+        """Return the next candidate."""
         ...
 
     def notes(self) -> Notes:
-        """The sampler's notes on the candidate last asked for."""
+        """Return the sampler's notes on the candidate last asked for."""
         ...
 
     def tell(self, cost: float, psnr_db: float) -> None:
-        """The values of the candidate last asked for."""
+        """Take the values of the candidate last asked for."""
         ...
 
     def drop(self) -> None:
-        """There will be no values of the candidate last asked for."""
+        """Give up the candidate last asked for: there will be no values."""
         ...
 
     def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
-        """The values of a candidate of another worker, or of an earlier run."""
+        """Take the values of a candidate of another worker, or of an earlier run."""
         ...
 
     def watch(self, busy: Mapping[int, Candidate]) -> None:
-        """All candidates that other workers are evaluating, by any number that stays."""
+        """Take all candidates that other workers are evaluating, by a number that stays."""
         ...
 
 
-class Listed:
-    """Proposes given candidates, one after the other; those of other workers are left out."""
+class ListProposer:
+    """Proposes a list of candidates in turn, without those of other workers."""
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._rest = deque(candidates)
-        self._done: set[Candidate] = set()
+        self._history: set[Candidate] = set()
         self._busy: set[Candidate] = set()
-        self._asked: Candidate | None = None
+        self._current: Candidate | None = None
 
     def ask(self) -> Candidate:
-        """`SearchError` after the last one."""
+        """Return the next candidate. Raises `SearchError` after the last one."""
         for _ in range(len(self._rest)):
             candidate = self._rest.popleft()
             if candidate in self._busy:
                 self._rest.append(candidate)  # its worker may die
-            elif candidate not in self._done:
-                self._asked = candidate
+            elif candidate not in self._history:
+                self._current = candidate
                 return candidate
         raise SearchError("All networks of the list are being evaluated.")
 
@@ -79,26 +79,26 @@ class Listed:
         return {}
 
     def tell(self, cost: float, psnr_db: float) -> None:
-        """Nothing to learn."""
+        """Do nothing: there is nothing to learn."""
 
     def drop(self) -> None:
-        if self._asked is not None:
-            self._rest.append(self._asked)
+        if self._current is not None:
+            self._rest.append(self._current)
 
     def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
-        self._done.add(candidate)
+        self._history.add(candidate)
 
     def watch(self, busy: Mapping[int, Candidate]) -> None:
         self._busy = set(busy.values())
 
 
-class Sampled:
+class SamplerProposer:
     """An Optuna study in memory, of two objectives: low cost, high PSNR.
 
     It is the sampler's own view of the search: trials of other workers are entered into it.
 
     Args:
-        start: proposed first, as far as the space holds them; NSGA-II breeds from them.
+        start: proposed first, as far as the space holds them. NSGA-II breeds from them.
         reference: (cost, PSNR in dB) from which on nothing counts.
     """
 
@@ -120,26 +120,26 @@ class Sampled:
         )
         self._start = deque(one for one in start if space.encode(one))
         self._first = frozenset(self._start)
-        self._done: set[Candidate] = set()
+        self._history: set[Candidate] = set()
         self._busy: dict[int, tuple[Candidate, int]] = {}
         """Number among the watched -> candidate, number in the study here."""
 
     def ask(self) -> Candidate:
         busy = {candidate for candidate, _ in self._busy.values()}
         for attempt in range(_ATTEMPTS):
-            self._enqueue_start(self._done | busy)
+            self._enqueue_start(self._history | busy)
             self._trial = self._study.ask()
-            self._asked = self._space.suggest(self._trial)
-            if self._asked not in busy or attempt == _ATTEMPTS - 1:
-                return self._asked
+            self._current = self._space.suggest(self._trial)
+            if self._current not in busy or attempt == _ATTEMPTS - 1:
+                return self._current
             self.drop()
         raise AssertionError  # the last attempt returns
 
-    def _enqueue_start(self, taken: set[Candidate]) -> None:
+    def _enqueue_start(self, skip: set[Candidate]) -> None:
         while self._start:
             candidate = self._start.popleft()
-            if candidate not in taken:
-                self._study.enqueue_trial(self._encoded(candidate))
+            if candidate not in skip:
+                self._study.enqueue_trial(self._params(candidate))
                 return
 
     def notes(self) -> Notes:
@@ -153,15 +153,15 @@ class Sampled:
 
     def drop(self) -> None:
         self._study.tell(self._trial, state=TrialState.FAIL)
-        if self._asked in self._first:
-            self._start.append(self._asked)
+        if self._current in self._first:
+            self._start.append(self._current)
 
     def learn(self, candidate: Candidate, cost: float, psnr_db: float, notes: Notes) -> None:
-        self._done.add(candidate)
+        self._history.add(candidate)
         limits = {} if self._budget is None else {"budget": cost - self._budget}
         trial = create_trial(
             values=(cost, psnr_db),
-            params=self._encoded(candidate),
+            params=self._params(candidate),
             distributions=self._space.distributions,
             system_attrs=notes,
             constraints=limits,
@@ -174,13 +174,13 @@ class Sampled:
         for number in busy.keys() - self._busy.keys():
             trial = create_trial(
                 state=TrialState.RUNNING,
-                params=self._encoded(busy[number]),
+                params=self._params(busy[number]),
                 distributions=self._space.distributions,
             )
             self._study.add_trial(trial)
             self._busy[number] = busy[number], len(self._study.get_trials(deepcopy=False)) - 1
 
-    def _encoded(self, candidate: Candidate) -> Params:
+    def _params(self, candidate: Candidate) -> Params:
         params = self._space.encode(candidate)
         if params is None:
             raise SearchError(f"Network {candidate.id} of the study is not in its search space.")
@@ -190,7 +190,7 @@ class Sampled:
 def make_sampler(
     name: Sampler, space: Space, seed: int, aim: Objective, reference: tuple[float, float]
 ) -> BaseSampler:
-    """The Optuna sampler called `name`."""
+    """Make the Optuna sampler called `name`."""
     if name == "bayes":
         from sr_core.search.bayes import BayesSampler  # scikit-learn takes a second to import
 

@@ -20,8 +20,8 @@ from sr_core.runtime.upscale import Upscaler
 from sr_core.search.front import non_dominated
 
 
-def lacking(front: Front, devices: Sequence[DeviceProfile]) -> list[int]:
-    """Rows without benchmark results that are on the front of MACs or of any device.
+def rows_to_measure(front: Front, devices: Sequence[DeviceProfile]) -> list[int]:
+    """Return rows without benchmark results on the front of MACs or of any device.
 
     Each device counts with each of its thread counts, for a 1280x720 frame.
     """
@@ -31,8 +31,8 @@ def lacking(front: Front, devices: Sequence[DeviceProfile]) -> list[int]:
         for setting in profile.settings:
             prices = price(front.candidates, profile, threads=setting.threads)
             on_front |= non_dominated(prices.total_ms, psnr_db)
-    measured = front.rows["psnr_y_bsd100"].notna().to_numpy()
-    return np.flatnonzero(on_front & ~measured).tolist()
+    has_results = front.rows["psnr_y_bsd100"].notna().to_numpy()
+    return np.flatnonzero(on_front & ~has_results).tolist()
 
 
 def measure(
@@ -44,15 +44,16 @@ def measure(
     library: Library | None = None,
     report: Callable[[], object],
 ) -> Front:
-    """Score these rows of the stored front on the benchmarks; returns the front with the results.
+    """Score these rows of the stored front on the benchmarks, and return the new front.
 
-    Each is stored as it ends, in the front as it is by then (a search may have added to it), and
-    `report` called. Networks run on the sparse engine, or without its `library` on ONNX Runtime.
-    `SearchError` if the front's earlier results are of other images, or if it was replaced.
+    Each is stored as it ends, in the front as it is by then (a search may have added to it).
+    `report` is called each time. Networks run on the sparse engine, or without its `library` on
+    ONNX Runtime. Raises `SearchError` if the front's earlier results are of other images, or if
+    the front was replaced.
     """
     sums = {images.name: images.sha256 for images in sets}
-    for name, known in front.header.image_sets.items():
-        if sums.get(name) != known:
+    for name, checksum in front.header.image_sets.items():
+        if sums.get(name) != checksum:
             raise SearchError(
                 f"The stored results of {name} are of other images: give the same ones, or delete "
                 "the front's files and search again."
@@ -61,8 +62,8 @@ def measure(
     for index in rows:
         network = catalogue.network(front.candidates[index])
         upscale = network_upscale(Upscaler(network, library).upscale)
-        scored = score_sets(network.model_id, sets, upscale, scale)
-        results = {q.image_set: (q.psnr_y, q.ssim_y) for q in scored}
+        scores = score_sets(network.model_id, sets, upscale, scale)
+        results = {q.image_set: (q.psnr_y, q.ssim_y) for q in scores}
         front = _store(catalogue.root, front, index, results, sums)
         report()
     return front
@@ -75,7 +76,7 @@ def _store(
     results: Mapping[str, tuple[float, float]],
     sums: Mapping[str, str],
 ) -> Front:
-    """Add the results of a row of `front` to the front as it is now, which is returned."""
+    """Add the results of a row of `front` to the front as it is now, and return that."""
     with changing(root):
         now = Catalogue(root).front(front.header.scale)
         # Rows are only ever appended, so an index keeps its meaning.

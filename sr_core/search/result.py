@@ -27,7 +27,7 @@ class SearchResult(Record):
 
 
 def read_result(data: str | bytes, name: str) -> SearchResult:
-    """The content of a file called `name`; `SearchError` names the first thing that is wrong."""
+    """Read the content of a file called `name`. `SearchError` names the first fault."""
     try:
         return SearchResult.model_validate_json(data)
     except ValidationError as error:
@@ -38,7 +38,7 @@ def read_result(data: str | bytes, name: str) -> SearchResult:
 
 
 def write_result(path: Path, result: SearchResult) -> None:
-    """Write the file whole or not at all; `SearchError` if it cannot be written."""
+    """Write the file whole or not at all. Raises `SearchError` if it cannot be written."""
     try:
         write_atomic(path, to_json(result))
     except OSError as error:

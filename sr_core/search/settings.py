@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from sr_core.errors import SearchError
-from sr_core.latency.profile import RuntimeId
 from sr_core.network.blocks import Scheme
 from sr_core.options import command_line, flag, option, words
+from sr_core.results.record import Runtime
 
 MACS = "macs"
 """The objective that is no device."""
 Sampler = Literal["random", "nsga2", "tpe", "bayes"]
-Fixed = Literal["presets", "uniform"]
+NetworkList = Literal["presets", "uniform"]
 """Lists of networks instead of a sampler; see `sr_core.network.presets`."""
-FIXED: tuple[str, ...] = get_args(Fixed)
-AnySampler = Literal[Sampler, Fixed]
+NETWORK_LISTS: tuple[str, ...] = get_args(NetworkList)
+AnySampler = Literal[Sampler, NetworkList]
 SAMPLERS: tuple[str, ...] = get_args(AnySampler)
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
@@ -28,15 +28,18 @@ _LOCAL = ("threads", "storage", "study", "resume", "worker", "out")
 
 
 def _schemes(text: str) -> tuple[str, ...]:
-    """Comma-separated names in menu order, with dense; unknown ones are refused later."""
+    """Split comma-separated names, and put them in menu order, with dense.
+
+    Unknown names are refused later.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = [scheme for scheme in SCHEMES if scheme in names or scheme == "dense"]
-    return (*known, *(set(names) - set(SCHEMES)))
+    menu = [scheme for scheme in SCHEMES if scheme in names or scheme == "dense"]
+    return (*menu, *(set(names) - set(SCHEMES)))
 
 
 @dataclass(frozen=True)
 class SearchArgs:
-    """Settings of a run; `SearchError` if they do not fit together."""
+    """Settings of a run. Raises `SearchError` if they do not fit together."""
 
     scale: int | None = option(None, "upscaling factor: 2 or 4 (not for --worker)")
     """None for a worker: it takes its settings from the study."""
@@ -84,7 +87,7 @@ class SearchArgs:
     worker: bool = option(False, "only evaluate for a study that is there already")
     """Another process saves the result."""
     out: Path | None = option(None, "write the result there", metavar="FILE.json")
-    engine: RuntimeId = "sparse"
+    engine: Runtime = "sparse"
     """Its option is one of many commands: `sr_core.runtime.choice`."""
 
     def __post_init__(self) -> None:
@@ -107,8 +110,8 @@ class SearchArgs:
 
     def _check_place(self) -> None:
         if self.storage is None and (self.resume or self.worker):
-            asked = "--resume" if self.resume else "--worker"
-            raise SearchError(f"{asked} needs the --storage that holds the study.")
+            option = "--resume" if self.resume else "--worker"
+            raise SearchError(f"{option} needs the --storage that holds the study.")
         if self.worker and (self.resume or self.out):
             raise SearchError("--worker only helps: leave out --resume and --out.")
         if self.worker and self.study is None:
@@ -118,14 +121,14 @@ class SearchArgs:
 
     @property
     def name(self) -> str:
-        """Of the study."""
+        """Name of the study."""
         return self.study or f"x{self.scale}-{self.objective}-{self.sampler}-{self.seed}"
 
     @property
     def command(self) -> str:
         """The command that repeats this run, with placeholders for local names."""
         left_out = {*_LOCAL}
-        if self.sampler in FIXED:
+        if self.sampler in NETWORK_LISTS:
             left_out |= {"trials", "seed", "schemes", "ratio_per_layer_kind"}
         if self.schemes == SCHEMES:
             left_out.add("schemes")

@@ -34,8 +34,8 @@ from sr_core.search.evaluate import Evaluator
 from sr_core.search.events import CropSet, Start
 from sr_core.search.front import non_dominated
 from sr_core.search.objective import Objective, check_budget, latency, objective
-from sr_core.search.propose import Listed, Proposer, Sampled
-from sr_core.search.settings import FIXED, OF_STUDY, Sampler, SearchArgs
+from sr_core.search.propose import ListProposer, Proposer, SamplerProposer
+from sr_core.search.settings import NETWORK_LISTS, OF_STUDY, Sampler, SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.storage import Settings, SharedStudy
 
@@ -55,27 +55,27 @@ class Setup:
     start: Start
     facts: dict[str, Any]
     """Fields of `Run` that do not come from the trials."""
-    known: dict[str, tuple[float, float]]
+    scores: dict[str, tuple[float, float]]
     """Candidate id -> PSNR-Y in dB and SSIM-Y, in the stored front."""
     study: SharedStudy | None
 
 
-def prepared(catalogue: Catalogue, args: SearchArgs) -> Setup:
-    """The set-up of a search; errors as for `study.search`."""
+def prepare(catalogue: Catalogue, args: SearchArgs) -> Setup:
+    """Set up a search. Errors are those of `study.search`."""
     study = None
     if args.storage is not None and (args.resume or args.worker):
         study = SharedStudy.join(args.storage, args.name)
     try:
-        return _prepared(catalogue, args, study)
+        return _build(catalogue, args, study)
     except BaseException:
         if study:
             study.close()
         raise
 
 
-def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) -> Setup:
+def _build(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) -> Setup:
     if study:
-        args = _joined(args, study)
+        args = _with_study_settings(args, study)
     scale = cast(int, args.scale)
     catalogue.supernet(scale)  # it, and the device, may be missing: before images are read
     aim = _aim(catalogue, args, study)
@@ -86,7 +86,7 @@ def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None)
         library=catalogue.engine if args.engine == "sparse" else None,
         threads=args.threads,
     )
-    before = _stored(catalogue, evaluator) if args.val else None
+    before = _comparable_front(catalogue, evaluator) if args.val else None
     settings = study.settings if study else _settings(catalogue, args, evaluator, aim, before)
     if study:
         _check_same(study, evaluator)
@@ -102,31 +102,34 @@ def _prepared(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None)
         _proposer(settings, space, aim, _seed(args, study)),
         _start(args.name, settings, aim, study),
         _facts(evaluator),
-        _known(before),
+        _scores(before),
         study,
     )
 
 
 def space_of(args: SearchArgs, evaluator: Evaluator) -> Space:
-    """What is searched: all of the supernet, as far as it is asked for."""
+    """Return the space to search: all of the supernet, as far as it is asked for."""
     spec = evaluator.supernet.spec
     schemes, per_kind = args.schemes, args.ratio_per_layer_kind
     return Space(spec, schemes, per_kind)
 
 
-def _joined(args: SearchArgs, study: SharedStudy) -> SearchArgs:
-    """With the settings of the study; `SearchError` if others were asked for."""
-    known = study.settings
-    own: dict[str, Any] = {name: getattr(known, name) for name in OF_STUDY}
-    compared = own if args.resume else {"scale": known.scale}
-    for name, value in compared.items():
-        asked = getattr(args, name)
-        fixed = name == "trials" and known.sampler in FIXED  # the list has its length
-        unsaid = args.worker and asked is None
-        if asked != value and not fixed and not unsaid:
+def _with_study_settings(args: SearchArgs, study: SharedStudy) -> SearchArgs:
+    """Return `args` with the settings of the study.
+
+    Raises `SearchError` if others were asked for.
+    """
+    settings = study.settings
+    own: dict[str, Any] = {name: getattr(settings, name) for name in OF_STUDY}
+    required = own if args.resume else {"scale": settings.scale}
+    for name, value in required.items():
+        wish = getattr(args, name)
+        fixed = name == "trials" and settings.sampler in NETWORK_LISTS  # the list has its length
+        unsaid = args.worker and wish is None
+        if wish != value and not fixed and not unsaid:
             raise SearchError(
                 f"Study {study.name} was made with other settings ({flag(name)} {_word(value)}, "
-                f"not {_word(asked)}): repeat those of `{known.command}`."
+                f"not {_word(wish)}): repeat those of `{settings.command}`."
             )
     return replace(args, **own)
 
@@ -146,23 +149,23 @@ def _aim(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) -> O
 
 
 def _check_same(study: SharedStudy, evaluator: Evaluator) -> None:
-    """`SearchError` if its results cannot be compared with those made here."""
-    known = study.settings
+    """Raise `SearchError` if the study cannot be compared with results made here."""
+    settings = study.settings
     weights = evaluator.supernet.sha256
-    if known.weights_sha256 != weights:
+    if settings.weights_sha256 != weights:
         raise SearchError(
-            f"Study {study.name} is of other weights ({known.weights_sha256[:8]}, here "
-            f"{weights[:8]}): use the same supernets/x{known.scale}.safetensors everywhere."
+            f"Study {study.name} is of other weights ({settings.weights_sha256[:8]}, here "
+            f"{weights[:8]}): use the same supernets/x{settings.scale}.safetensors everywhere."
         )
-    if known.crops.sha256 != evaluator.crops.checksum or known.protocol != PROTOCOL:
+    if settings.crops.sha256 != evaluator.crops.checksum or settings.protocol != PROTOCOL:
         raise SearchError(
-            f"Study {study.name} is scored on other crops ({known.crops.about}): give the --val "
+            f"Study {study.name} is scored on other crops ({settings.crops.about}): give the --val "
             "that it was started with, or none if it had none."
         )
 
 
-def _stored(catalogue: Catalogue, evaluator: Evaluator) -> Front | None:
-    """The front to append to, checked to be comparable; None if there is none yet."""
+def _comparable_front(catalogue: Catalogue, evaluator: Evaluator) -> Front | None:
+    """Return the front to append to, checked to be comparable. None without one."""
     front = catalogue.front(evaluator.scale)
     if front is not None and front.header.crops.sha256 != evaluator.crops.checksum:
         raise SearchError(
@@ -172,7 +175,7 @@ def _stored(catalogue: Catalogue, evaluator: Evaluator) -> Front | None:
     return front
 
 
-def _known(front: Front | None) -> dict[str, tuple[float, float]]:
+def _scores(front: Front | None) -> dict[str, tuple[float, float]]:
     if front is None:
         return {}
     rows = front.rows
@@ -186,18 +189,18 @@ def _settings(
     aim: Objective,
     before: Front | None,
 ) -> Settings:
-    """Of a new study; one in memory has them too."""
+    """Return the settings of a new study. One in memory has them too."""
     presets = [model.candidate for model in catalogue.models(args.scale)]
     start = _first(args, evaluator, presets, before, aim)
     crops = evaluator.crops
     baseline_db = before.header.crops.bicubic_psnr_y_db if before else evaluator.bicubic_psnr_db()
     side = VALIDATION_CROP_HR
     photos = f"{len(crops.hr)} centre crops of {side}×{side} pixels of validation images"
-    asked: dict[str, Any] = {name: getattr(args, name) for name in OF_STUDY}
-    if args.sampler in FIXED:
-        asked["trials"] = len(start)
+    options: dict[str, Any] = {name: getattr(args, name) for name in OF_STUDY}
+    if args.sampler in NETWORK_LISTS:
+        options["trials"] = len(start)
     return Settings(
-        **asked,
+        **options,
         weights_sha256=evaluator.supernet.sha256,
         protocol=PROTOCOL,
         crops=CropSet(
@@ -220,7 +223,7 @@ def _first(
     front: Front | None,
     aim: Objective,
 ) -> list[Candidate]:
-    """What is proposed first; of `FIXED` samplers all."""
+    """Return the networks to propose first. Of `NETWORK_LISTS` these are all."""
     if args.sampler == "presets":
         return presets
     if args.sampler == "uniform":
@@ -230,7 +233,7 @@ def _first(
 
 
 def _spread_of_front(front: Front, aim: Objective) -> list[Candidate]:
-    """Up to `START_FROM_FRONT` networks of the front, evenly spaced along it."""
+    """Return up to `START_FROM_FRONT` networks of the front, evenly spaced along it."""
     cost, psnr_db = aim.cost(front.candidates), front.rows["psnr_y_db"].to_numpy()
     rows = np.flatnonzero(non_dominated(cost, psnr_db))
     rows = rows[np.argsort(cost[rows], kind="stable")]
@@ -241,14 +244,16 @@ def _spread_of_front(front: Front, aim: Objective) -> list[Candidate]:
 
 def _proposer(settings: Settings, space: Space, aim: Objective, seed: int) -> Proposer:
     start = map(from_text, settings.start)
-    if settings.sampler in FIXED:
-        return Listed(start)
+    if settings.sampler in NETWORK_LISTS:
+        return ListProposer(start)
     reference = settings.reference_cost, settings.crops.bicubic_psnr_y_db
-    return Sampled(space, cast(Sampler, settings.sampler), seed, aim, reference, start=start)
+    return SamplerProposer(
+        space, cast(Sampler, settings.sampler), seed, aim, reference, start=start
+    )
 
 
 def _seed(args: SearchArgs, study: SharedStudy | None) -> int:
-    """Of this process: the one asked for, another for each worker and each resumption."""
+    """Return the seed of this process. Each worker and each resumption has its own."""
     if study is None or not (args.resume or args.worker):
         return args.seed
     more = secrets.randbits(31) if args.worker else len(study.trials())

@@ -59,33 +59,33 @@ class Space:
     @cached_property
     def choices(self) -> dict[str, tuple[Choice, ...]]:
         """Parameter name -> what it may be."""
-        found: dict[str, tuple[Choice, ...]] = {
+        choices: dict[str, tuple[Choice, ...]] = {
             "width": tuple(width for width in WIDTHS if width <= self.spec.width),
             **dict.fromkeys(self.ratio_names.values(), RATIOS),
-            "tail": self._allowed(TAIL_SCHEMES),
+            "tail": self._restrict(TAIL_SCHEMES),
         }
         for index in range(self.spec.cells):
-            found[cell_name(index)] = (SKIP, *self.spec.blocks)
+            choices[cell_name(index)] = (SKIP, *self.spec.blocks)
             for block in self.spec.blocks:
                 for name, conv in layer_names(index, block):
-                    found[name] = self._allowed(conv.schemes)
-        return found
+                    choices[name] = self._restrict(conv.schemes)
+        return choices
 
-    def _allowed(self, schemes: tuple[Scheme, ...]) -> tuple[Scheme, ...]:
+    def _restrict(self, schemes: tuple[Scheme, ...]) -> tuple[Scheme, ...]:
         return tuple(scheme for scheme in schemes if scheme in ("dense", *self.schemes))
 
     @cached_property
     def distributions(self) -> dict[str, BaseDistribution]:
-        """The same for Optuna."""
+        """The choices, as Optuna wants them."""
         return {name: CategoricalDistribution(some) for name, some in self.choices.items()}
 
     def suggest(self, trial: Trial) -> Candidate:
-        """What an Optuna trial proposes."""
+        """Return what an Optuna trial proposes."""
         options = self.choices.items()
         return self.decode({name: trial.suggest_categorical(name, some) for name, some in options})
 
     def decode(self, params: Mapping[str, Choice]) -> Candidate:
-        """The candidate of these parameters, which must be all of `choices`."""
+        """Return the candidate of these parameters, which must be all of `choices`."""
 
         def layer(name: str) -> LayerPruning:
             ratio = params[self.ratio_names[name_in_cell(name)]]
@@ -98,7 +98,7 @@ class Space:
         return Candidate(self.spec.scale, cast(int, params["width"]), tuple(cells), layer("tail"))
 
     def encode(self, candidate: Candidate) -> Params | None:
-        """Parameters that `decode` turns into `candidate`; None if it is not in the space.
+        """Return parameters that `decode` turns into `candidate`, None outside of the space.
 
         Layers that the candidate does not have are dense.
         """
@@ -106,31 +106,33 @@ class Space:
             return None
         blocks = {cell_name(index): cell.block for index, cell in enumerate(candidate.cells)}
         schemes: dict[str, Any] = {name: pruning.scheme for name, pruning in candidate.layers()}
-        chosen = {"width": candidate.width} | blocks | schemes | self._ratios(candidate)
-        params = {name: chosen.get(name, "dense") for name in self.choices}
+        values = {"width": candidate.width} | blocks | schemes | self._ratios(candidate)
+        params = {name: values.get(name, "dense") for name in self.choices}
         return params if all(params[name] in self.choices[name] for name in params) else None
 
     def _ratios(self, candidate: Candidate) -> dict[str, float | None]:
-        """Ratio parameter -> the ratio that its layers share, the lowest if none is pruned.
+        """Map each ratio parameter to the ratio that its layers share.
 
-        None where they share none of the grid.
+        It is the lowest if none is pruned, and None where they share none of the grid.
         """
-        pruned: dict[str, list[LayerPruning]] = {name: [] for name in self.ratio_names.values()}
+        prunings_of: dict[str, list[LayerPruning]] = {
+            name: [] for name in self.ratio_names.values()
+        }
         for name, pruning in candidate.layers():
             if pruning != DENSE:
-                pruned[self.ratio_names[name_in_cell(name)]].append(pruning)
-        return {name: _shared_ratio(prunings) for name, prunings in pruned.items()}
+                prunings_of[self.ratio_names[name_in_cell(name)]].append(pruning)
+        return {name: _shared_ratio(prunings) for name, prunings in prunings_of.items()}
 
 
 def _pruning(scheme: Scheme, ratio: float) -> LayerPruning:
-    """The global ratio on one layer: a pattern removes at least 5/9, so it takes no less."""
+    """Put the global ratio on one layer. A pattern removes at least 5/9, so it takes no less."""
     if scheme == "dense":
         return DENSE
     return LayerPruning(scheme, max(ratio, PATTERN_MIN_RATIO) if scheme == "pattern" else ratio)
 
 
 def _shared_ratio(prunings: list[LayerPruning]) -> float | None:
-    """The ratio of the grid that all of them have; None if there is none."""
+    """Return the ratio of the grid that all of them have, None if there is none."""
     for ratio in RATIOS:
         if all(pruning == _pruning(pruning.scheme, ratio) for pruning in prunings):
             return ratio

@@ -40,7 +40,7 @@ from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text
 from sr_core.results.record import Finite, Natural, Record, Seconds, Sha256, Text, fault
-from sr_core.search.database import GRACE_S, open_database, refused, safe_url
+from sr_core.search.database import GRACE_S, database_errors, open_database, safe_url
 from sr_core.search.events import CropSet
 
 _SETTINGS = "upfront"
@@ -51,7 +51,7 @@ _LIVE = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING)
 
 
 class Settings(Record):
-    """What all workers of a study have in common; its attribute `upfront`.
+    """What all workers of a study have in common: the study's attribute `upfront`.
 
     The settings of `SearchArgs` among them are those named in `settings.OF_STUDY`.
     """
@@ -90,7 +90,7 @@ class SharedStudy:
     """One study in a database. Every method raises `SearchError` if the database fails."""
 
     def __init__(self, url: str, name: str, storage: RDBStorage) -> None:
-        """For `create` and `join`, which are how to get one."""
+        """Hold the parts for `create` and `join`, which are how to get a study."""
         self._url, self.name, self._storage = url, name, storage
         self._study: optuna.Study
         self.settings: Settings
@@ -99,25 +99,25 @@ class SharedStudy:
 
     @classmethod
     def create(cls, url: str, name: str, settings: Settings) -> SharedStudy:
-        """A new study; `SearchError` if the name is taken."""
-        with cls._opened(url, name) as study:
+        """Make a new study. Raises `SearchError` if the name is taken."""
+        with cls._open(url, name) as study:
             study._create(settings)
         return study
 
     @classmethod
     def join(cls, url: str, name: str) -> SharedStudy:
-        """A study that is there; `SearchError` if it is not, or is not one of ours."""
-        with cls._opened(url, name) as study:
+        """Open a study that is there. Raises `SearchError` if it is not, or is not ours."""
+        with cls._open(url, name) as study:
             study._load()
         return study
 
     @classmethod
     @contextmanager
-    def _opened(cls, url: str, name: str) -> Generator[SharedStudy]:
-        """Connected, and closed again if anything fails."""
+    def _open(cls, url: str, name: str) -> Generator[SharedStudy]:
+        """Connect, and close again if anything fails."""
         study = cls(url, name, open_database(url))
         try:
-            with refused(url):
+            with database_errors(url):
                 yield study
         except BaseException:
             study.close()
@@ -152,42 +152,44 @@ class SharedStudy:
                 f"There is no study {self.name} in {safe_url(self._url)}: check --study, or leave "
                 "out --resume and --worker to start it."
             ) from None
-        described = self._described()
-        with _damaged(self.name):
+        settings = self._wait_for_settings()
+        with _damage_errors(self.name):
             # From JSON, so that its lists may become tuples.
-            self.settings = Settings.model_validate_json(json.dumps(described))
+            self.settings = Settings.model_validate_json(json.dumps(settings))
 
-    def _described(self) -> object:
-        """The settings, which follow a moment after the study is made."""
+    def _wait_for_settings(self) -> object:
+        """Return the settings, which follow a moment after the study is made."""
         end = time.monotonic() + _MAKING_S
-        while _SETTINGS not in (known := self._study.user_attrs):
+        while _SETTINGS not in (attributes := self._study.user_attrs):
             if time.monotonic() > end:
                 raise SearchError(
                     f"Study {self.name} is being made, or its start was interrupted, or it is not "
                     "of UpFront: try again in a moment, or give another --study."
                 )
             time.sleep(_MAKING_S / 10)
-        return known[_SETTINGS]
+        return attributes[_SETTINGS]
 
     def trials(self) -> list[FrozenTrial]:
-        """All of them, also of other workers; not to be changed."""
-        with refused(self._url), _damaged(self.name):
+        """Return all trials, also of other workers. Do not change them."""
+        with database_errors(self._url), _damage_errors(self.name):
             return self._study.get_trials(deepcopy=False)
 
     def may_claim(self, trials: list[FrozenTrial]) -> bool:
-        """Whether a trial of a dead worker waits, or there are fewer than there should be."""
+        """Return whether a trial of a dead worker waits, or trials are missing."""
         waiting = any(trial.state == TrialState.WAITING for trial in trials)
         return waiting or sum(trial.state in _LIVE for trial in trials) < self.settings.trials
 
     def retry_stale(self) -> None:
         """Put trials of dead workers into the queue again."""
-        with refused(self._url), warnings.catch_warnings():
+        with database_errors(self._url), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self._study)
             self._count_unheard()
 
     def _count_unheard(self) -> None:
-        """Optuna takes nobody for dead who died before the first sign of life, milliseconds after
+        """Give one sign of life for trials whose worker never gave one.
+
+        Optuna takes nobody for dead who died before the first sign of life, milliseconds after
         taking a trial. Whoever has run for long gets one sign from us, from which silence counts.
         """
         now = time.monotonic()
@@ -202,17 +204,17 @@ class SharedStudy:
     def run_one(self, work: Callable[[optuna.Trial], tuple[float, float]]) -> None:
         """Take a trial, a dead worker's first, and give `work`'s (cost, PSNR-Y) back.
 
-        The number of completed trials can never exceed the total: a trial is given up if as many
+        The number of completed trials can never exceed the total. A trial is given up if as many
         older ones live, and numbers are given in the order in which rows become visible.
 
         What `work` raises is raised, and its trial has failed. Nothing happens if this worker
         was silent for so long that others took it for dead: the trial is theirs.
         """
-        taken: list[int] = []
+        numbers: list[int] = []
         failures: list[BaseException] = []
 
         def guarded(trial: optuna.Trial) -> tuple[float, float]:
-            taken.append(trial.number)
+            numbers.append(trial.number)
             older = [one for one in self.trials() if one.number < trial.number]
             if sum(one.state in _LIVE for one in older) >= self.settings.trials:
                 raise TrialPruned  # several workers took the last one at the same time
@@ -224,48 +226,51 @@ class SharedStudy:
                 failures.append(error)
                 raise
 
-        with refused(self._url):
+        with database_errors(self._url):
             try:
                 self._study.optimize(guarded, n_trials=1)
             except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
                 # How Optuna says, among other things, that the trial has ended in the meantime.
                 if failures and failures[0] is not error:
                     raise failures[0] from error
-                if failures or not self._has_failed(taken):
+                if failures or not self._has_failed(numbers):
                     raise
 
     def _has_failed(self, numbers: list[int]) -> bool:
-        """Whether one of these trials has; if `work` raised nothing, others let it fail."""
+        """Return whether one of these trials has failed.
+
+        If `work` raised nothing, others let it fail.
+        """
         states = {trial.number: trial.state for trial in self._study.get_trials(deepcopy=False)}
         return any(states[number] == TrialState.FAIL for number in numbers)
 
     @property
     def is_stored(self) -> bool:
-        """Whether it has become a run of a stored front."""
-        with refused(self._url):
+        """Whether the study has become a run of a stored front."""
+        with database_errors(self._url):
             return bool(self._study.user_attrs.get(_STORED))
 
     def mark_stored(self) -> None:
-        """It has."""
-        with refused(self._url):
+        """Record that the study has become a run of a stored front."""
+        with database_errors(self._url):
             self._study.set_user_attr(_STORED, True)
 
 
 def network_of(trial: FrozenTrial) -> Candidate | None:
-    """What a trial evaluates; None if its worker has not decided yet."""
+    """Return what a trial evaluates, None if its worker has not decided yet."""
     text = trial.user_attrs.get("network")
     return from_text(str(text)) if text else None
 
 
 def result_of(trial: FrozenTrial, study: str) -> Result:
-    """Of a completed trial; `SearchError` if it is damaged."""
-    with _damaged(study):
+    """Return the result of a completed trial. Raises `SearchError` if it is damaged."""
+    with _damage_errors(study):
         return Result.model_validate(trial.user_attrs.get("result"))
 
 
 @contextmanager
-def _damaged(study: str) -> Generator[None]:
-    """What cannot be read is a sentence."""
+def _damage_errors(study: str) -> Generator[None]:
+    """Turn what cannot be read into a sentence."""
     try:
         yield
     except ValueError as error:  # also pydantic's

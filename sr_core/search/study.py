@@ -14,7 +14,7 @@ from sr_core.search.evaluate import Scorer
 from sr_core.search.events import End, Event
 from sr_core.search.result import SearchResult, write_result
 from sr_core.search.settings import SearchArgs
-from sr_core.search.setup import Setup, prepared
+from sr_core.search.setup import Setup, prepare
 from sr_core.search.tally import Tally
 from sr_core.search.worker import Worker
 
@@ -25,14 +25,14 @@ def search(
     catalogue: Catalogue,
     args: SearchArgs,
     report: Callable[[Event], object] = lambda _: None,
-    stopped: Callable[[], bool] = lambda: False,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> SearchResult:
-    """Run one search, or a part of a shared one; `report` what happens as it happens.
+    """Run one search, or a part of a shared one, and `report` what happens as it happens.
 
     Networks in the store, or in the study, are not evaluated again: the sampler is told what is
     known. A search of its own saves its results every `SAVE_EVERY_S` seconds and when it ends, is
-    interrupted or `stopped` (which is asked after each trial): with `val` it is appended to the
-    stored front, with `out` written to that file. A shared one is stored trial by trial, and
+    interrupted or `should_stop` (which is asked after each trial). With `val` it is appended to
+    the stored front, with `out` written to that file. A shared one is stored trial by trial, and
     appended to the front only when it is complete.
 
     Raises:
@@ -41,30 +41,30 @@ def search(
         CatalogueError: a stored front that is damaged or of other weights.
         LatencyError: there is no such device.
     """
-    began = time.monotonic()
+    start = time.monotonic()
     if args.val is None and args.storage is None and args.out is None:
         raise SearchError(
             "Without --val a search leaves the stored front alone: give --out FILE.json for its "
             "result, or a --storage."
         )
-    setup = prepared(catalogue, args)
+    setup = prepare(catalogue, args)
     try:
-        return _searched(setup, began, report, stopped)
+        return _run(setup, start, report, should_stop)
     finally:
         if setup.study:
             setup.study.close()
 
 
-def _searched(
-    setup: Setup, began: float, report: Callable[[Event], object], stopped: Callable[[], bool]
+def _run(
+    setup: Setup, start: float, report: Callable[[Event], object], should_stop: Callable[[], bool]
 ) -> SearchResult:
     tally = Tally(setup.start, setup.facts)
     report(setup.start)
     if setup.study is None:
-        _alone(setup, tally, report, stopped)
+        _alone(setup, tally, report, should_stop)
     else:
-        _together(setup, tally, report, stopped)
-    seconds = time.monotonic() - began
+        _together(setup, tally, report, should_stop)
+    seconds = time.monotonic() - start
     report(
         End(
             trials=len(tally.trials), evaluated=tally.evaluated, hypervolume=tally.hypervolume,
@@ -75,39 +75,39 @@ def _searched(
 
 
 def _alone(
-    setup: Setup, tally: Tally, report: Callable[[Event], object], stopped: Callable[[], bool]
+    setup: Setup, tally: Tally, report: Callable[[Event], object], should_stop: Callable[[], bool]
 ) -> None:
-    """A search of its own, in memory."""
-    saved, stored = time.monotonic(), None
-    scorer = Scorer(setup.evaluator.evaluate, setup.known)
+    """Run a search of its own, in memory."""
+    last_save, run = time.monotonic(), None
+    scorer = Scorer(setup.evaluator.evaluate, setup.scores)
     try:
-        while len(tally.trials) < setup.start.trials and not stopped():
-            asked = time.perf_counter()
+        while len(tally.trials) < setup.start.trials and not should_stop():
+            start = time.perf_counter()
             candidate = setup.proposer.ask()
-            proposal_s = time.perf_counter() - asked
-            scored = scorer.score(candidate)
+            proposal_s = time.perf_counter() - start
+            score = scorer.score(candidate)
             cost = float(setup.aim.cost([candidate])[0])
-            told = time.perf_counter()
-            setup.proposer.tell(cost, scored.psnr_y_db)
-            proposal_s += time.perf_counter() - told
-            report(tally.add(len(tally.trials), candidate, cost, scored, proposal_s))
-            if time.monotonic() - saved > SAVE_EVERY_S:
-                stored = _save(setup, tally, stored)
-                saved = time.monotonic()
+            start = time.perf_counter()
+            setup.proposer.tell(cost, score.psnr_y_db)
+            proposal_s += time.perf_counter() - start
+            report(tally.add(len(tally.trials), candidate, cost, score, proposal_s))
+            if time.monotonic() - last_save > SAVE_EVERY_S:
+                run = _save(setup, tally, run)
+                last_save = time.monotonic()
     finally:
         if tally.trials:
-            _save(setup, tally, stored)
+            _save(setup, tally, run)
 
 
 def _together(
-    setup: Setup, tally: Tally, report: Callable[[Event], object], stopped: Callable[[], bool]
+    setup: Setup, tally: Tally, report: Callable[[Event], object], should_stop: Callable[[], bool]
 ) -> None:
-    """A study that several processes work on."""
+    """Work on a study that several processes share."""
     study, args = setup.study, setup.args
     if study is None:
         raise AssertionError
-    scorer = Scorer(setup.evaluator.evaluate, setup.known)
-    Worker(study, setup.aim, setup.proposer, scorer, tally, report).run(stopped)
+    scorer = Scorer(setup.evaluator.evaluate, setup.scores)
+    Worker(study, setup.aim, setup.proposer, scorer, tally, report).run(should_stop)
     if args.out:  # also of a part: whoever stops it may want what there is
         write_result(args.out, _result(setup, tally))
     complete = len(tally.trials) >= setup.start.trials
@@ -118,35 +118,35 @@ def _together(
                 study.mark_stored()
 
 
-def _save(setup: Setup, tally: Tally, stored: Run | None) -> Run | None:
-    """Returns the run as it is stored now; `stored`: what the last call returned."""
+def _save(setup: Setup, tally: Tally, earlier: Run | None) -> Run | None:
+    """Save the results, and return the run as it is stored now. `earlier` is the last such run."""
     if setup.args.out:
         write_result(setup.args.out, _result(setup, tally))
     if not setup.args.val:
         return None
     with changing(setup.root):
-        return _append(setup, tally, stored)
+        return _append(setup, tally, earlier)
 
 
-def _append(setup: Setup, tally: Tally, stored: Run | None = None) -> Run:
-    """To the front as it is now: other searches may have been stored in the meantime."""
+def _append(setup: Setup, tally: Tally, earlier: Run | None = None) -> Run:
+    """Append to the front as it is now: other searches may have been stored in the meantime."""
     front, run = _front(setup), tally.run()
     rows = tally.rows(set(front.rows["id"]))
-    write_front(setup.root, front.with_run(run, rows, stored))
+    write_front(setup.root, front.with_run(run, rows, earlier))
     return run
 
 
 def _front(setup: Setup) -> Front:
     new = _new_front(setup)
-    found = Catalogue(setup.root).front(setup.start.scale)
-    if found and (found.header.weights_sha256, found.header.crops.sha256) != (
+    stored = Catalogue(setup.root).front(setup.start.scale)
+    if stored and (stored.header.weights_sha256, stored.header.crops.sha256) != (
         new.header.weights_sha256, new.header.crops.sha256
     ):  # fmt: skip
         raise SearchError(
             f"fronts/x{setup.start.scale}.json has become one of other weights or crops since this "
             "search started: search again."
         )
-    return found or new
+    return stored or new
 
 
 def _new_front(setup: Setup) -> Front:

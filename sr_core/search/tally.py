@@ -8,7 +8,7 @@ from typing import Any
 from sr_core.catalogue.fronts import Curve, Run
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
-from sr_core.search.evaluate import Scored
+from sr_core.search.evaluate import Score
 from sr_core.search.events import Start, Trial
 from sr_core.search.front import hypervolume
 
@@ -17,29 +17,29 @@ class Tally:
     """Collects the trials of one study, whoever ran them, in the order in which they ended."""
 
     def __init__(self, start: Start, facts: dict[str, Any]) -> None:
-        """`facts`: fields of `Run` that do not come from the trials."""
+        """Start empty. `facts` are the fields of `Run` that do not come from the trials."""
         self.start, self._facts = start, facts
         self.trials: list[Trial] = []
         self._points: list[tuple[int, int, float]] = []
 
     def add(
-        self, number: int, candidate: Candidate, cost: float, scored: Scored, proposal_s: float
+        self, number: int, candidate: Candidate, cost: float, score: Score, proposal_s: float
     ) -> Trial:
-        """One more trial, `number` of the study."""
+        """Add one more trial, `number` of the study."""
         cheap = self.start.budget_ms is None or cost <= self.start.budget_ms
         trial = Trial(
             number=number,
             network=to_text(candidate),
-            psnr_y_db=scored.psnr_y_db,
-            ssim_y=scored.ssim_y,
+            psnr_y_db=score.psnr_y_db,
+            ssim_y=score.ssim_y,
             cost=cost,
             feasible=cheap,
-            known=scored.known,
+            known=score.known,
             proposal_s=proposal_s,
-            evaluation_s=scored.seconds,
+            evaluation_s=score.seconds,
             trials=len(self.trials) + 1,
-            evaluated=self.evaluated + (not scored.known),
-            hypervolume=self._hypervolume(cost, scored.psnr_y_db),
+            evaluated=self.evaluated + (not score.known),
+            hypervolume=self._hypervolume(cost, score.psnr_y_db),
         )
         if trial.hypervolume > self.hypervolume:
             self._points.append((trial.trials, trial.evaluated, trial.hypervolume))
@@ -59,11 +59,11 @@ class Tally:
 
     @property
     def hypervolume(self) -> float:
-        """Of all trials so far."""
+        """Hypervolume of all trials so far."""
         return self.trials[-1].hypervolume if self.trials else 0.0
 
     def run(self) -> Run:
-        """The record of the trials so far."""
+        """Return the record of the trials so far."""
         start, last = self.start, (len(self.trials), self.evaluated, self.hypervolume)
         curve = Curve(
             reference_cost=start.reference_cost,
@@ -85,14 +85,14 @@ class Tally:
             **self._facts,
         )
 
-    def rows(self, stored: Collection[str]) -> list[dict[str, Any]]:
-        """Columns of `fronts.SCHEMA` but `run`, of each network whose id is not `stored` yet."""
-        found: dict[str, dict[str, Any]] = {}
+    def rows(self, skip: Collection[str]) -> list[dict[str, Any]]:
+        """Return rows (columns of `fronts.SCHEMA` but `run`) of networks with ids not in `skip`."""
+        rows: dict[str, dict[str, Any]] = {}
         for index, trial in enumerate(self.trials):
             identity = from_text(trial.network).id
-            if identity in stored or identity in found:
+            if identity in skip or identity in rows:
                 continue
-            found[identity] = {
+            rows[identity] = {
                 "id": identity,
                 "network": trial.network,
                 "psnr_y_db": trial.psnr_y_db,
@@ -100,4 +100,4 @@ class Tally:
                 "trial": index,
                 "evaluation_s": trial.evaluation_s,
             }
-        return list(found.values())
+        return list(rows.values())

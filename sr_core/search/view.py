@@ -47,17 +47,17 @@ def view(
     """Price all rows of a front that has some.
 
     Args:
-        presets: the listed models of the front's scale; they set the reference of the hypervolume.
+        presets: the listed models of the front's scale. They set the hypervolume's reference.
         output, threads: as for `latency.estimate.estimate`, whose errors are raised.
     """
     prices = price(front.candidates, profile, output=output, threads=threads)
-    listed_ms = price(presets, profile, output=output, threads=threads).total_ms
+    preset_ms = price(presets, profile, output=output, threads=threads).total_ms
     total_ms, psnr_db = prices.total_ms, front.rows["psnr_y_db"].to_numpy()
-    reference = (MARGIN * float(listed_ms.max()), front.header.crops.bicubic_psnr_y_db)
-    chosen = np.flatnonzero(non_dominated(total_ms, psnr_db))
+    reference = (MARGIN * float(preset_ms.max()), front.header.crops.bicubic_psnr_y_db)
+    on_front = np.flatnonzero(non_dominated(total_ms, psnr_db))
     return FrontView(
         prices,
-        chosen[np.argsort(total_ms[chosen], kind="stable")],
+        on_front[np.argsort(total_ms[on_front], kind="stable")],
         knee(total_ms, psnr_db),
         None if budget_ms is None else best_under(total_ms, psnr_db, budget_ms),
         hypervolume(total_ms, psnr_db, reference),

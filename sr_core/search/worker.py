@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import from_text, to_text
-from sr_core.search.evaluate import Scored, Scorer
+from sr_core.search.evaluate import Score, Scorer
 from sr_core.search.events import Trial
 from sr_core.search.objective import Objective
 from sr_core.search.propose import Notes, Proposer
@@ -20,14 +20,14 @@ from sr_core.search.tally import Tally
 
 POLL_S = 0.5
 """Between looks at the study while others finish the last trials."""
-_TAKEN = (TrialState.RUNNING, TrialState.WAITING)
+_UNDER_WAY = (TrialState.RUNNING, TrialState.WAITING)
 """Somebody is evaluating the network, or will do so in place of a worker that died."""
 _ATTEMPTS = 10
 _BACK_OFF_S = 0.2
 
 
 class Worker:
-    """Works on `study`; whatever anybody completes goes through `tally` to `report`."""
+    """Works on `study`. Whatever anybody completes goes through `tally` to `report`."""
 
     def __init__(
         self,
@@ -40,17 +40,17 @@ class Worker:
     ) -> None:
         self._study, self._aim, self._proposer = study, aim, proposer
         self._scorer, self._tally, self._report = scorer, tally, report
-        self._seen: set[int] = set()
+        self._tally_numbers: set[int] = set()
         self._own: set[int] = set()
         """Numbers of trials that the proposer was told of by `tell`."""
         self._current = -1
         """The trial in hand."""
 
-    def run(self, stopped: Callable[[], bool]) -> None:
-        """Until the study is complete or `stopped` after a trial."""
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Work until the study is complete, or `should_stop` says so after a trial."""
         while True:
             trials = self._look()
-            if len(self._tally.trials) >= self._study.settings.trials or stopped():
+            if len(self._tally.trials) >= self._study.settings.trials or should_stop():
                 return
             if self._study.may_claim(trials):
                 self._study.run_one(self._work)
@@ -59,13 +59,13 @@ class Worker:
                 self._study.retry_stale()
 
     def _look(self) -> list[FrozenTrial]:
-        """Take in what has happened in the study; returns its trials."""
+        """Take in what has happened in the study, and return its trials."""
         trials = self._study.trials()
         busy: dict[int, Candidate] = {}
         for trial in trials:
-            if trial.state == TrialState.COMPLETE and trial.number not in self._seen:
+            if trial.state == TrialState.COMPLETE and trial.number not in self._tally_numbers:
                 self._take_in(trial)
-            is_other = trial.state in _TAKEN and trial.number != self._current
+            is_other = trial.state in _UNDER_WAY and trial.number != self._current
             if is_other and (candidate := network_of(trial)):
                 busy[trial.number] = candidate
         self._proposer.watch(busy)
@@ -76,45 +76,45 @@ class Worker:
         candidate, (cost, psnr_db) = network_of(trial), trial.values
         if candidate is None:
             raise AssertionError(f"Trial {trial.number} ended without a network.")
-        self._seen.add(trial.number)
+        self._tally_numbers.add(trial.number)
         if trial.number not in self._own:
             self._proposer.learn(candidate, cost, psnr_db, result.notes)
             self._scorer.learn(candidate, psnr_db, result.ssim_y)
-        scored = Scored(psnr_db, result.ssim_y, result.evaluation_s, result.known)
-        self._report(self._tally.add(trial.number, candidate, cost, scored, result.proposal_s))
+        score = Score(psnr_db, result.ssim_y, result.evaluation_s, result.known)
+        self._report(self._tally.add(trial.number, candidate, cost, score, result.proposal_s))
 
     def _work(self, trial: optuna.Trial) -> tuple[float, float]:
         start, self._current = time.perf_counter(), trial.number
-        given = trial.user_attrs.get("network")  # by a worker that died
-        candidate = from_text(str(given)) if given else self._propose(trial)
-        notes: Notes = {} if given else self._proposer.notes()
+        text = trial.user_attrs.get("network")  # by a worker that died
+        candidate = from_text(str(text)) if text else self._propose(trial)
+        notes: Notes = {} if text else self._proposer.notes()
         proposal_s = time.perf_counter() - start
         try:
-            scored = self._scorer.score(candidate)
+            score = self._scorer.score(candidate)
         except BaseException:
-            if not given:
+            if not text:
                 self._proposer.drop()
             raise
         cost = float(self._aim.cost([candidate])[0])
-        told = time.perf_counter()
-        if not given:
-            self._proposer.tell(cost, scored.psnr_y_db)
+        tell_start = time.perf_counter()
+        if not text:
+            self._proposer.tell(cost, score.psnr_y_db)
             self._own.add(trial.number)
-        proposal_s += time.perf_counter() - told
+        proposal_s += time.perf_counter() - tell_start
         if self._aim.budget_ms is not None and not trial.constraints:
             trial.set_constraint("budget", cost - self._aim.budget_ms)
         result = Result(
-            ssim_y=scored.ssim_y, known=scored.known, proposal_s=proposal_s,
-            evaluation_s=scored.seconds, notes=notes,
+            ssim_y=score.ssim_y, known=score.known, proposal_s=proposal_s,
+            evaluation_s=score.seconds, notes=notes,
         )  # fmt: skip
         trial.set_user_attr("result", result.model_dump(mode="json"))
-        return cost, scored.psnr_y_db
+        return cost, score.psnr_y_db
 
     def _propose(self, trial: optuna.Trial) -> Candidate:
-        """A network that no other worker is evaluating; one of theirs only in a tiny space.
+        """Return a network that no other worker evaluates. In a tiny space it may be theirs.
 
-        Two that take the same one at the same time both see it; both let go of it, and look
-        again after different times.
+        Two that take the same one at the same time both see it. Both let go of it, and look again
+        after different times.
         """
         for attempt in range(_ATTEMPTS):
             candidate = self._proposer.ask()

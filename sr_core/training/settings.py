@@ -138,15 +138,15 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     What an older record does not hold is not compared.
     """
     old, new = before.get("settings", {}), now["settings"]
-    found = [
+    texts = [
         f"{flag(name)} {old[name]} -> {value}"
         for name, value in new.items()
         if name in old and old[name] != value
     ]
-    found += [
+    texts += [
         f"other {what}" for key, what in _DATA.items() if before.get(key, now[key]) != now[key]
     ]
-    return ", ".join(found)
+    return ", ".join(texts)
 
 
 def command(args: RunArgs) -> str:

@@ -36,17 +36,17 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         )
 
     def about(view: View, candidate: Candidate) -> dict[str, Any]:
-        priced = pricing.estimate(view, candidate)
+        result = pricing.estimate(view, candidate)
         return {
-            "coverage": priced.coverage, "basis": priced.basis, "device": view.device,
+            "coverage": result.coverage, "basis": result.basis, "device": view.device,
             "size": size_text(view.size), "threads": view.threads,
         }  # fmt: skip
 
     def models() -> list[dict[str, Any]]:
         """The listed networks, the fine-tuned ones last (kind "final"): name, notation, parameters,
         MACs and measured PSNR/SSIM."""
-        listed = [*catalogue.models(), *map(Model.of_final, catalogue.finals())]
-        return [{**model.summary(), "network": to_text(model.candidate)} for model in listed]
+        entries = [*catalogue.models(), *map(Model.of_final, catalogue.finals())]
+        return [{**model.summary(), "network": to_text(model.candidate)} for model in entries]
 
     def front(
         scale: int = 4, device: str = "", size: str = "1280x720", threads: int = 0
@@ -77,7 +77,7 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         """Latency of one network (a name, an id or a text like x4c32_12wb50b50b50) on a device:
         total, 90 % interval, per layer, coverage, basis; its parameters, and MACs at that size."""
         with friendly():
-            candidate = catalogue.check(catalogue.named(str(network)))
+            candidate = catalogue.check(catalogue.candidate_by_name(str(network)))
             view = target(candidate.scale, device, size, threads)
             layers = describe(candidate, *lr_size(candidate.scale, view.size))
             return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
@@ -88,8 +88,8 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         with friendly():
             if image is None:
                 raise InvalidImage("There is no image: send one.")
-            chosen = pick(catalogue, str(network))
-            upscaler = upscalers.get(catalogue.check(chosen.candidate), chosen.final)
+            choice = pick(catalogue, str(network))
+            upscaler = upscalers.get(catalogue.check(choice.candidate), choice.final)
             return upscaler.upscale(image)
 
     for function in (models, front, estimate):

@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from sr_core.catalogue.store import Model, Quality
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate
-from sr_core.latency.profile import DeviceProfile, RuntimeId, Setting
+from sr_core.latency.profile import DeviceProfile, Setting
 from sr_core.latency.savings import SchemeRow
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import ConvLayer, Totals, describe, lr_size
 from sr_core.network.notation import to_text
 from sr_core.quality.datasets import SAMPLE_CROPS
+from sr_core.results.record import Runtime
 from sr_core.ui.quick_look import QuickScore
 from sr_core.ui.titles import size_title, title
 
@@ -35,21 +36,21 @@ def tile(label: str, value: str, beside: str, origin: str = "") -> str:
 def network_card(
     candidate: Candidate,
     model: Model | None,
-    stored: dict[str, float],
-    priced: LatencyEstimate,
+    scores: dict[str, float],
+    estimate: LatencyEstimate,
     profile: DeviceProfile,
     cost: Totals,
     bicubic: tuple[Quality, ...],
-    tuned: str = "",
+    finals_html: str = "",
 ) -> str:
     """The card of the selected network: cost, quality, latency with its basis, layer strip.
 
-    `tuned`: its results beside those of its fine-tuned weights, as HTML.
+    `finals_html`: its results beside those of its fine-tuned weights, as HTML.
     """
-    latency = f"{CONFIDENCE:.0%} interval {priced.low_ms:.1f}–{priced.high_ms:.1f} ms"
+    latency = f"{CONFIDENCE:.0%} interval {estimate.low_ms:.1f}–{estimate.high_ms:.1f} ms"
     tiles = [
-        tile("Latency", f"{priced.total_ms:.1f} ms", latency, "estimated"),
-        _quality_tile(model, stored, bicubic),
+        tile("Latency", f"{estimate.total_ms:.1f} ms", latency, "estimated"),
+        _quality_tile(model, scores, bicubic),
         tile("MACs, 1280×720", f"{cost.macs_kept / 1e9:.2f} G",
              f"of {cost.macs_dense / 1e9:.2f} G dense", "counted"),
         tile("Parameters", f"{cost.params_kept / 1e3:.1f} K",
@@ -59,34 +60,36 @@ def network_card(
     return (
         f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code></p>"
         f"<div class='tiles'>{''.join(tiles)}</div>"
-        f"{strip(priced, describe(candidate, *lr_size(candidate.scale, priced.output)))}"
-        f"{_basis(profile, priced)}{tuned or _quality_table(model, stored)}"
+        f"{strip(estimate, describe(candidate, *lr_size(candidate.scale, estimate.output)))}"
+        f"{_basis(profile, estimate)}{finals_html or _quality_table(model, scores)}"
         "<details><summary>Reproduce</summary>"
-        f"{_commands(candidate, priced)}</details>"
+        f"{_commands(candidate, estimate)}</details>"
     )
 
 
-def _named(profile: DeviceProfile, priced: LatencyEstimate) -> str:
+def _device(profile: DeviceProfile, estimate: LatencyEstimate) -> str:
     threads = (
-        f", {priced.threads} thread{'s' if priced.threads > 1 else ''}" if priced.threads else ""
+        f", {estimate.threads} thread{'s' if estimate.threads > 1 else ''}"
+        if estimate.threads
+        else ""
     )
     return f"{profile.title}{threads}"
 
 
-def _basis(profile: DeviceProfile, priced: LatencyEstimate) -> str:
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in priced.notes)
+def _basis(profile: DeviceProfile, estimate: LatencyEstimate) -> str:
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in estimate.notes)
     return (
-        f"<p class='origin'>One frame of {size_title(priced.output)} output on "
-        f"{html.escape(_named(profile, priced))}, batch 1. Basis: <b>{priced.basis}</b> (of the "
-        f"weakest layer); {priced.coverage:.0%} of the time is in layers and sizes that the "
+        f"<p class='origin'>One frame of {size_title(estimate.output)} output on "
+        f"{html.escape(_device(profile, estimate))}, batch 1. Basis: <b>{estimate.basis}</b> (of "
+        f"the weakest layer); {estimate.coverage:.0%} of the time is in layers and sizes that the "
         f"profile was fitted to.</p>{f'<ul class=origin>{notes}</ul>' if notes else ''}"
     )
 
 
 def _quality_tile(
-    model: Model | None, stored: dict[str, float], bicubic: tuple[Quality, ...]
+    model: Model | None, scores: dict[str, float], bicubic: tuple[Quality, ...]
 ) -> str:
-    crops_db = stored.get("psnr_y_db")
+    crops_db = scores.get("psnr_y_db")
     if crops_db is not None:
         beside = "luma, mean of the validation crops of the search"
         return tile("PSNR-Y", f"{crops_db:.2f} dB", beside, "measured")
@@ -98,13 +101,13 @@ def _quality_tile(
     return tile("PSNR-Y", f"{set5.psnr_y:.2f} dB", beside, "measured")
 
 
-def _quality_table(model: Model | None, stored: dict[str, float]) -> str:
+def _quality_table(model: Model | None, scores: dict[str, float]) -> str:
     """Benchmark results: those of the search, and a listed model's own."""
     rows: dict[str, tuple[float, float]] = {}
     for name in ("Set5", "Set14", "BSD100"):
-        psnr_db = stored.get(f"psnr_y_{name.lower()}")
+        psnr_db = scores.get(f"psnr_y_{name.lower()}")
         if psnr_db is not None:
-            rows[name] = (psnr_db, stored[f"ssim_y_{name.lower()}"])
+            rows[name] = (psnr_db, scores[f"ssim_y_{name.lower()}"])
     for result in model.quality if model else ():
         if result.image_set in ("Set5", "Set14", "BSD100"):
             rows[result.image_set] = (result.psnr_y, result.ssim_y)
@@ -120,34 +123,34 @@ def _quality_table(model: Model | None, stored: dict[str, float]) -> str:
     )
 
 
-def _commands(candidate: Candidate, priced: LatencyEstimate) -> str:
+def _commands(candidate: Candidate, estimate: LatencyEstimate) -> str:
     network = to_text(candidate)
-    threads = f" --threads {priced.threads}" if priced.threads else ""
-    share = "" if priced.sparsity_share is None else f" --share {priced.sparsity_share:g}"
+    threads = f" --threads {estimate.threads}" if estimate.threads else ""
+    share = "" if estimate.sparsity_share is None else f" --share {estimate.sparsity_share:g}"
     lines = [
         f"python -m sr_core evaluate --model {network} --hr DATA/val --crops",
-        f"python -m sr_core estimate --model {network} --device {priced.profile_id} "
-        f"--size {priced.output[0]}x{priced.output[1]}{threads}{share}",
+        f"python -m sr_core estimate --model {network} --device {estimate.profile_id} "
+        f"--size {estimate.output[0]}x{estimate.output[1]}{threads}{share}",
         f"python -m sr_core upscale photo.png big.png --model {network}",
     ]
     return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
 
 
-def strip(priced: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
+def strip(estimate: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
     """The layers side by side: width = estimated ms, colour = scheme; details on hover."""
     segments = "".join(
         f"<i style='flex-grow:{latency.ms:.4f};background:var(--scheme-{layer.pruning.scheme})' "
         f"title='{html.escape(_about(layer, latency.ms, latency.basis))}'></i>"
-        for layer, latency in zip(layers, priced.per_layer, strict=True)
+        for layer, latency in zip(layers, estimate.per_layer, strict=True)
     )
-    slowest = max(priced.per_layer, key=lambda layer: layer.ms)
+    slowest = max(estimate.per_layer, key=lambda layer: layer.ms)
     label = (
-        f"{len(layers)} layers, {priced.total_ms:.1f} ms in all; the slowest is {slowest.name} "
+        f"{len(layers)} layers, {estimate.total_ms:.1f} ms in all; the slowest is {slowest.name} "
         f"with {slowest.ms:.2f} ms"
     )
-    used = dict.fromkeys(layer.pruning.scheme for layer in layers)
+    schemes = dict.fromkeys(layer.pruning.scheme for layer in layers)
     legend = "".join(
-        f"<span><i style='background:var(--scheme-{name})'></i>{name}</span>" for name in used
+        f"<span><i style='background:var(--scheme-{name})'></i>{name}</span>" for name in schemes
     )
     return (
         f"<div class='strip' role='img' aria-label='{html.escape(label)}'>{segments}</div>"
@@ -215,21 +218,21 @@ def quick_facts(score: QuickScore) -> str:
 def scheme_table(
     rows: Sequence[SchemeRow],
     profile: DeviceProfile,
-    runtimes: Mapping[RuntimeId, str],
-    stored: Mapping[tuple[Scheme, RuntimeId], float],
+    runtimes: Mapping[Runtime, str],
+    bench_savings: Mapping[tuple[Scheme, Runtime], float],
     about: str,
 ) -> str:
     """Per scheme: MACs removed, saving modelled on the device, savings measured in our runtimes.
 
-    `stored`: savings from the stored benchmark, for what was not measured here yet.
+    `bench_savings`: savings from the stored benchmark, for what was not measured here yet.
     """
     body = ""
     for row in rows:
         saving = row.modelled[profile.id]
-        estimated = f"{_percent(saving.share)}{_band(saving.low, saving.high)}"
-        cells = [_percent(row.macs_share), estimated]
+        saving_text = f"{_percent(saving.share)}{_band(saving.low, saving.high)}"
+        cells = [_percent(row.macs_share), saving_text]
         for runtime in runtimes:
-            timing, elsewhere = row.measured.get(runtime), stored.get((row.scheme, runtime))
+            timing, elsewhere = row.measured.get(runtime), bench_savings.get((row.scheme, runtime))
             if timing:
                 cells.append(f"{_percent(timing.saved_share)} ({timing.median_ms:.1f} ms)")
             elif elsewhere is not None:
@@ -240,7 +243,7 @@ def scheme_table(
             f"<tr><th scope=row><i class='swatch' style='background:var(--scheme-{row.scheme})'>"
             f"</i>{row.scheme}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
         )
-    measured = "".join(
+    heads = "".join(
         f"<th scope=col>Time saved in {html.escape(name)}<br>"
         "<em class='mark measured'>measured</em></th>"
         for name in runtimes.values()
@@ -249,7 +252,7 @@ def scheme_table(
         "<table class='scores'><thead><tr><th scope=col>Scheme</th>"
         "<th scope=col>MACs removed<br><em class='mark counted'>counted</em></th>"
         f"<th scope=col>Time saved on {html.escape(profile.title)}<br>"
-        f"<em class='mark estimated'>estimated</em></th>{measured}"
+        f"<em class='mark estimated'>estimated</em></th>{heads}"
         f"</tr></thead><tbody>{body}</tbody></table>"
         f"<p class='origin'>{html.escape(about)}</p>"
     )

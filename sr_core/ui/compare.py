@@ -25,11 +25,11 @@ from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing, cost_of
 from sr_core.ui.state import CORES, QUICK, QUIET, Change, Panel, State, Updates, Values
 from sr_core.ui.titles import size_title, title
-from sr_core.ui.view import MAX_PICKED, Link, Pick, View
+from sr_core.ui.view import MAX_PICKS, Link, Pick, View
 
 _MODES = [("Test: shrink it first, then compare", "test"), ("Upscale as is", "upscale")]
 _MIN_FREE_BYTES = 500_000_000
-_HELP = f"""Up to {MAX_PICKED} networks on one image, next to bicubic interpolation. In a **test** \
+_HELP = f"""Up to {MAX_PICKS} networks on one image, next to bicubic interpolation. In a **test** \
 the image is shrunk first, so that the truth is known and PSNR and SSIM can be measured; **upscale \
 as is** enlarges what you give. All pictures are exact PNGs."""
 
@@ -61,10 +61,10 @@ class Compare(Panel):
                     label="Samples", examples_per_page=12, api_visibility="private",
                 )  # fmt: skip
             with gr.Column(scale=3, min_width=300):
-                self.picked = gr.Dropdown(
-                    self._choices(link), value=[picked.text for picked in link.picked],
-                    label=f"Networks (up to {MAX_PICKED})", multiselect=True,
-                    max_choices=MAX_PICKED, elem_id="picked",
+                self.picks = gr.Dropdown(
+                    self._choices(link), value=[one.text for one in link.picks],
+                    label=f"Networks (up to {MAX_PICKS})", multiselect=True,
+                    max_choices=MAX_PICKS, elem_id="picked",
                     info="Without a choice, the selected network is used.",
                 )  # fmt: skip
                 self.mode = gr.Radio(_MODES, value="test", label="What to do", elem_id="mode")
@@ -80,30 +80,30 @@ class Compare(Panel):
     def wire(self, state: State) -> None:
         """Connect the list of networks, the upload and the run."""
         super().wire(state)
-        state.follow(self.picked.input(self.on_picked, state.inputs, state.outputs, **QUIET))
+        state.follow(self.picks.input(self.on_picks, state.inputs, state.outputs, **QUIET))
         self.image.upload(self.check, self.image, None, **QUIET)
-        started = self.start.click(
+        run = self.start.click(
             self.on_compare, state.inputs_with(self.image, self.mode),
             [self.grid, self.outcome], show_progress_on=self.outcome, concurrency_id=CORES,
             api_visibility="private",
         )  # fmt: skip
         # Cancelling takes a waiting job out of the queue; `on_stop` ends a running one.
-        self.stop.click(self.on_stop, None, None, cancels=[started], **QUICK)
+        self.stop.click(self.on_stop, None, None, cancels=[run], **QUICK)
         state.page.unload(self.on_stop)
 
     def outputs(self) -> list[Component]:
         """The list of networks."""
-        return [self.picked]
+        return [self.picks]
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
         """The networks to compare."""
         if change not in ("view", "picks"):
             return {}
-        texts = [picked.text for picked in link.picked]
-        return {self.picked: gr.update(choices=self._choices(link), value=texts)}
+        texts = [one.text for one in link.picks]
+        return {self.picks: gr.update(choices=self._choices(link), value=texts)}
 
     @friendly()
-    def on_picked(self, values: Values) -> Updates:
+    def on_picks(self, values: Values) -> Updates:
         """The list of networks to compare was changed."""
         return self.state.show(self.state.read(values), values, "marks")
 
@@ -142,12 +142,12 @@ class Compare(Panel):
         """Run the chosen networks (or the selected one) and show them side by side."""
         if image is None:
             raise InvalidImage("There is no image yet: upload one or pick a sample.")
-        if len(link.picked) > MAX_PICKED:
+        if len(link.picks) > MAX_PICKS:
             raise InvalidCandidate(
-                f"Got {len(link.picked)} networks to compare: at most {MAX_PICKED}."
+                f"Got {len(link.picks)} networks to compare: at most {MAX_PICKS}."
             )
-        chosen = link.picked or (Pick(link.current),)
-        upscalers = [self.upscalers.get(one.candidate, one.final) for one in chosen]
+        picks = link.picks or (Pick(link.current),)
+        upscalers = [self.upscalers.get(one.candidate, one.final) for one in picks]
         stop = self._stops[session] = threading.Event()
         try:
             result = comparison.compare(
@@ -163,15 +163,15 @@ class Compare(Panel):
     def _choices(self, link: Link) -> list[tuple[str, str]]:
         """Listed and fine-tuned networks, and the chosen ones that are none of them."""
         scale = link.view.scale
-        listed = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(scale)]
-        listed += [
+        choices = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(scale)]
+        choices += [
             (f"{final.name}, fine-tuned: {title(final.candidate)}", final.name)
             for final in self._catalogue.finals(scale)
         ]
-        texts = {text for _, text in listed}
-        own = [(title(p.candidate), p.text) for p in (*link.picked, Pick(link.current))]
+        texts = {text for _, text in choices}
+        own = [(title(p.candidate), p.text) for p in (*link.picks, Pick(link.current))]
         extra = [choice for choice in dict.fromkeys(own) if choice[1] not in texts]
-        return [*extra, *listed]
+        return [*extra, *choices]
 
     def _comparison(self, result: comparison.Comparison, view: View) -> Comparison:
         """Tiles of one run: the truth, bicubic, then the networks."""
@@ -182,8 +182,8 @@ class Compare(Panel):
         facts = _score_facts(result.bicubic_score)
         tiles.append(self._tile("bicubic", "Bicubic", "interpolation", result.bicubic, facts))
         for index, outcome in enumerate(result.outcomes, start=1):
-            model = self._catalogue.listed(outcome.candidate)
-            final = self._catalogue.final_named(outcome.model_id)
+            model = self._catalogue.model_of(outcome.candidate)
+            final = self._catalogue.final_by_name(outcome.model_id)
             weights = f"fine-tuned {final.name}" if final else "once for all"
             name = f"{model.title if model else title(outcome.candidate)}, {weights}"
             facts = (*_score_facts(outcome.score), *self._cost_facts(outcome, view))
@@ -202,13 +202,12 @@ class Compare(Panel):
         return Tile(key, heading, subtitle, src, f"{name}.png", facts, href)
 
     def _cost_facts(self, outcome: comparison.Outcome, view: View) -> tuple[Fact, ...]:
-        priced = self._pricing.estimate(view, outcome.candidate)
-        estimated = (
-            f"{priced.total_ms:.1f} ms ({priced.low_ms:.1f}–{priced.high_ms:.1f}, {CONFIDENCE:.0%})"
-        )
+        estimate = self._pricing.estimate(view, outcome.candidate)
+        interval = f"{estimate.low_ms:.1f}–{estimate.high_ms:.1f}, {CONFIDENCE:.0%}"
+        latency = f"{estimate.total_ms:.1f} ms ({interval})"
         return (
             Fact(f"This run, {outcome.runtime}", f"{outcome.elapsed_ms:,.0f} ms", "measured"),
-            Fact(f"{size_title(view.size)} frame on the device", estimated, "estimated"),
+            Fact(f"{size_title(view.size)} frame on the device", latency, "estimated"),
             Fact(
                 "MACs, 1280×720", f"{cost_of(outcome.candidate).macs_kept / 1e9:.2f} G", "counted"
             ),

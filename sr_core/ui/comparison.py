@@ -132,9 +132,9 @@ def _outcome(
     report: Report | None,
     should_stop: Callable[[], bool],
 ) -> Outcome:
-    started = time.perf_counter()
+    start = time.perf_counter()
     result = upscaler.upscale(image, report=report, should_stop=should_stop)
-    elapsed_ms = (time.perf_counter() - started) * 1e3
+    elapsed_ms = (time.perf_counter() - start) * 1e3
     score = None if reference is None else _score(result, reference, upscaler.scale)
     network = upscaler.network
     return Outcome(network.candidate, network.model_id, result, elapsed_ms, upscaler.runtime, score)

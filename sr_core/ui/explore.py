@@ -158,7 +158,7 @@ class Explore(Panel):
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """The network of a point: of the stored front, or that of a fine-tuned model."""
-        final = self._catalogue.final_named(identity)
+        final = self._catalogue.final_by_name(identity)
         if final and final.candidate.scale == view.scale:
             return final.candidate
         return self._pricing.candidate(view, identity)
@@ -182,7 +182,7 @@ class Explore(Panel):
         best = self._pricing.points(view).best(budget)
         return {
             "selected": link.current.id,
-            "picked": [one.final or one.candidate.id for one in link.picked],
+            "picked": [one.final or one.candidate.id for one in link.picks],
             "budget": NO_BUDGET if budget is None else budget,
             "best": best.id if best else NONE,
         }
@@ -190,7 +190,7 @@ class Explore(Panel):
     def _card(self, view: View, candidate: Candidate) -> str:
         return cards.network_card(
             candidate,
-            self._catalogue.listed(candidate),
+            self._catalogue.model_of(candidate),
             self._pricing.stored_quality(candidate),
             self._pricing.estimate(view, candidate),
             self._pricing.profile(view),

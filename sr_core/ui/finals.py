@@ -16,7 +16,7 @@ from sr_core.latency.prices import count, price
 from sr_core.network.candidate import Candidate
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.results.quality import Quality
-from sr_core.ui.components.front_plot import Tuned
+from sr_core.ui.components.front_plot import TunedPoint
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.titles import image_set, title
 from sr_core.ui.view import View
@@ -59,7 +59,7 @@ def scores(final: Final) -> list[Score]:
     return rows
 
 
-def points(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
+def points(pricing: Pricing, view: View) -> tuple[TunedPoint, ...]:
     """The final models that have the quality of a view, at their cost there."""
     catalogue = pricing.catalogue
     models = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.scale)]
@@ -77,7 +77,7 @@ def points(pricing: Pricing, view: View) -> tuple[Tuned, ...]:
         )  # fmt: skip
         cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
     return tuple(
-        Tuned(
+        TunedPoint(
             final.name, f"Fine-tuned: {title(final.candidate)}", final.candidate.id,
             float(cost[i]), float(low[i]), float(high[i]), score.after_db, score.before_db,
             float(macs_g[i]), float(params_k[i]),

@@ -94,10 +94,10 @@ def _places(channels: int, kernel: int, cell: int, group: int) -> NDArray[np.int
 def mask_caption(mask: Mask, scheme: Scheme) -> str:
     """How many weights (and channels) are kept, and what the picture's axes mean."""
     out_channels, in_channels, kernel, _ = mask.shape
-    facts = [f"{kept_of(mask)} (counted)."]
+    facts = [f"{share_text(mask)} (counted)."]
     if scheme == "channel":
-        left = int(mask.any(axis=(1, 2, 3)).sum())
-        facts.append(f"{left} of {out_channels} output channels left.")
+        count = int(mask.any(axis=(1, 2, 3)).sum())
+        facts.append(f"{count} of {out_channels} output channels left.")
     elif scheme in _RULES:
         facts.append(_RULES[scheme])
     if unused := in_channels - int(mask.any(axis=(0, 2, 3)).sum()):
@@ -117,10 +117,10 @@ _RULES: dict[Scheme, str] = {
 }
 
 
-def kept_of(mask: Mask) -> str:
+def share_text(mask: Mask) -> str:
     """Such as `2,016 of 8,064 weights kept, 25 %`."""
-    kept = int(mask.sum())
-    return f"{kept:,} of {mask.size:,} weights kept, {100 * kept / mask.size:.0f} %"
+    count = int(mask.sum())
+    return f"{count:,} of {mask.size:,} weights kept, {100 * count / mask.size:.0f} %"
 
 
 def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> Mask:
@@ -156,5 +156,5 @@ def layer_view(supernet: SupernetWeights, candidate: Candidate, layer: str) -> d
     return {
         "src": "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii"),
         "caption": mask_caption(mask, scheme),
-        "alt": f"Mask of {layer}, {scheme}: {kept_of(mask)}.",
+        "alt": f"Mask of {layer}, {scheme}: {share_text(mask)}.",
     }

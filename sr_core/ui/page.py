@@ -41,13 +41,13 @@ def build_page(catalogue: Catalogue) -> gr.Blocks:
     ) as page:
         gr.Markdown(_INTRO)
         try:
-            built = Page(catalogue)
+            app = Page(catalogue)
             if catalogue.engine_problem:
                 why = html.escape(catalogue.engine_problem, quote=False)
                 gr.Markdown(
                     f"**ONNX Runtime computes the images here.** {why}", elem_id="engine-problem"
                 )
-            built.build(page)
+            app.build(page)
         except (CatalogueError, LatencyError) as error:
             gr.Markdown(f"### UpFront cannot start\n{error}", elem_id="catalogue-error")
     page.queue(max_size=64, default_concurrency_limit=1)
@@ -77,10 +77,10 @@ class Page:
     def build(self, page: gr.Blocks) -> None:
         """Lay out the components and connect them."""
         self.target.build(self.start)
-        opened: dict[str, gr.Tab] = {}
+        items: dict[str, gr.Tab] = {}
         with gr.Tabs(selected=self.start.tab, elem_id="tabs") as tabs:
             for name, panel in self.panels.items():
-                with gr.Tab(name.capitalize(), id=name) as opened[name]:
+                with gr.Tab(name.capitalize(), id=name) as items[name]:
                     panel.build(self.start)
         parts = self._state_parts(gr.State(self.start.tab))
         link = gr.Textbox(
@@ -91,7 +91,7 @@ class Page:
         self.state = State(page, self.catalogue, panels, parts, tabs, link)
         self.state.wire()
         for name, panel in self.panels.items():
-            self.state.wire_opening(name, opened[name], panel)
+            self.state.wire_opening(name, items[name], panel)
         link.change(None, link, None, js=_REPLACE_URL, api_visibility="private")
         page.load(
             self.on_load, None, [*self.state.outputs, *self.prune.quality_outputs()],
@@ -104,7 +104,7 @@ class Page:
         return StateParts(
             scale=target.scale, device=target.device, size=target.size, threads=target.threads,
             share=target.share, budget=explore.budget, axis=explore.axis, metric=explore.metric,
-            table=self.prune.table, ratio=self.prune.ratio, picked=self.compare.picked, tab=tab,
+            table=self.prune.table, ratio=self.prune.ratio, picks=self.compare.picks, tab=tab,
         )  # fmt: skip
 
     def on_load(self, request: gr.Request) -> Updates:

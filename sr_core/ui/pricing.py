@@ -21,7 +21,7 @@ from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import ConvLayer, Totals, describe, lr_size, totals
 from sr_core.search.front import best_under, knee, non_dominated
-from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, Published
+from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, PublishedPoint
 from sr_core.ui.titles import METRICS, image_set, size_title, title
 from sr_core.ui.view import View, make_view
 
@@ -85,7 +85,7 @@ class Pricing:
             none = np.empty(0)
             return Points([], none, none, none, none, none, none)
         quality = self._quality(view)
-        kept = np.flatnonzero(np.isfinite(quality))
+        rows = np.flatnonzero(np.isfinite(quality))
         counts = self._counts(view.scale)
         macs_g, params_k = counts.macs_kept / 1e9, counts.params_kept / 1e3
         cost = low = high = macs_g if view.axis == "macs" else params_k
@@ -96,8 +96,8 @@ class Pricing:
             cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
         candidates = front.candidates
         return Points(
-            [candidates[i] for i in kept], cost[kept], quality[kept], low[kept], high[kept],
-            macs_g[kept], params_k[kept],
+            [candidates[i] for i in rows], cost[rows], quality[rows], low[rows], high[rows],
+            macs_g[rows], params_k[rows],
         )  # fmt: skip
 
     def data(self, view: View) -> FrontData:
@@ -107,11 +107,11 @@ class Pricing:
         y = Axis(METRICS[view.metric].axis, "measured", digits=METRICS[view.metric].digits)
         if not networks.candidates:
             return FrontData((), x, y, self._why_empty(view))
-        listed = {model.candidate for model in self.catalogue.models(view.scale)}
+        presets = {model.candidate for model in self.catalogue.models(view.scale)}
         front = non_dominated(networks.cost, networks.quality)
         points = tuple(
             Point(
-                candidate.id, title(candidate), "listed" if candidate in listed else "search",
+                candidate.id, title(candidate), "listed" if candidate in presets else "search",
                 float(networks.cost[i]), float(networks.low[i]), float(networks.high[i]),
                 float(networks.quality[i]), bool(front[i]), float(networks.macs_g[i]),
                 float(networks.params_k[i]),
@@ -119,7 +119,7 @@ class Pricing:
             for i, candidate in enumerate(networks.candidates)
         )  # fmt: skip
         note = self._note(view, len(points))
-        return FrontData(points, x, y, note, self._published(view), self._baseline(view))
+        return FrontData(points, x, y, note, self._others(view), self._baseline(view))
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """The stored network with this id."""
@@ -176,17 +176,17 @@ class Pricing:
                 return Baseline("bicubic", result.psnr_y)
         return None
 
-    def _published(self, view: View) -> tuple[Published, ...]:
+    def _others(self, view: View) -> tuple[PublishedPoint, ...]:
         """Others' models: against MACs and parameters only, none was timed on our devices."""
         name = image_set(view.metric)
         if view.axis == "latency" or name is None:
             return ()
         return tuple(
-            Published(
+            PublishedPoint(
                 model.name, model.macs_g if view.axis == "macs" else model.params_k,
                 model.psnr_y_db[name], model.source, model.note,
             )
-            for model in self.catalogue.published
+            for model in self.catalogue.published_models
             if model.scale == view.scale and name in model.psnr_y_db
         )  # fmt: skip
 
@@ -235,25 +235,25 @@ def table_prices(pricing: Pricing, question: Mapping[str, Any]) -> dict[str, Any
             pricing.catalogue, scale=candidate.scale, device=fields.get("device"),
             size=fields.get("size"), threads=fields.get("threads"), share=fields.get("share"),
         )  # fmt: skip
-        priced = pricing.estimate(view, candidate)
+        result = pricing.estimate(view, candidate)
     except UpFrontError as error:
         return {"error": str(error)}
     layers = describe(candidate, *lr_size(candidate.scale, view.size))
     return {
-        "totals": _totals(priced, totals(layers), view),
+        "totals": _totals(result, totals(layers), view),
         "layers": {
             layer.name: _layer(layer, latency.ms, latency.basis)
-            for layer, latency in zip(layers, priced.per_layer, strict=True)
+            for layer, latency in zip(layers, result.per_layer, strict=True)
         },
-        "note": " ".join(priced.notes),
+        "note": " ".join(result.notes),
         "error": "",
     }
 
 
-def _totals(priced: LatencyEstimate, cost: Totals, view: View) -> list[list[str]]:
-    interval = f"{priced.low_ms:.1f}–{priced.high_ms:.1f} ms ({CONFIDENCE:.0%})"
+def _totals(result: LatencyEstimate, cost: Totals, view: View) -> list[list[str]]:
+    interval = f"{result.low_ms:.1f}–{result.high_ms:.1f} ms ({CONFIDENCE:.0%})"
     return [
-        ["Latency, estimated", f"{priced.total_ms:.1f} ms", f"{interval}, {priced.basis}"],
+        ["Latency, estimated", f"{result.total_ms:.1f} ms", f"{interval}, {result.basis}"],
         [
             f"MACs at {size_title(view.size)}, counted", f"{cost.macs_kept / 1e9:.2f} G",
             f"of {cost.macs_dense / 1e9:.2f} G dense",

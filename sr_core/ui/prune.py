@@ -171,7 +171,7 @@ class Prune(Panel):
     def on_preset(self, values: Values) -> Updates:
         """A listed network was chosen (or "Edited below", which keeps the table)."""
         link, name = self.state.read(values), values[self.preset]
-        current = link.current if name == EDITED else self._catalogue.named(name)
+        current = link.current if name == EDITED else self._catalogue.candidate_by_name(name)
         return self.state.select(current, link, values)
 
     @friendly()
@@ -243,7 +243,7 @@ class Prune(Panel):
         return [*((m.title, m.name) for m in models), ("Edited below", EDITED)]
 
     def _preset(self, candidate: Candidate) -> str:
-        model = self._catalogue.listed(candidate)
+        model = self._catalogue.model_of(candidate)
         return model.name if model else EDITED
 
     def _blocks(self, scale: int) -> tuple[Block, ...]:

@@ -6,11 +6,11 @@ import math
 import os
 from collections.abc import Sequence
 
-from sr_core.latency.profile import RuntimeId
 from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
 from sr_core.machine import processor
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, LayerPruning
+from sr_core.results.record import Runtime
 from sr_core.runtime.choice import runtime_name
 from sr_core.ui import cards
 from sr_core.ui.findings import engine as engine_facts
@@ -55,16 +55,16 @@ class Savings:
             candidate, _ratios(percent), [profile], timings, output=view.size,
             threads=view.threads, sparsity_share=view.share,
         )  # fmt: skip
-        stored: dict[tuple[Scheme, RuntimeId], float] = {}
+        bench_savings: dict[tuple[Scheme, Runtime], float] = {}
         remarks = [_BAND, about]
         if (bench := self._catalogue.engine_bench) and not timings:
             networks: dict[Scheme, Candidate] = {
                 row.scheme: with_scheme(candidate, row.scheme, row.ratio) for row in rows
             }
-            stored = engine_facts.stored_savings(bench, networks, view.threads)
-            if stored:
+            bench_savings = engine_facts.stored_savings(bench, networks, view.threads)
+            if bench_savings:
                 remarks.append(engine_facts.elsewhere(bench, view.threads))
-        return cards.scheme_table(rows, profile, self._runtimes(), stored, " ".join(remarks))
+        return cards.scheme_table(rows, profile, self._runtimes(), bench_savings, " ".join(remarks))
 
     def timed_table(self, view: View, candidate: Candidate, percent: float | None) -> str:
         """The same after timing dense and pruned networks of these blocks, in turns."""
@@ -81,7 +81,7 @@ class Savings:
     ) -> str:
         runtimes = self._runtimes()
         ratios = dict.fromkeys(f"{timing.scheme} {timing.ratio:.0%}" for timing in timings)
-        dense: dict[RuntimeId, float] = {t.runtime_id: t.dense_median_ms for t in timings}
+        dense: dict[Runtime, float] = {t.runtime_id: t.dense_median_ms for t in timings}
         took = ", ".join(f"{ms:.1f} ms in {runtimes[name]}" for name, ms in dense.items())
         return (
             f"{title(with_scheme(candidate, 'dense', 0))}; {', '.join(ratios)}. Measured just now "
@@ -91,10 +91,10 @@ class Savings:
             "runtime."
         )
 
-    def _runtimes(self) -> dict[RuntimeId, str]:
+    def _runtimes(self) -> dict[Runtime, str]:
         """What computes here: our engine, if there is one, and ONNX Runtime."""
         library = self._catalogue.engine
-        ours: dict[RuntimeId, str] = {"sparse": runtime_name(library)} if library else {}
+        ours: dict[Runtime, str] = {"sparse": runtime_name(library)} if library else {}
         return {**ours, "onnx": runtime_name(None)}
 
 

@@ -18,7 +18,7 @@ from gradio.events import Dependency
 from sr_core.catalogue.store import Catalogue
 from sr_core.network.candidate import Candidate
 from sr_core.ui.friendly import friendly
-from sr_core.ui.view import MAX_PICKED, Link, Pick, View, add_picks, make_view, pick, query
+from sr_core.ui.view import MAX_PICKS, Link, Pick, View, add_picks, make_view, pick, query
 
 Values = Mapping[Component, Any]
 """Component -> what it holds; the browser controls it."""
@@ -92,7 +92,7 @@ class StateParts:
     """The selected network, as JSON."""
     ratio: gr.Slider
     """No part of the link: what the table of savings is for."""
-    picked: gr.Dropdown
+    picks: gr.Dropdown
     tab: gr.State
     """Name of the open tab."""
 
@@ -140,10 +140,10 @@ class State:
         """A button that leads to tab Prune."""
         button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **QUICK)
 
-    def follow(self, queued: Dependency) -> None:
+    def follow(self, event: Dependency) -> None:
         """After an event that queues. While it waited, another tab may have been opened: the link
         is of what is now."""
-        queued.success(self.on_link, self.inputs, self.link, **QUICK)
+        event.success(self.on_link, self.inputs, self.link, **QUICK)
 
     def read(self, values: Values) -> Link:
         """The state that the components hold; `UpFrontError` for what is not on offer."""
@@ -153,12 +153,12 @@ class State:
         if current.scale != view.scale:  # another scale was chosen: blocks and pruning stay
             current = replace(current, scale=view.scale)
         current = self._catalogue.check(current)
-        texts = [str(text) for text in values[parts.picked] or ()]
-        picks = [pick(self._catalogue, text) for text in texts[: MAX_PICKED + 1]]
-        picked = tuple(one for one in picks if one.candidate.scale == view.scale)
-        for one in picked:
+        texts = [str(text) for text in values[parts.picks] or ()]
+        picks = [pick(self._catalogue, text) for text in texts[: MAX_PICKS + 1]]
+        picks_of_scale = tuple(one for one in picks if one.candidate.scale == view.scale)
+        for one in picks_of_scale:
             self._catalogue.check(one.candidate)
-        return Link(view, current, picked, values[parts.tab])
+        return Link(view, current, picks_of_scale, values[parts.tab])
 
     def _view(self, values: Values) -> View:
         parts = self.parts
@@ -184,12 +184,12 @@ class State:
         if current.scale == link.view.scale:
             return self.show(replace(link, current=current), values, "network")
         view = replace(link.view, scale=current.scale)
-        return self.show(replace(link, view=view, current=current, picked=()), values, "view")
+        return self.show(replace(link, view=view, current=current, picks=()), values, "view")
 
     def add(self, picks: Sequence[Pick], link: Link, values: Values) -> Updates:
         """More networks join the comparison; `LatencyError` if they are too many."""
         link = add_picks(link, picks)
-        gr.Info(f"Compare holds {len(link.picked)} of {MAX_PICKED} networks.", duration=3)
+        gr.Info(f"Compare holds {len(link.picks)} of {MAX_PICKS} networks.", duration=3)
         return self.show(link, values, "picks")
 
     @friendly()
@@ -211,7 +211,7 @@ class State:
     def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:
         """The callback of opening a tab."""
 
-        def opened(values: Values, request: gr.Request) -> Any:
+        def open_tab(values: Values, request: gr.Request) -> Any:
             with friendly():
                 link = self.read(values)
             updates = panel.show_opening(link, str(request.session_hash))
@@ -219,4 +219,4 @@ class State:
                 return updates or gr.skip()
             return {**updates, self.parts.tab: name, **self.show_link(replace(link, tab=name))}
 
-        return opened
+        return open_tab

@@ -22,7 +22,7 @@ from sr_core.network.notation import to_text
 Axis = Literal["latency", "macs", "params"]
 Metric = Literal["psnr_y_db", "ssim_y", "psnr_y_set5", "psnr_y_set14", "psnr_y_bsd100"]
 SIZES: tuple[tuple[int, int], ...] = ((640, 360), OUTPUT_SIZE, (1920, 1080), (3840, 2160))
-MAX_PICKED = 4
+MAX_PICKS = 4
 MAX_LINK = 2000
 """Characters of a query string that are read at all."""
 DEFAULT_BUDGET_MS = 33.3
@@ -74,19 +74,19 @@ class Link:
 
     view: View
     current: Candidate
-    picked: tuple[Pick, ...] = ()
+    picks: tuple[Pick, ...] = ()
     tab: str = "explore"
 
 
 def add_picks(link: Link, picks: Sequence[Pick]) -> Link:
     """`link` with more networks to compare; `LatencyError` if they are too many."""
-    picked = tuple(dict.fromkeys((*link.picked, *picks)))
-    if len(picked) > MAX_PICKED:
+    all_picks = tuple(dict.fromkeys((*link.picks, *picks)))
+    if len(all_picks) > MAX_PICKS:
         raise LatencyError(
-            f"Compare holds {len(link.picked)} networks already, at most {MAX_PICKED}: remove "
+            f"Compare holds {len(link.picks)} networks already, at most {MAX_PICKS}: remove "
             "one there first."
         )
-    return replace(link, picked=picked)
+    return replace(link, picks=all_picks)
 
 
 def size_text(size: tuple[int, int]) -> str:
@@ -154,8 +154,8 @@ def query(link: Link) -> str:
         fields["axis"] = view.axis
     if view.metric != "psnr_y_db":
         fields["metric"] = view.metric
-    if link.picked:
-        fields["compare"] = " ".join(picked.text for picked in link.picked)
+    if link.picks:
+        fields["compare"] = " ".join(one.text for one in link.picks)
     if link.tab != "explore":
         fields["tab"] = link.tab
     return urlencode(fields)
@@ -189,23 +189,23 @@ def parse_query(
     )
     current = catalogue.models(view.scale)[0].candidate
     if "net" in fields:
-        current = catalogue.check(catalogue.named(fields["net"]), view.scale)
+        current = catalogue.check(catalogue.candidate_by_name(fields["net"]), view.scale)
     elif view.scale == default.current.scale:
         current = default.current
     texts = fields.get("compare", "").split()
-    picked = tuple(dict.fromkeys(pick(catalogue, text) for text in texts))
-    for one in picked:
+    picks = tuple(dict.fromkeys(pick(catalogue, text) for text in texts))
+    for one in picks:
         catalogue.check(one.candidate, view.scale)
-    if len(picked) > MAX_PICKED:
-        raise LatencyError(f"The link compares {len(picked)} networks: at most {MAX_PICKED}.")
+    if len(picks) > MAX_PICKS:
+        raise LatencyError(f"The link compares {len(picks)} networks: at most {MAX_PICKS}.")
     tab = _choice(fields.get("tab", "explore"), tabs, "tab")
-    return Link(view, current, picked, tab)
+    return Link(view, current, picks, tab)
 
 
 def pick(catalogue: Catalogue, text: str) -> Pick:
-    """A network by a final model's name, or as `Catalogue.named` finds it."""
-    final = catalogue.final_named(text)
-    return Pick(final.candidate, final.name) if final else Pick(catalogue.named(text))
+    """A network by a final model's name, or as `Catalogue.candidate_by_name` finds it."""
+    final = catalogue.final_by_name(text)
+    return Pick(final.candidate, final.name) if final else Pick(catalogue.candidate_by_name(text))
 
 
 def _assumed_share(profile: DeviceProfile, share: object) -> float | None:

@@ -206,17 +206,17 @@ def test_rows_are_ratios_of_medians(engine_root: Path, monkeypatch: pytest.Monke
 
 def test_a_target_is_reached_by_its_worst_row() -> None:
     speed = Target(24, "block", 0.25, "ratio_vs_ort_dense", 5)
-    assert speed.reached([]) is None
-    assert speed.reached([row()]) is True
+    assert speed.is_reached([]) is None
+    assert speed.is_reached([row()]) is True
     others = (
         row(runtime="onnx"), row(threads=1), row(cells=4), row(scale=2), row(density=0.5),
         row(channels=16), row(scheme="pattern"),
     )  # fmt: skip
     assert speed.value([row(ratio_vs_ort_dense=5.2), *others]) == 5.2
-    assert speed.reached([row(), row(ratio_vs_ort_dense=4.9)]) is False
+    assert speed.is_reached([row(), row(ratio_vs_ort_dense=4.9)]) is False
     cost = Target(24, "block", None, "cost_per_mac_vs_dense", 1.1)
     assert cost.value([row(), row(density=0.5, cost_per_mac_vs_dense=1.2)]) == 1.2
-    assert cost.reached([row()]) is True
+    assert cost.is_reached([row()]) is True
     assert len(set(TARGETS)) == 7
 
 

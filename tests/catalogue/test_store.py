@@ -29,13 +29,14 @@ from sr_core.engine.library import Library
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import PRECOMPUTED, REPOSITORY, sha256
 from sr_core.latency.own import OWN, THIS_COMPUTER, own_device_path
-from sr_core.latency.profile import RuntimeId, profile_json, read_profile
+from sr_core.latency.profile import profile_json, read_profile
 from sr_core.machine import processor
 from sr_core.network.candidate import SCALES, model_id, uniform
 from sr_core.network.layers import lr_size
 from sr_core.network.notation import to_text
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, write_supernet
+from sr_core.results.record import Runtime
 from sr_core.runtime.choice import runtime_version
 from tests import tiny
 from tests.tiny import write_manifest
@@ -76,12 +77,12 @@ def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> N
     for model in catalogue.models():
         assert catalogue.find(model.name) == catalogue.find(model.id) == model.candidate
         assert catalogue.find(to_text(model.candidate)) == model.candidate
-        assert catalogue.listed(model.candidate) == model
+        assert catalogue.model_of(model.candidate) == model
     own = uniform(scale=2, width=16, blocks=("skip", "wide"), scheme="block", ratio=0.33)
     for name in ("own.json", "OWN.JSON"):
         (tmp_path / name).write_text(json.dumps(own.to_json()))
         assert catalogue.find(str(tmp_path / name)) == own
-    assert catalogue.listed(own) is None
+    assert catalogue.model_of(own) is None
     assert catalogue.network(own).model_id == model_id(own, catalogue.supernet(2).sha256)
 
 
@@ -487,7 +488,7 @@ def add_devices(root: Path, *names: str) -> None:
     write_manifest(root)
 
 
-def add_own_device(runtime_id: RuntimeId = "onnx", /, **changes: object) -> Path:
+def add_own_device(runtime_id: Runtime = "onnx", /, **changes: object) -> Path:
     """This computer's profile, as `measure` leaves it in the user's folder."""
     profile = read_profile(SHIPPED_DEVICES / f"{COMPUTER}.json")
     update: dict[str, object] = {

@@ -23,8 +23,9 @@ from sr_core.latency import measure as module
 from sr_core.latency.estimate import estimate
 from sr_core.latency.galaxy import TARGETS
 from sr_core.latency.own import OWN, own_device_path
-from sr_core.latency.profile import BASES, DeviceProfile, RuntimeId, read_profile
+from sr_core.latency.profile import BASES, DeviceProfile, read_profile
 from sr_core.network.candidate import uniform
+from sr_core.results.record import Runtime
 from tests.cli.test_main import COUNT, SHARE, TEXT, Shell, record
 from tests.latency.test_galaxy import drawn_table
 from tests.latency.test_measure import MadeUp
@@ -220,7 +221,7 @@ def with_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_measure_times_the_chosen_runtimes(
     shell: Shell, made_up: MadeUp, with_engine: None, user_data: Path,
-    engine: str | None, measured: list[RuntimeId],
+    engine: str | None, measured: list[Runtime],
 ) -> None:  # fmt: skip
     words = ("--engine", engine) if engine else ()
     data = as_json(shell, "measure", "--held-out", 0, *words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sr_core.cli.options import add_options, given
+from sr_core.cli.options import add_options, settings_of
 from sr_core.cli.search import add_search_options
 from sr_core.cli.train import add_train_options, run_options
 from sr_core.options import option, words
@@ -26,7 +26,7 @@ RUN: dict[str, Any] = {"data": Path("a b/train"), "val": Path("val"), "out": Pat
 def searching(words: list[str]) -> SearchArgs:
     parser = argparse.ArgumentParser()
     add_search_options(parser)
-    return given(parser.parse_args(words), SearchArgs)
+    return settings_of(parser.parse_args(words), SearchArgs)
 
 
 def training(words: list[str], kind: type[RunArgs]) -> RunArgs:

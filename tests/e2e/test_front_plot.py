@@ -22,7 +22,7 @@ from sr_core.ui.components.front_plot import (
     FrontData,
     FrontPlot,
     Point,
-    Published,
+    PublishedPoint,
 )
 from sr_core.ui.server import launch
 
@@ -54,7 +54,7 @@ def _front_data(n: int) -> FrontData:
         Axis("Latency, ms per 1280×720 frame", "estimated"),
         Axis("PSNR-Y, dB", "measured"),
         "Latency is estimated, with 90 % intervals.",
-        (Published("FSRCNN <b>", 9, 29.9, "AI Hub"),),
+        (PublishedPoint("FSRCNN <b>", 9, 29.9, "AI Hub"),),
         Baseline("bicubic", 28.4),
     )
 

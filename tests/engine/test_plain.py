@@ -14,9 +14,10 @@ from sr_core.engine.session import Session
 from sr_core.network.candidate import SCALES
 from sr_core.network.plain import PlainNetwork, plain
 from sr_core.rivals.arch import ARCHITECTURES
-from sr_core.rivals.weights import assemble, random_tensors
+from sr_core.rivals.weights import assemble
 from tests.engine.networks import TOLERANCE, Reference, images, network
 from tests.engine.test_matrix import BLOCKS, pruned
+from tests.rivals.stored import random_tensors
 
 SIZES = ((1, 1), (1, 7), (5, 1), (2, 3), (7, 15), (4, 65), (13, 17), (6, 131))
 THREADS = (1, 2, 3)

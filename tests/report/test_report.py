@@ -23,7 +23,7 @@ def rows(table: str) -> list[list[str]]:
 
 def test_every_published_network_stands_beside_one_of_no_more_macs(stored: Catalogue) -> None:
     found = rows(tables.published_table(stored))
-    assert len(found) == len(stored.published)
+    assert len(found) == len(stored.published_models)
     for _, _, macs_g, *_, name, own_macs_g, _, _ in found:
         assert name != "none"
         assert float(own_macs_g) <= float(macs_g)

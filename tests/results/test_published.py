@@ -21,7 +21,7 @@ ROW: dict[str, Any] = {
 
 
 def test_the_shipped_figures_name_their_sources() -> None:
-    models = Catalogue().published
+    models = Catalogue().published_models
     assert {model.scale for model in models} == set(SCALES)
     for scale in SCALES:
         names = [model.name for model in models if model.scale == scale]
@@ -55,7 +55,7 @@ def test_a_damaged_file_is_one_sentence(tmp_path: Path, change: dict[str, Any], 
 
 
 def test_the_file_is_sealed_like_the_others(own_root: Path) -> None:
-    assert Catalogue(own_root).published == []
+    assert Catalogue(own_root).published_models == []
     (own_root / "results/published.json").write_text(json.dumps([ROW]))
     with pytest.raises(CatalogueError, match="does not match its checksum"):
-        _ = Catalogue(own_root).published
+        _ = Catalogue(own_root).published_models

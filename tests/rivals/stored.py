@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sr_core.catalogue.store import Quality
 from sr_core.catalogue.writer import LICENCE, install_rival
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.rivals.arch import ARCHITECTURES, Architecture
-from sr_core.rivals.weights import file_name, random_tensors, read_rival, write_rival
+from sr_core.rivals.arch import ARCHITECTURES, Architecture, layout
+from sr_core.rivals.weights import assemble, file_name, read_rival, write_rival
 
 
 def described(
@@ -22,6 +25,19 @@ def described(
         "validation_crops_sha256": crops_sha256,
         "validation_psnr_y_db": {arch.name: psnr_db},
     }
+
+
+def random_tensors(arch: Architecture, scale: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Draw weights that keep values near 0..1, and mean nothing."""
+    rng = np.random.default_rng(seed)
+    tensors: dict[str, NDArray[np.float32]] = {}
+    for conv in layout(arch, scale).convs:
+        shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
+        spread = np.sqrt(2 / np.prod(shape[1:]))
+        tensors[f"{conv.name}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
+        tensors[f"{conv.name}.bias"] = rng.normal(0, 0.05, shape[:1]).astype(np.float32)
+    tensors["tail.weight"] *= assemble(arch, scale, tensors).tail.mask
+    return tensors
 
 
 def install(root: Path, name: str, scale: int, psnr_db: float, folder: Path, crops: str) -> None:

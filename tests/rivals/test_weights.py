@@ -15,9 +15,9 @@ from sr_core.errors import CatalogueError
 from sr_core.network.candidate import SCALES
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.module import RivalNet
-from sr_core.rivals.weights import assemble, file_name, random_tensors, read_rival, write_rival
+from sr_core.rivals.weights import assemble, file_name, read_rival, write_rival
 from tests.engine.networks import Reference, images
-from tests.rivals.stored import described
+from tests.rivals.stored import described, random_tensors
 
 ARCH = ARCHITECTURES["sesr-m5"]
 

@@ -19,7 +19,7 @@ from sr_core.search.bayes import BayesSampler
 from sr_core.search.encoding import Encoder, Pool
 from sr_core.search.front import expected_gain, hypervolume
 from sr_core.search.objective import Objective, latency
-from sr_core.search.propose import Sampled
+from sr_core.search.propose import SamplerProposer
 from sr_core.search.settings import Sampler
 from sr_core.search.space import Space
 from tests.search.profiles import device
@@ -74,7 +74,7 @@ def searched(
     reference: tuple[float, float] = REFERENCE,
 ) -> list[tuple[Candidate, float, float]]:
     psnr_db = additive(7)
-    sampled = Sampled(SPACE, sampler, seed, aim, reference)
+    sampled = SamplerProposer(SPACE, sampler, seed, aim, reference)
     found: list[tuple[Candidate, float, float]] = []
     for _ in range(trials):
         candidate = sampled.ask()
@@ -117,7 +117,7 @@ def test_it_finds_its_way_to_a_budget_that_nothing_met() -> None:
     space = Space(SupernetSpec(4, 32, 12))
     drawn = Pool(space, np.random.default_rng(0)).draw([], 2000, ())
     budget = 0.8 * min(AIM.cost(drawn))
-    sampled = Sampled(space, "bayes", 0, AIM, (budget, 25.0))
+    sampled = SamplerProposer(space, "bayes", 0, AIM, (budget, 25.0))
     costs: list[float] = []
     while len(costs) < bayes.START or (min(costs) > budget and len(costs) < 150):
         costs.append(float(AIM.cost([sampled.ask()])[0]))
@@ -132,7 +132,7 @@ def test_equal_seeds_propose_the_same() -> None:
 
 
 def test_what_others_evaluate_is_not_proposed() -> None:
-    one, other = (Sampled(SPACE, "bayes", 5, AIM, REFERENCE) for _ in range(2))
+    one, other = (SamplerProposer(SPACE, "bayes", 5, AIM, REFERENCE) for _ in range(2))
     psnr_db = additive(7)
     for sampled in (one, other):
         for candidate, cost, _ in searched("random", 0, 40):
@@ -144,7 +144,7 @@ def test_what_others_evaluate_is_not_proposed() -> None:
 
 def test_a_tiny_space_runs_dry_without_an_endless_loop() -> None:
     space = Space(SupernetSpec(4, 16, 1), schemes=("dense",))
-    sampled = Sampled(space, "bayes", 0, AIM, REFERENCE)
+    sampled = SamplerProposer(space, "bayes", 0, AIM, REFERENCE)
     for _ in range(bayes.START + 10):
         candidate = sampled.ask()
         sampled.tell(float(AIM.cost([candidate])[0]), 30.0)

@@ -19,11 +19,11 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.errors import SearchError
 from sr_core.network.candidate import Candidate
-from sr_core.search.database import MAX_RETRIES, open_database, refused
+from sr_core.search.database import MAX_RETRIES, database_errors, open_database
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.result import read_result
 from sr_core.search.settings import SearchArgs
-from sr_core.search.setup import prepared
+from sr_core.search.setup import prepare
 from sr_core.search.storage import SharedStudy
 from sr_core.search.study import search
 from tests import tiny
@@ -69,7 +69,7 @@ def test_a_study_is_made_worked_on_and_written(root: Path, args: SearchArgs) -> 
 def test_a_stopped_study_is_resumed(root: Path, args: SearchArgs, sampler: str, total: int) -> None:
     args = replace(args, sampler=sampler, trials=total)
     stops = iter([False] * (total - 5))
-    first = search(Catalogue(root), args, stopped=lambda: next(stops, True))
+    first = search(Catalogue(root), args, should_stop=lambda: next(stops, True))
     assert len(first.trials) == total - 5
     assert args.out is not None
     assert read_result(args.out.read_bytes(), "part").trials == first.trials
@@ -189,7 +189,7 @@ def test_a_storage_that_cannot_be_used_is_a_sentence(url: str, message: str) -> 
 def test_what_a_driver_says_is_repeated_unless_it_holds_a_secret(
     url: str, told: str, shown: str
 ) -> None:
-    with pytest.raises(SearchError) as caught, refused(url):
+    with pytest.raises(SearchError) as caught, database_errors(url):
         raise SQLAlchemyError(told)
     assert shown in str(caught.value)
 
@@ -197,7 +197,7 @@ def test_what_a_driver_says_is_repeated_unless_it_holds_a_secret(
 def test_a_study_in_the_making_is_waited_for(
     root: Path, args: SearchArgs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = prepared(Catalogue(root), args).study
+    study = prepare(Catalogue(root), args).study
     assert study is not None
     described = study.settings.model_dump(mode="json")
     url = f"sqlite:///{tmp_path}/young.db"
@@ -218,7 +218,7 @@ def test_a_worker_may_die_before_its_first_sign_of_life(
 ) -> None:
     monkeypatch.setattr("sr_core.search.database.GRACE_S", 1)
     monkeypatch.setattr("sr_core.search.storage.GRACE_S", 0.5)
-    first = search(Catalogue(root), args, stopped=lambda: True)
+    first = search(Catalogue(root), args, should_stop=lambda: True)
     assert args.storage is not None
     storage = optuna.storages.RDBStorage(args.storage)  # one without heartbeats
     optuna.load_study(storage=storage, study_name=args.name).ask()
@@ -269,7 +269,7 @@ def test_damage_is_a_sentence(
 @pytest.fixture
 def study(root: Path, args: SearchArgs) -> Iterator[SharedStudy]:
     """A new study of eight trials."""
-    made = prepared(Catalogue(root), args).study
+    made = prepare(Catalogue(root), args).study
     assert made is not None
     yield made
     made.close()

@@ -17,7 +17,7 @@ from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import Event, Start
 from sr_core.search.front import hypervolume
 from sr_core.search.objective import latency, objective
-from sr_core.search.propose import Sampled
+from sr_core.search.propose import SamplerProposer
 from sr_core.search.settings import SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.study import search
@@ -202,7 +202,7 @@ def test_two_searches_at_a_time_are_both_stored(
             search(Catalogue(root), settings(photos, seed=5, sampler="nsga2"))
         return False
 
-    search(Catalogue(root), settings(photos), stopped=other_at_6)
+    search(Catalogue(root), settings(photos), should_stop=other_at_6)
     front = Catalogue(root).front(4)
     assert front is not None
     assert [(r.seed, r.trials) for r in front.header.runs] == [(0, 12), (5, 12)]
@@ -236,7 +236,7 @@ def test_a_front_of_other_crops_is_not_mixed_in(
         return False
 
     with pytest.raises(SearchError, match="has become one of other weights or crops"):
-        search(Catalogue(root), settings(photos), stopped=exchanged_at_4)
+        search(Catalogue(root), settings(photos), should_stop=exchanged_at_4)
 
 
 def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
@@ -259,7 +259,7 @@ def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
 
 def test_the_sampler_is_told_what_is_infeasible() -> None:
     aim = latency(device("phone"), 5.0)
-    sampled = Sampled(Space(SupernetSpec(4, 16, 2)), "nsga2", 0, aim, (5.0, 25.0))
+    sampled = SamplerProposer(Space(SupernetSpec(4, 16, 2)), "nsga2", 0, aim, (5.0, 25.0))
     for cost in (4.0, 6.0):
         sampled.ask()
         sampled.tell(cost, 30.0)

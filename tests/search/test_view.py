@@ -18,7 +18,7 @@ from sr_core.network.notation import from_text
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec
 from sr_core.search.front import hypervolume
-from sr_core.search.report import lacking, measure
+from sr_core.search.report import measure, rows_to_measure
 from sr_core.search.view import view
 from tests import tiny
 from tests.catalogue import test_fronts as test_records
@@ -68,7 +68,7 @@ def test_size_and_threads_change_the_prices() -> None:
 
 
 def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root: Path) -> None:
-    assert lacking(front(), []) == [0, 1, 3, 4]  # by MACs
+    assert rows_to_measure(front(), []) == [0, 1, 3, 4]  # by MACs
     test_records.install(own_root, lambda _: front_of(own_root))
     catalogue = Catalogue(own_root)
     stored = catalogue.front(4)
@@ -77,7 +77,7 @@ def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root:
     steps: list[Any] = []
     done = measure(catalogue, stored, [0, 3], sets, report=lambda: steps.append(1))
     assert len(steps) == 2
-    assert lacking(done, [device()]) == [1, 4]
+    assert rows_to_measure(done, [device()]) == [1, 4]
     assert np.flatnonzero(done.rows["psnr_y_set5"].notna()).tolist() == [0, 3]
     assert verify(Catalogue(own_root)) == []
     again = Catalogue(own_root).front(4)
@@ -129,5 +129,5 @@ def test_a_device_adds_its_own_front(own_root: Path) -> None:
     both = empty_front(header()).with_run(run(), rows)
     candidates: list[Candidate] = both.candidates
     assert count(candidates).macs_kept.argmin() == 0
-    assert lacking(both, []) == [0]
-    assert lacking(both, [device(sparse=False)]) == [0, 1]
+    assert rows_to_measure(both, []) == [0]
+    assert rows_to_measure(both, [device(sparse=False)]) == [0, 1]

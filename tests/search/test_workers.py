@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
 from sr_core.search.settings import SearchArgs
-from sr_core.search.setup import prepared
+from sr_core.search.setup import prepare
 from sr_core.search.storage import SharedStudy
 from sr_core.search.study import search
 from tests.engine.networks import lacking
@@ -52,7 +52,7 @@ def started(root: Path, url: str) -> SearchArgs:
         scale=4, objective="phone", budget_ms=9, trials=TRIALS, storage=url, study="shared",
         threads=1, engine="onnx",
     )  # fmt: skip
-    study = prepared(Catalogue(root), args).study
+    study = prepare(Catalogue(root), args).study
     assert study is not None
     study.close()
     return args

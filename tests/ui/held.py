@@ -27,7 +27,7 @@ def held(page: Page, **changes: Any) -> dict[Component, Any]:
     texts = {
         "scale": start.view.scale, "device": start.view.device, "size": "1280x720",
         "threads": start.view.threads, "share": 0.5, "budget": 33.3, "axis": "latency",
-        "metric": "psnr_y_db", "table": start.current.to_json(), "picked": [], "tab": "explore",
+        "metric": "psnr_y_db", "table": start.current.to_json(), "picks": [], "tab": "explore",
         "ratio": 50,
     }  # fmt: skip
     assert texts.keys() == parts.keys() >= changes.keys()

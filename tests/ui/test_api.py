@@ -44,7 +44,10 @@ def test_models(client: Client, catalogue: Catalogue) -> None:
     named = [one.name for one in (*catalogue.models(), *catalogue.finals())]
     assert [row["name"] for row in rows] == named
     assert [row["name"] for row in rows if row["kind"] == "final"] == [GOOD, OUTSIDE]
-    assert all(catalogue.named(row["network"]) == catalogue.named(row["name"]) for row in rows)
+    assert all(
+        catalogue.candidate_by_name(row["network"]) == catalogue.candidate_by_name(row["name"])
+        for row in rows
+    )
 
 
 def test_front(client: Client) -> None:

@@ -39,7 +39,7 @@ def card(catalogue: Catalogue, candidate: Candidate, device_id: str) -> str:
     view = make_view(catalogue, scale=4, device=device_id)
     return cards.network_card(
         candidate,
-        catalogue.listed(candidate),
+        catalogue.model_of(candidate),
         pricing.stored_quality(candidate),
         pricing.estimate(view, candidate),
         pricing.profile(view),
@@ -103,7 +103,10 @@ def test_schemes_show_counted_estimated_and_measured_savings() -> None:
 
 def test_the_quick_look_is_a_real_evaluation(catalogue: Catalogue) -> None:
     look = quick_look.QuickLook(catalogue)
-    dense, pruned = catalogue.named("x4-wide"), catalogue.named("x4-wide-block75")
+    dense, pruned = (
+        catalogue.candidate_by_name("x4-wide"),
+        catalogue.candidate_by_name("x4-wide-block75"),
+    )
     first, second = look.score(dense), look.score(pruned)
     assert first.psnr_y_db == first.dense_psnr_y_db == second.dense_psnr_y_db
     assert second.psnr_y_db != first.psnr_y_db

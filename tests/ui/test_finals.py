@@ -103,12 +103,12 @@ def test_the_tab_prune_knows_its_fine_tuned_self(page: Page) -> None:
 
 
 def test_comparing_both_uses_both_weights(page: Page) -> None:
-    picked = page.state.on_pick(held(page, table=ON_FRONT.to_json()))[page.compare.picked]["value"]
-    answer = page.explore.on_pick_tuned(held(page, table=ON_FRONT.to_json(), picked=picked))
-    picked = answer[page.compare.picked]["value"]
+    picked = page.state.on_pick(held(page, table=ON_FRONT.to_json()))[page.compare.picks]["value"]
+    answer = page.explore.on_pick_tuned(held(page, table=ON_FRONT.to_json(), picks=picked))
+    picked = answer[page.compare.picks]["value"]
     assert picked == [to_text(ON_FRONT), GOOD]
     assert answer[page.explore.plot]["picked"] == [ON_FRONT.id, GOOD]
-    values = image_held(page, tiny.drawn(80, 48), "test", picked=picked)
+    values = image_held(page, tiny.drawn(80, 48), "test", picks=picked)
     answer = page.compare.on_compare(values, REQUEST, no_progress)
     once, own = answer[page.compare.grid]["tiles"][2:]
     assert once["title"].endswith("once for all")
@@ -127,7 +127,7 @@ def test_sessions_of_one_network_are_told_apart_by_weights(page: Page) -> None:
 def test_the_link_carries_their_names(findings_root: Path) -> None:
     catalogue = Catalogue(findings_root)
     start = Link(make_view(catalogue, scale=4), ON_FRONT)
-    link = replace(start, picked=(Pick(ON_FRONT), Pick(ON_FRONT, GOOD)), tab="findings")
+    link = replace(start, picks=(Pick(ON_FRONT), Pick(ON_FRONT, GOOD)), tab="findings")
     assert parse_query(catalogue, start, dict(parse_qsl(query(link))), ("findings",)) == link
     with pytest.raises(UpFrontError, match="There is no model"):
         pick(catalogue, str(findings_root / f"models/{GOOD}.safetensors"))

@@ -20,7 +20,7 @@ from sr_core.ui.components.front_plot import (
     FrontData,
     FrontPlot,
     Point,
-    Published,
+    PublishedPoint,
     plotly_url,
 )
 
@@ -30,7 +30,7 @@ DATA = FrontData(
     x=Axis("Latency, ms per 1280×720 frame", "estimated"),
     y=Axis("PSNR-Y, dB", "measured"),
     note="Measured on 24 crops.",
-    published=(Published("FSRCNN", 20.0, 29.0, "AI Hub"),),
+    published=(PublishedPoint("FSRCNN", 20.0, 29.0, "AI Hub"),),
     baseline=Baseline("bicubic", 28.4),
 )
 

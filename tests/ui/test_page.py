@@ -78,10 +78,10 @@ def test_another_size_changes_latency_and_no_quality(page: Page) -> None:
 
 
 def test_another_scale_takes_the_network_along(page: Page) -> None:
-    answer = page.state.on_view(held(page, scale=2, picked=["x4c16_2w"]))
+    answer = page.state.on_view(held(page, scale=2, picks=["x4c16_2w"]))
     current = Candidate.from_json(shown_value(answer[page.prune.table]))
     assert current == replace(page.start.current, scale=2)
-    assert shown_value(answer[page.compare.picked]) == []
+    assert shown_value(answer[page.compare.picks]) == []
     assert "search --scale 2" in shown_value(answer[page.explore.plot]).note
     assert shown_value(answer[page.explore.plot]).points == ()
 
@@ -109,7 +109,7 @@ def test_the_best_under_a_budget(page: Page) -> None:
 
 def test_choosing_a_preset_fills_table_card_and_json(page: Page) -> None:
     answer = page.prune.on_preset({**held(page), page.prune.preset: "x4-wide-block50"})
-    wanted = page.catalogue.named("x4-wide-block50")
+    wanted = page.catalogue.candidate_by_name("x4-wide-block50")
     assert Candidate.from_json(answer[page.prune.table]) == wanted
     assert Candidate.loads(answer[page.prune.json]) == wanted
     assert answer[page.prune.preset] == "x4-wide-block50"
@@ -124,7 +124,7 @@ def test_choosing_a_preset_fills_table_card_and_json(page: Page) -> None:
 
 
 def test_editing_the_table_makes_it_an_edited_network(page: Page) -> None:
-    table = page.catalogue.named("x4-wide").to_json()
+    table = page.catalogue.candidate_by_name("x4-wide").to_json()
     table["cells"][0]["layers"][0] = {"scheme": "block", "ratio": 0.33}
     answer = page.prune.on_table(held(page, table=table))
     assert answer[page.prune.preset] == EDITED
@@ -134,14 +134,16 @@ def test_editing_the_table_makes_it_an_edited_network(page: Page) -> None:
 
 
 def test_applying_a_scheme_to_all_layers_reaches_the_preset(page: Page) -> None:
-    table = page.catalogue.named("x4-wide").to_json()
+    table = page.catalogue.candidate_by_name("x4-wide").to_json()
     values = held(page, table=table, ratio=50)
     answer = page.prune.on_apply({**values, page.prune.scheme: "block"})
     assert answer[page.prune.preset] == "x4-wide-block50"
 
 
 def test_quality_follows_with_a_real_evaluation(page: Page) -> None:
-    wide, pruned = (page.catalogue.named(name) for name in ("x4-wide", "x4-wide-block75"))
+    wide, pruned = (
+        page.catalogue.candidate_by_name(name) for name in ("x4-wide", "x4-wide-block75")
+    )
     answers = [page.prune.on_quality(json.dumps(c.to_json())) for c in (wide, pruned)]
     assert "+0.00 dB" in answers[0][page.prune.quality], "the dense anchor against itself"
     assert answers[0][page.prune.quality] != answers[1][page.prune.quality]
@@ -159,7 +161,7 @@ def test_timing_the_schemes_says_where(page: Page) -> None:
 
 
 def test_before_they_are_timed_the_stored_benchmark_speaks(page: Page) -> None:
-    table = page.catalogue.named("x4-wide").to_json()
+    table = page.catalogue.candidate_by_name("x4-wide").to_json()
     start = page.state.on_view(held(page, table=table, ratio=50))[page.prune.schemes]
     assert "<td>50% (elsewhere)</td>" in start, "block 50 % in our engine: 14 of 28 ms"
     assert "Made-up &lt;processor&gt; (UpFront engine, AVX9" in start
@@ -172,13 +174,13 @@ def test_picking_fills_compare_up_to_four(page: Page) -> None:
     picked: list[str] = []
     four, fifth = app_root.networks()[:4], app_root.networks()[4]
     for candidate in four:
-        values = held(page, table=candidate.to_json(), picked=picked)
-        picked = shown_value(page.state.on_pick(values)[page.compare.picked])
+        values = held(page, table=candidate.to_json(), picks=picked)
+        picked = shown_value(page.state.on_pick(values)[page.compare.picks])
     assert picked == [to_text(candidate) for candidate in four]
-    again = page.state.on_pick(held(page, table=four[3].to_json(), picked=picked))
-    assert shown_value(again[page.compare.picked]) == picked, "no network twice"
+    again = page.state.on_pick(held(page, table=four[3].to_json(), picks=picked))
+    assert shown_value(again[page.compare.picks]) == picked, "no network twice"
     with pytest.raises(gr.Error, match="holds 4 networks already"):
-        page.state.on_pick(held(page, table=fifth.to_json(), picked=picked))
+        page.state.on_pick(held(page, table=fifth.to_json(), picks=picked))
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def test_picking_fills_compare_up_to_four(page: Page) -> None:
         ({"axis": "price"}, "no axis 'price'"),
         ({"metric": "beauty"}, "no metric 'beauty'"),
         ({"device": "phone", "share": 7}, "share 7 is not a number of 0 to 1"),
-        ({"picked": ["../../etc/passwd.json"]}, "There is no model"),
+        ({"picks": ["../../etc/passwd.json"]}, "There is no model"),
     ],
 )
 def test_whatever_the_browser_sends_gets_a_sentence(
@@ -220,14 +222,14 @@ def test_whatever_the_browser_sends_gets_a_sentence(
     ],
 )
 def test_pasted_json_is_checked(page: Page, change: dict[str, Any], message: str) -> None:
-    data = page.catalogue.named("x4-wide").to_json()
+    data = page.catalogue.candidate_by_name("x4-wide").to_json()
     data["cells"][0]["layers"][0] = change
     with pytest.raises(gr.Error, match=message):
         page.prune.on_json({**held(page), page.prune.json: json.dumps(data)})
 
 
 def test_pasted_json_of_another_scale_changes_the_scale(page: Page) -> None:
-    candidate = page.catalogue.named("x2-wide")
+    candidate = page.catalogue.candidate_by_name("x2-wide")
     text = json.dumps(candidate.to_json())
     answer = page.prune.on_json({**held(page), page.prune.json: text})
     assert answer[page.target.scale] == 2
@@ -267,13 +269,13 @@ def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(page: Pa
 def test_a_link_restores_what_it_was_made_from(page: Page) -> None:
     values = held(
         page, device=app_root.PHONE, size="1920x1080", budget=12.5, axis="macs",
-        picked=["x4c16_2w", "x4c16_w_s"], tab="compare", share=0.25,
+        picks=["x4c16_2w", "x4c16_w_s"], tab="compare", share=0.25,
     )  # fmt: skip
     link = page.state.on_view(values)[page.state.link]
     request: Any = SimpleNamespace(query_params=dict(parse_qsl(link.removeprefix("?"))))
     answer = page.on_load(request)
     assert answer[page.state.link] == link
-    assert shown_value(answer[page.compare.picked]) == ["x4c16_2w", "x4c16_w_s"]
+    assert shown_value(answer[page.compare.picks]) == ["x4c16_2w", "x4c16_w_s"]
     assert answer[page.state.parts.tab] == "compare"
     assert answer[page.explore.axis] == "macs"
 
@@ -285,13 +287,13 @@ def test_comparing_without_an_image_asks_for_one(page: Page) -> None:
 
 def test_a_comparison_gives_exact_pngs_and_facts(page: Page) -> None:
     image, texts = tiny.drawn(80, 48), ["x4c16_2w", "x4c16_2wb50b50b50"]
-    values = image_held(page, image, "test", picked=texts)
+    values = image_held(page, image, "test", picks=texts)
     answer = page.compare.on_compare(values, REQUEST, no_progress)
     tiles = answer[page.compare.grid]["tiles"]
     assert [tile["key"] for tile in tiles] == ["truth", "bicubic", "m1", "m2"]
     for tile, text in zip(tiles[2:], texts, strict=True):
         facts = {label: (value, origin) for label, value, origin in tile["facts"]}
-        upscaler = page.compare.upscalers.get(page.catalogue.named(text))
+        upscaler = page.compare.upscalers.get(page.catalogue.candidate_by_name(text))
         assert upscaler.runtime.startswith("UpFront engine")
         assert facts["PSNR-Y"][1] == facts[f"This run, {upscaler.runtime}"][1] == "measured"
         assert facts["1280×720 frame on the device"][1] == "estimated"
@@ -368,7 +370,7 @@ def test_input_in_a_message_is_no_markup(page: Page) -> None:
 
 
 def test_the_table_gets_its_prices(page: Page) -> None:
-    candidate = page.catalogue.named("x4-wide-block50")
+    candidate = page.catalogue.candidate_by_name("x4-wide-block50")
     view = {"device": app_root.PHONE, "size": "1280x720", "threads": 2, "share": 0.5}
     answer = page.prune.price({"candidate": candidate.to_json(), "view": view})
     expected = estimate(page.catalogue.device(app_root.PHONE), candidate, sparsity_share=0.5)
@@ -389,7 +391,7 @@ def test_bad_questions_of_the_table_get_a_sentence(page: Page, question: dict[st
 
 
 def test_a_mask_is_a_picture_of_the_kept_weights(page: Page) -> None:
-    candidate = page.catalogue.named("x4-wide-block50")
+    candidate = page.catalogue.candidate_by_name("x4-wide-block50")
     question = {"candidate": candidate.to_json(), "layer": "cells.0.wide.expand"}
     answer = page.prune.mask(question)
     assert answer["src"].startswith("data:image/png;base64,")
@@ -492,7 +494,7 @@ def test_no_callback_depends_on_the_order_of_its_inputs(catalogue: Catalogue) ->
     fns = [fn for fn in build_page(catalogue).fns.values() if fn.api_visibility == "private"]
     several = [fn for fn in fns if len(fn.inputs) > 1]
     names = {fn.name for fn in several}
-    assert names >= {"on_view", "on_json", "on_compare", "on_found", "on_start", "opened"}
+    assert names >= {"on_view", "on_json", "on_compare", "on_network", "on_start", "open_tab"}
     assert [fn.name for fn in several if not fn.inputs_as_dict] == []
 
 

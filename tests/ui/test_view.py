@@ -61,7 +61,7 @@ def test_an_empty_link_is_the_start(catalogue: Catalogue, start: Link) -> None:
 
 
 def test_a_link_is_short(catalogue: Catalogue, start: Link) -> None:
-    named = catalogue.named("x4-wide-block50")
+    named = catalogue.candidate_by_name("x4-wide-block50")
     assert len(query(replace(start, current=named))) < 80
 
 

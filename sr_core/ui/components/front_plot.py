@@ -65,7 +65,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedPoint:
     """A network with weights of its own: drawn above its once-for-all self, and selectable."""
 
     id: str
@@ -85,7 +85,7 @@ class Tuned:
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedPoint:
     """A figure from elsewhere: drawn, not selectable."""
 
     name: str
@@ -131,9 +131,9 @@ class FrontData:
     y: Axis
     note: str
     """One line below the plot; without points the sentence shown in its place."""
-    published: tuple[Published, ...] = ()
+    published: tuple[PublishedPoint, ...] = ()
     baseline: Baseline | None = None
-    tuned: tuple[Tuned, ...] = ()
+    tuned: tuple[TunedPoint, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Points column by column; `ValueError` where an id is empty or occurs twice."""
@@ -142,8 +142,8 @@ class FrontData:
             raise ValueError("Points of a front: expected different ids, none empty.")
         return {
             "points": _columns(Point, self.points),
-            "tuned": _columns(Tuned, self.tuned),
-            "published": _columns(Published, self.published),
+            "tuned": _columns(TunedPoint, self.tuned),
+            "published": _columns(PublishedPoint, self.published),
             "baseline": asdict(self.baseline) if self.baseline else None,
             "x": self.x.to_json(),
             "y": self.y.to_json(),

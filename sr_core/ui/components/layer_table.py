@@ -55,7 +55,7 @@ class LayerTable(gr.HTML):
         super().__init__(
             value=candidate.to_json(),
             view=self.view,
-            server_functions=[_served(name, fn) for name, fn in answers.items() if fn],
+            server_functions=[_server_function(name, fn) for name, fn in answers.items() if fn],
             html_template="<div class='layer-table'></div>",
             css_template=source.css("layer_table"),
             js_on_load=source.js("layer_table", VOCABULARY=vocabulary(offered)),
@@ -73,17 +73,17 @@ class LayerTable(gr.HTML):
         return {"type": "object"}
 
 
-def _served(name: str, answer: Answer) -> Answer:
+def _server_function(name: str, answer: Answer) -> Answer:
     """`answer` as the server function called `name`, with expected errors as sentences."""
 
-    def served(question: dict[str, Any]) -> dict[str, Any]:
+    def answer_or_error(question: dict[str, Any]) -> dict[str, Any]:
         try:
             return answer(question)
         except UpFrontError as error:
             return {"error": str(error)}
 
-    served.__name__ = name
-    return served
+    answer_or_error.__name__ = name
+    return answer_or_error
 
 
 def vocabulary(offered: Mapping[int, Sequence[Block]] | None = None) -> dict[str, Any]:

@@ -20,5 +20,7 @@ def js(name: str, **constants: Any) -> str:
     Not properties: an update that arrives before a component is on the page (it may be in a tab
     that was never opened) replaces all of those.
     """
-    defined = "".join(f"const {key} = {json.dumps(value)};\n" for key, value in constants.items())
-    return defined + (_HERE / f"{name}.js").read_text(encoding="utf-8")
+    definitions = "".join(
+        f"const {key} = {json.dumps(value)};\n" for key, value in constants.items()
+    )
+    return definitions + (_HERE / f"{name}.js").read_text(encoding="utf-8")

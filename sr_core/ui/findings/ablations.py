@@ -13,7 +13,7 @@ from dataclasses import replace
 from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
 from sr_core.report.tables import ablation_table
-from sr_core.results.ablations import Ablation, Question, TimedIn
+from sr_core.results.ablations import Ablation, Question, TimedRuntime
 from sr_core.ui.findings import charts, sections
 
 _HEADINGS: dict[Question, str] = {
@@ -114,7 +114,7 @@ def _scores(ablation: Ablation, label: str) -> list[float]:
     return [run.fine_tuned_db for run in ablation.of(label)]
 
 
-def _ms(ablation: Ablation, label: str, runtime: TimedIn) -> float:
+def _ms(ablation: Ablation, label: str, runtime: TimedRuntime) -> float:
     """Mean over the networks of a family; every network is timed in every runtime."""
     networks = dict.fromkeys(run.network for run in ablation.of(label))
     return sections.mean([ablation.median_ms(network, runtime) or 0.0 for network in networks])
@@ -125,19 +125,19 @@ def _slower(ablation: Ablation, label: str, rival: str) -> float:
     return _ms(ablation, label, "sparse") / _ms(ablation, rival, "sparse") - 1
 
 
-def _pruned(network: str) -> list[LayerPruning]:
+def _prunings(network: str) -> list[LayerPruning]:
     return [pruning for _, pruning in from_text(network).layers() if pruning.scheme != "dense"]
 
 
 def _is_channel(network: str) -> bool:
     """In its cells: the tail, whose channels are pixels, takes other schemes or none."""
     cells = replace(from_text(network), tail=DENSE)
-    return all(pruning.scheme == "channel" for pruning in _pruned(to_text(cells)))
+    return all(pruning.scheme == "channel" for pruning in _prunings(to_text(cells)))
 
 
 def _is_uniform(network: str) -> bool:
     """One ratio, but for pattern layers, which cannot lose less than 5/9."""
-    return len({p.ratio for p in _pruned(network) if p != _LEAST_PATTERN}) <= 1
+    return len({p.ratio for p in _prunings(network) if p != _LEAST_PATTERN}) <= 1
 
 
 _LEAST_PATTERN = LayerPruning("pattern", PATTERN_MIN_RATIO)
@@ -161,7 +161,7 @@ def _chart(ablation: Ablation) -> str:
 
 
 def _conditions(ablation: Ablation) -> str:
-    fewest = min(time.n for timed in ablation.timed for time in timed.times)
+    fewest = min(time.n for row in ablation.timed for time in row.times)
     steps = [run.steps for run in ablation.trained]
     return (
         f"{ablation.processor}, {ablation.cores} cores, {ablation.threads} thread(s); "

@@ -81,12 +81,12 @@ def _lines(rows: Sequence[EngineRow]) -> Iterator[str]:
         return row.density, row.scheme, row.runtime
 
     for _, same in groupby(sorted(rows, key=network, reverse=True), network):
-        timed = sorted(same, key=lambda row: row.threads)
-        first = timed[0]
+        by_threads = sorted(same, key=lambda row: row.threads)
+        first = by_threads[0]
         times = "".join(
             f"<td title='p10 to p90: {row.p10_ms:.1f} to {row.p90_ms:.1f} ms, n = {row.n}'>"
             f"{row.median_ms:.1f}</td><td>{row.ratio_vs_ort_dense:.2f}×</td>"
-            for row in timed
+            for row in by_threads
         )
         yield (
             f"<tr><th scope=row>{first.scheme}, {_NAMES[first.runtime]}</th>"
@@ -120,12 +120,12 @@ def stored_savings(
     `networks`: pruned all over by one scheme. Those that are not like any it timed are left out.
     """
     savings: dict[tuple[Scheme, Runtime], float] = {}
-    for scheme, pruned in networks.items():
-        rows = _timed_like(bench, pruned, _count(bench, threads))
+    for scheme, candidate in networks.items():
+        rows = _similar_rows(bench, candidate, _count(bench, threads))
         if not rows:
             continue
         dense_ms = {row.runtime: row.median_ms for row in rows if row.scheme == "dense"}
-        density = _density(pruned)
+        density = _density(candidate)
         for row in rows:
             like = row.scheme == scheme and abs(row.density - density) < _SAME_DENSITY
             if like and row.runtime in dense_ms:
@@ -142,19 +142,17 @@ def elsewhere(bench: EngineBench, threads: int | None) -> str:
     )
 
 
-def _timed_like(bench: EngineBench, pruned: Candidate, threads: int) -> list[EngineRow]:
+def _similar_rows(bench: EngineBench, candidate: Candidate, threads: int) -> list[EngineRow]:
     """Rows of networks with these blocks and channels; all that were timed have wide cells."""
-    if {cell.block for cell in pruned.cells} != {"wide"}:
+    if {cell.block for cell in candidate.cells} != {"wide"}:
         return []
-    wanted = pruned.scale, pruned.width, len(pruned.cells), threads
-    return [
-        row for row in bench.rows if (row.scale, row.channels, row.cells, row.threads) == wanted
-    ]
+    key = candidate.scale, candidate.width, len(candidate.cells), threads
+    return [row for row in bench.rows if (row.scale, row.channels, row.cells, row.threads) == key]
 
 
-def _density(pruned: Candidate) -> float:
+def _density(candidate: Candidate) -> float:
     """Kept weights of the cells, as a share of the dense network's."""
-    cells = [layer for layer in describe(pruned, 1, 1) if layer.role == "cell"]
+    cells = [layer for layer in describe(candidate, 1, 1) if layer.role == "cell"]
     return sum(layer.weights_kept for layer in cells) / sum(layer.weights_dense for layer in cells)
 
 

@@ -86,10 +86,10 @@ def _training(bench: RivalBench) -> str:
     """How long each side was trained, which is not the same."""
     ours = " and ".join(f"{n:,} ({scale})" for scale, n in bench.supernet_steps.items())
     own = bench.fine_tuning_steps
-    tuned = f", {', '.join(own)} with {_steps(own)} more" if own else ""
+    more = f", {', '.join(own)} with {_steps(own)} more" if own else ""
     return (
         f"Rivals were trained for {_steps(bench.rival_steps)} steps from scratch, ours come from "
-        f"supernets of {ours} steps{tuned}, on the same images. All work in RGB, with ReLU."
+        f"supernets of {ours} steps{more}, on the same images. All work in RGB, with ReLU."
     )
 
 

@@ -22,7 +22,7 @@ def sampler_section(bench: SamplerBench, note: str = "") -> str:
 
 def sampler_result(bench: SamplerBench) -> str:
     """Who leads, whether that is clear of the seeds, and what proposing costs."""
-    first, *rest = ranked(bench)
+    first, *rest = ranking(bench)
     text = (
         f"{first} leads after {bench.evaluations} evaluations, with a hypervolume of "
         f"{_median(bench, first):.4g} {bench.unit}·dB (median)"
@@ -43,7 +43,7 @@ def sampler_result(bench: SamplerBench) -> str:
     )
 
 
-def ranked(bench: SamplerBench) -> list[str]:
+def ranking(bench: SamplerBench) -> list[str]:
     """Samplers by median hypervolume at the end, the best first."""
     return sorted(_names(bench), key=lambda name: -_median(bench, name))
 
@@ -71,10 +71,10 @@ def worker_section(bench: WorkerBench, note: str = "") -> str:
 
 
 def _chart(bench: SamplerBench) -> str:
-    methods = [_curve(name, _runs(bench, name)) for name in ranked(bench)]
+    methods = [_curve(name, _runs(bench, name)) for name in ranking(bench)]
     about = "; ".join(
         f"{name} ends at {sections.span(_ends(bench, name), 2)} {bench.unit}·dB"
-        for name in ranked(bench)
+        for name in ranking(bench)
     )
     axes = "evaluations", f"Hypervolume, {bench.unit}·dB, median and range of the seeds:"
     return charts.curves(methods, bench.start, axes, about)
@@ -89,7 +89,7 @@ def _curve(name: str, runs: list[SamplerRun]) -> charts.Curve:
 
 def _table(label: str, bench: SamplerBench) -> str:
     rows: list[list[str]] = []
-    for name in ranked(bench):
+    for name in ranking(bench):
         low, middle, high = bench.final(name)
         rows.append([
             html.escape(name), f"{middle:.4g}", f"{low:.4g} to {high:.4g}",

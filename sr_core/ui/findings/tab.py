@@ -45,8 +45,8 @@ def answers(catalogue: Catalogue) -> Iterator[str]:
     """HTML of every question that stored files answer."""
     schemes, ratios = ("".join(_ablations(catalogue, question)) for question in QUESTIONS)
     yield schemes
-    if tuned := catalogue.finals():
-        yield finals_section(tuned)
+    if models := catalogue.finals():
+        yield finals_section(models)
     yield ratios
     if bench := catalogue.sampler_bench:
         yield sampler_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
@@ -65,38 +65,38 @@ def _ablations(catalogue: Catalogue, question: Question) -> Iterator[str]:
 
 def _note(catalogue: Catalogue, scale: int, supernet_sha256: str) -> str:
     """What has to be said before a result of these weights, if anything."""
-    shipped = scale in catalogue.scales and catalogue.supernet(scale).sha256
-    return "" if shipped == supernet_sha256 else _EARLIER
+    digest = scale in catalogue.scales and catalogue.supernet(scale).sha256
+    return "" if digest == supernet_sha256 else _EARLIER
 
 
-def finals_section(tuned: list[Final]) -> str:
+def finals_section(models: list[Final]) -> str:
     """Every final model beside its once-for-all self."""
     header = ["Fine-tuned model", "Scale", "Kept parameters"]
-    images = list(dict.fromkeys(score.images for final in tuned for score in finals.scores(final)))
+    images = list(dict.fromkeys(score.images for final in models for score in finals.scores(final)))
     rows: list[list[str]] = []
-    for final in tuned:
+    for final in models:
         by_images = {score.images: score for score in finals.scores(final)}
         cells = [_cell(by_images.get(name)) for name in images]
         name = f"<code>{html.escape(final.name)}</code>"
         rows.append([name, f"×{final.candidate.scale}", f"{final.params_kept / 1e3:.1f} K", *cells])
     header += [f"{name}, dB: once for all → fine-tuned" for name in images]
-    scales = sorted({final.candidate.scale for final in tuned})
-    figures = [_chart([one for one in tuned if one.candidate.scale == scale]) for scale in scales]
+    scales = sorted({final.candidate.scale for final in models})
+    figures = [_chart([one for one in models if one.candidate.scale == scale]) for scale in scales]
     body = "".join(figures) + sections.table(_FINALS, header, rows)
-    lines = [f"# {final.name}\n{final.descriptor.reproduction}" for final in tuned]
+    lines = [f"# {final.name}\n{final.descriptor.reproduction}" for final in models]
     return sections.section(
-        _FINALS, finals_result(tuned), body, _conditions(tuned),
+        _FINALS, finals_result(models), body, _conditions(models),
         more=sections.commands("Reproduce the fine-tuned models", lines),
     )  # fmt: skip
 
 
-def finals_result(tuned: list[Final]) -> str:
+def finals_result(models: list[Final]) -> str:
     """Gains per scale on the validation crops, be they losses."""
     texts: list[str] = []
-    for scale in sorted({final.candidate.scale for final in tuned}, reverse=True):
+    for scale in sorted({final.candidate.scale for final in models}, reverse=True):
         scores = [
             next(iter(finals.scores(final)), None)
-            for final in tuned
+            for final in models
             if final.candidate.scale == scale
         ]
         gains = [score.gain_db for score in scores if score and score.gain_db is not None]
@@ -118,10 +118,10 @@ def _cell(score: finals.Score | None) -> str:
     return f"{score.before_db:.2f} → {score.after_db:.2f} ({score.gain_db:+.2f})"
 
 
-def _chart(tuned: list[Final]) -> str:
+def _chart(models: list[Final]) -> str:
     """Of final models of one scale: a gain would hardly be seen beside the other's decibels."""
     rows: list[tuple[str, list[charts.Mark]]] = []
-    for final in tuned:
+    for final in models:
         score = next((one for one in finals.scores(final) if one.images == finals.CROPS), None)
         if score and score.before_db is not None:
             before = charts.Mark(score.before_db, "before", f"{score.before_db:.2f} dB")
@@ -131,20 +131,20 @@ def _chart(tuned: list[Final]) -> str:
         return ""
     legend: dict[charts.Look, str] = {"before": "once for all", "after": "fine-tuned"}
     about = "; ".join(f"{name} {marks[0].text} to {marks[1].text}" for name, marks in rows)
-    scale = tuned[0].candidate.scale
+    scale = models[0].candidate.scale
     return charts.dots(rows, legend, f"×{scale}, PSNR-Y, dB on the validation crops:", about)
 
 
-def _conditions(tuned: list[Final]) -> str:
-    records = [record for final in tuned for record in final.descriptor.training]
+def _conditions(models: list[Final]) -> str:
+    records = [record for final in models for record in final.descriptor.training]
 
-    def seen(field: str) -> str:
+    def values_of(field: str) -> str:
         return ", ".join(sorted({str(record[field]) for record in records if record.get(field)}))
 
-    crops = {final.descriptor.validation_crops_sha256[:8] for final in tuned}
+    crops = {final.descriptor.validation_crops_sha256[:8] for final in models}
     what = [
-        f"{len(tuned)} models, not repeated, so their spread is not known",
-        seen("processor"), seen("torch"), seen("started"),
+        f"{len(models)} models, not repeated, so their spread is not known",
+        values_of("processor"), values_of("torch"), values_of("started"),
         f"validation crops SHA-256 {', '.join(sorted(crops))}",
     ]  # fmt: skip
     return (

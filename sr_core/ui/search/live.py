@@ -142,8 +142,8 @@ class LiveSearch:
     def result(self) -> Path | None:
         """The file of all trials, which a worker writes as it ends; None while there is none."""
         with self._lock:
-            settled = self._phase not in ACTIVE and self._result.is_file()
-            return self._result if settled else None
+            ready = self._phase not in ACTIVE and self._result.is_file()
+            return self._result if ready else None
 
     def pause(self) -> None:
         """Let the worker end after its trial; nothing happens unless it runs."""
@@ -200,7 +200,7 @@ class LiveSearch:
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
         """Take all events of a worker, and note how it ended; a thread of its own."""
-        began = time.monotonic()
+        start = time.monotonic()
         alarm = threading.Timer(self._left_s, self._time_is_up, [process])
         alarm.daemon = True
         alarm.start()
@@ -215,7 +215,7 @@ class LiveSearch:
                 process.kill()
         alarm.cancel()
         with self._lock:
-            self._left_s -= time.monotonic() - began
+            self._left_s -= time.monotonic() - start
             self._note_end(process.returncode, failure)
 
     def _take(self, event: Event) -> str:
@@ -233,27 +233,27 @@ class LiveSearch:
             return event.message if isinstance(event, Failure) else ""
 
     def _note_end(self, code: int, failure: str) -> None:
-        done = len(self._trials)
+        count = len(self._trials)
         if self._phase in ("cancelling", "cancelled"):
             self._phase = "cancelled"
             return
         if failure:
             self._phase, self._message = "failed", failure
-        elif done >= self._total:
+        elif count >= self._total:
             self._phase = "finished"
         elif self._left_s <= 0:
             self._phase = "finished"
             self._message = (
-                f"The time limit for searches on this page ended it after {done} of {self._total} "
+                f"The time limit for searches on this page ended it after {count} of {self._total} "
                 "trials; the command below has none."
             )
         elif code == 0 and self._phase == "pausing":
             self._phase = "paused"
         else:
-            self._phase = "paused" if done else "failed"
-            again = "press Resume to go on from there" if done else "press Start to try again"
+            self._phase = "paused" if count else "failed"
+            again = "press Resume to go on from there" if count else "press Start to try again"
             self._message = (
-                f"The search's process ended unexpectedly (exit code {code}) after {done} of "
+                f"The search's process ended unexpectedly (exit code {code}) after {count} of "
                 f"{self._total} trials: {again}."
             )
 
@@ -265,9 +265,9 @@ class LiveSearch:
         """Networks evaluated per second, and seconds to the end."""
         if len(self._recent) < 2:
             return None, None
-        (since, first, evaluated), (until, last, evaluated_by) = self._recent[0], self._recent[-1]
-        took_s = max(until - since, 1e-3)
-        return (evaluated_by - evaluated) / took_s, (self._total - last) * took_s / (last - first)
+        (start, first, before), (end, last, after) = self._recent[0], self._recent[-1]
+        took_s = max(end - start, 1e-3)
+        return (after - before) / took_s, (self._total - last) * took_s / (last - first)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

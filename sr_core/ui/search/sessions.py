@@ -21,7 +21,7 @@ class Searches:
         self._at_once = at_once or max(1, (os.cpu_count() or 1) // 2)
         self._lock = threading.Lock()
         self._of: dict[str, LiveSearch] = {}
-        self._loaded: dict[str, Snapshot] = {}
+        self._results: dict[str, Snapshot] = {}
 
     def start(self, session: str, settings: Settings) -> None:
         """Start a search in place of the visitor's last one; `SearchError` if too many run."""
@@ -50,13 +50,13 @@ class Searches:
         """A result that was loaded takes the place of the visitor's search."""
         with self._lock:
             self._forget(session)
-            self._loaded[session] = result
+            self._results[session] = result
 
     def snapshot(self, session: str) -> Snapshot | None:
         """The visitor's search; None without one."""
         with self._lock:
             search = self._of.get(session)
-            return search.snapshot() if search else self._loaded.get(session)
+            return search.snapshot() if search else self._results.get(session)
 
     def result(self, session: str) -> Path | None:
         """The result file of the visitor's search; None while there is none."""
@@ -70,7 +70,7 @@ class Searches:
             self._forget(session)
 
     def _forget(self, session: str) -> None:
-        self._loaded.pop(session, None)
+        self._results.pop(session, None)
         if search := self._of.pop(session, None):
             search.close()
 

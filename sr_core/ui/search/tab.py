@@ -113,8 +113,8 @@ class Search(Panel):
         )  # fmt: skip
         gr.on([self.budget.blur, self.budget.submit], _same, self.budget, parts.budget, **QUICK)
         parts.budget.change(_same, parts.budget, self.budget, **QUICK)
-        asked: set[Any] = {*settings, self.sampler, self.seed, parts.table}
-        self.start.click(self.on_start, asked, outputs, **QUIET)
+        inputs: set[Any] = {*settings, self.sampler, self.seed, parts.table}
+        self.start.click(self.on_start, inputs, outputs, **QUIET)
         self.pause.click(self.on_pause, {parts.table}, outputs, **QUIET)
         self.cancel.click(self.on_cancel, {parts.table}, outputs, **QUIET)
         self.load.upload(self.on_load, {self.load, parts.table}, outputs, **QUIET)
@@ -123,7 +123,7 @@ class Search(Panel):
         )
         state.follow(
             self.plot.select(
-                self.on_found, state.inputs, [*state.outputs, *outputs],
+                self.on_network, state.inputs, [*state.outputs, *outputs],
                 trigger_mode="always_last", **QUIET,
             )
         )  # fmt: skip
@@ -146,17 +146,17 @@ class Search(Panel):
         """The visitor's search, with the selected network marked."""
         snapshot = self.searches.snapshot(session)
         phase = snapshot.phase if snapshot else None
-        active, held = phase in ACTIVE, phase == "paused"
+        active, paused = phase in ACTIVE, phase == "paused"
         file = self.searches.result(session)
         start = snapshot.start if snapshot else None
         return {
             **self._show_points(snapshot, current),
-            self.start: gr.update(interactive=not active and not held),
+            self.start: gr.update(interactive=not active and not paused),
             self.pause: gr.update(
-                value="Resume" if held else "Pause",
+                value="Resume" if paused else "Pause",
                 interactive=phase in ("starting", "running", "paused"),
             ),
-            self.cancel: gr.update(interactive=(active or held) and phase != "cancelling"),
+            self.cancel: gr.update(interactive=(active or paused) and phase != "cancelling"),
             self.download: gr.update(value=file and str(file), interactive=file is not None),
             self.command: start.command if start else "",
             self._version: snapshot.version if snapshot else None,
@@ -219,7 +219,7 @@ class Search(Panel):
         return self._answer(values, request)
 
     @friendly()
-    def on_found(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
+    def on_network(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
         """A network of the visitor's own search was chosen; it may be of another scale."""
         session = str(request.session_hash)
         current = self.candidate(session, str(event.value))

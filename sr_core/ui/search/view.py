@@ -83,11 +83,11 @@ class SearchView:
             note = "Starting: the first networks appear in a few seconds." if waiting else NO_SEARCH
             return FrontData((), _AXES["ms"], _QUALITY, note)
         start, networks = snapshot.start, self.networks(snapshot)
-        listed = {model.candidate for model in self._pricing.catalogue.models(start.scale)}
+        presets = {model.candidate for model in self._pricing.catalogue.models(start.scale)}
         front = non_dominated(*_costs([trial for _, trial in networks.values()]))
         points = tuple(
             Point(
-                identity, network.title, "listed" if network.candidate in listed else "search",
+                identity, network.title, "listed" if network.candidate in presets else "search",
                 round(trial.cost, 4), round(trial.cost * network.low, 4),
                 round(trial.cost * network.high, 4), round(trial.psnr_y_db, 4), bool(on_front),
                 round(network.macs_g, 4), round(network.params_k, 2),
@@ -96,7 +96,7 @@ class SearchView:
         )  # fmt: skip
         baseline = Baseline("bicubic", start.crops.bicubic_psnr_y_db)
         axis = replace(_AXES[start.unit], origin=self._origin(start))
-        quality = replace(_QUALITY, origin=_measured(snapshot))
+        quality = replace(_QUALITY, origin=_source(snapshot))
         return FrontData(points, axis, quality, self._note(start, quality.origin), (), baseline)
 
     def best(self, snapshot: Snapshot) -> tuple[Network, Trial] | None:
@@ -123,7 +123,7 @@ class SearchView:
         tiles = [
             _cost_tile(network, trial, snapshot.start, self._origin(snapshot.start)),
             tile("PSNR-Y", f"{trial.psnr_y_db:.2f} dB",
-                 f"{crops.n} crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", _measured(snapshot)),
+                 f"{crops.n} crops; bicubic {crops.bicubic_psnr_y_db:.2f} dB", _source(snapshot)),
             tile(f"MACs, {_FRAME}", f"{cost.macs_kept / 1e9:.2f} G",
                  f"of {cost.macs_dense / 1e9:.2f} G dense", "counted"),
             tile("Parameters", f"{cost.params_kept / 1e3:.1f} K",
@@ -131,7 +131,7 @@ class SearchView:
         ]  # fmt: skip
         return (
             f"<h3>{html.escape(network.title)}</h3><p class='origin'><code>{trial.network}</code>, "
-            f"trial {trial.number}, SSIM-Y {trial.ssim_y:.4f} ({_measured(snapshot)})</p>"
+            f"trial {trial.number}, SSIM-Y {trial.ssim_y:.4f} ({_source(snapshot)})</p>"
             f"<div class='tiles'>{''.join(tiles)}</div>"
         )
 
@@ -140,10 +140,10 @@ class SearchView:
         if start is None or last is None:
             return []
         speed = snapshot.evaluated_per_s
-        evaluated = max(trial.evaluated for trial in snapshot.trials)
+        count = max(trial.evaluated for trial in snapshot.trials)
         tiles = [
-            tile("Evaluated", f"{evaluated}", "networks; the other trials were known"
-                 if speed is None else f"networks, {speed:.1f} a second now", _measured(snapshot)),
+            tile("Evaluated", f"{count}", "networks; the other trials were known"
+                 if speed is None else f"networks, {speed:.1f} a second now", _source(snapshot)),
             _time_tile(snapshot),
         ]  # fmt: skip
         if best := self.best(snapshot):
@@ -152,7 +152,7 @@ class SearchView:
             tiles.append(
                 tile(f"Best{budget}", f"{trial.psnr_y_db:.2f} dB",
                      f"at {_cost(trial, start)} ({self._origin(start)}"
-                     f"{_interval(network, trial, start)}); {network.title}", _measured(snapshot))
+                     f"{_interval(network, trial, start)}); {network.title}", _source(snapshot))
             )  # fmt: skip
         else:
             tiles.append(tile(f"Best under {start.budget_ms:g} ms", "–", "none found so far"))
@@ -168,11 +168,11 @@ class SearchView:
         checkable = start.unit != "ms" or start.objective in devices
         return _AXES[start.unit].origin if checkable else FROM_FILE
 
-    def _note(self, start: Start, measured: str) -> str:
+    def _note(self, start: Start, origin: str) -> str:
         titles = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
         return (
             f"×{start.scale}, {titles.get(start.objective, start.objective)}, sampler "
-            f"{start.sampler}, seed {start.seed}. PSNR-Y {measured}, on {start.crops.about}; it "
+            f"{start.sampler}, seed {start.seed}. PSNR-Y {origin}, on {start.crops.about}; it "
             "compares only with other numbers on these crops."
         )
 
@@ -180,8 +180,8 @@ class SearchView:
         candidate = from_text(text)
         low = high = 1.0
         try:
-            priced = estimate(self._pricing.catalogue.device(objective), candidate)
-            low, high = priced.low_ms / priced.total_ms, priced.high_ms / priced.total_ms
+            result = estimate(self._pricing.catalogue.device(objective), candidate)
+            low, high = result.low_ms / result.total_ms, result.high_ms / result.total_ms
         except LatencyError:
             pass  # MACs, which are exact, or a device that is not known here
         cost = cost_of(candidate)
@@ -193,11 +193,11 @@ def progress(snapshot: Snapshot | None) -> str:
     """How far a search is, and why it ended early, as HTML."""
     if snapshot is None:
         return ""
-    done, total = len(snapshot.trials), snapshot.total
+    count, total = len(snapshot.trials), snapshot.total
     message = html.escape(snapshot.message, quote=False)
     return (
-        f"<p><strong>{_PHASES[snapshot.phase]}</strong>, {done} of {total} trials</p>"
-        f"<progress max='{total}' value='{done}' aria-label='Finished trials'></progress>"
+        f"<p><strong>{_PHASES[snapshot.phase]}</strong>, {count} of {total} trials</p>"
+        f"<progress max='{total}' value='{count}' aria-label='Finished trials'></progress>"
         f"{f'<p class=problem>{message}</p>' if message else ''}"
     )
 
@@ -219,7 +219,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _measured(snapshot: Snapshot) -> str:
+def _source(snapshot: Snapshot) -> str:
     """Whether this server measured what it shows: anybody can write what a loaded file says."""
     return FROM_FILE if snapshot.phase == "loaded" else "measured"
 
@@ -254,7 +254,7 @@ def _time_tile(snapshot: Snapshot) -> str:
         return tile("Time left", left, "at the present speed", "estimated")
     took_s = [trial.evaluation_s for trial in snapshot.trials if not trial.known]
     median = f"{np.median(took_s):.2f} s" if took_s else "–"
-    return tile("One evaluation", median, "median; proposals not included", _measured(snapshot))
+    return tile("One evaluation", median, "median; proposals not included", _source(snapshot))
 
 
 def _curve(snapshot: Snapshot) -> str:

@@ -19,7 +19,14 @@ from sr_core.network.extract import extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
-from sr_core.results.ablations import Ablation, Question, Time, Timed, TimedIn, Trained
+from sr_core.results.ablations import (
+    Ablation,
+    FineTuningRun,
+    NetworkTimes,
+    Question,
+    Time,
+    TimedRuntime,
+)
 from sr_core.results.rivals import RivalBench, RivalRow
 from sr_core.results.samplers import SamplerBench, SamplerRun, WorkerBench, WorkerRow
 from tests import app_root, tiny
@@ -117,10 +124,10 @@ def _ablation(question: Question, families: dict[str, tuple[str, float, float]])
     )  # fmt: skip
 
 
-def _timed(text: str, ms: float) -> Timed:
+def _timed(text: str, ms: float) -> NetworkTimes:
     cost = totals(describe(from_text(text), *lr_size(4)))
-    slower: dict[TimedIn, float] = {"sparse": 1, "onnx": 3, "onnx, aligned": 2.5}
-    return Timed(
+    slower: dict[TimedRuntime, float] = {"sparse": 1, "onnx": 3, "onnx, aligned": 2.5}
+    return NetworkTimes(
         network=text, params_kept=cost.params_kept, macs_g=cost.macs_kept / 1e9,
         times=tuple(
             Time(runtime=name, median_ms=factor * ms, p10_ms=factor * ms, p90_ms=factor * ms, n=20)
@@ -129,8 +136,8 @@ def _timed(text: str, ms: float) -> Timed:
     )  # fmt: skip
 
 
-def _trained(label: str, text: str, db: float, seed: int) -> Trained:
-    return Trained(
+def _trained(label: str, text: str, db: float, seed: int) -> FineTuningRun:
+    return FineTuningRun(
         label=label, network=text, weights_sha256=f"{seed}" * 64, seed=seed, steps=2000,
         reproduction=f"python -m sr_core finetune --model {text} --seed {seed}",
         once_for_all_db=27.9, fine_tuned_db=db, psnr_y_db={"Set5": 31.0, "BSD100": 27.1},

@@ -153,12 +153,12 @@ def test_a_loaded_result_is_shown_and_its_networks_can_be_chosen(
     assert "<strong>Loaded result" in shown[search.progress]
     values = held(page, device=app_root.PHONE, threads=None, tab="search")
     event: Any = SimpleNamespace(value=NETWORKS[5].id)
-    chosen = page.search.on_found(values, event, ANN)
+    chosen = page.search.on_network(values, event, ANN)
     assert chosen[page.prune.table] == NETWORKS[5].to_json()
     assert chosen[search.plot]["selected"] == NETWORKS[5].id
     assert chosen[search.prune]["interactive"]
     with pytest.raises(gr.Error, match="not in your search"):
-        page.search.on_found(values, SimpleNamespace(value="x"), ANN)  # pyright: ignore
+        page.search.on_network(values, SimpleNamespace(value="x"), ANN)  # pyright: ignore
 
 
 def test_a_result_that_cannot_be_shown_is_not_kept(
