@@ -278,11 +278,11 @@ def test_two_workers_are_compared_with_one(
 
 def test_a_worker_of_the_comparison_is_tied_to_us_and_tells_why_it_failed() -> None:
     code = "import sys; print('up', flush=True); sys.stdin.read(); sys.exit(3)"
-    with bench_workers._running([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
+    with bench_workers._worker([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait() == 3
-    with bench_workers._running([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
+    with bench_workers._worker([sys.executable, "-c", code]) as (process, _):  # pyright: ignore
         pass
     assert process.returncode == -signal.SIGKILL
     told = f"a warning\n{Failure(message='It is cold.').model_dump_json()}\n".encode()
