@@ -10,7 +10,8 @@ USER upfront
 WORKDIR /home/upfront/app
 COPY --chown=upfront . .
 
-ENV GRADIO_SERVER_NAME=0.0.0.0 GRADIO_ANALYTICS_ENABLED=False PYTHONUNBUFFERED=1
+ENV GRADIO_SERVER_NAME=0.0.0.0 PYTHONUNBUFFERED=1 \
+    GRADIO_ANALYTICS_ENABLED=False HF_HUB_DISABLE_TELEMETRY=1 ORT_DISABLE_TELEMETRY=1
 EXPOSE 7860
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:7860/healthz', timeout=4)"]

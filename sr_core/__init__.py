@@ -5,6 +5,7 @@ The public names load what they need on first use, so that `import sr_core` stay
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,17 @@ _HOMES = {
     "UpFrontError": "errors",
     "Upscaler": "runtime.upscale",
 }
+
+_OPT_OUTS = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""ONNX Runtime, Gradio and its client would report their use over the network, and ONNX Runtime
+keeps a device id in the home folder. They ask these variables when they are first imported, and
+this module runs before all others; child processes inherit them."""
+for _name, _value in _OPT_OUTS.items():
+    os.environ.setdefault(_name, _value)
 
 
 def __getattr__(name: str) -> Any:

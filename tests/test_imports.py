@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,6 +146,46 @@ print(set(sr_core.__all__) <= set(dir(sr_core)), hasattr(sr_core, "nothing"))
     )  # fmt: skip
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["[] []", "True", "[]", "True False"]
+
+
+def test_nothing_is_reported_and_nothing_is_left_in_the_home_folder(
+    tiny_root: Path, tmp_path: Path
+) -> None:
+    """As outside CI, whose variables keep ONNX Runtime quiet."""
+    code = """
+import os
+import sys
+from pathlib import Path
+import sr_core
+
+names = ("ORT_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")
+print(*(os.environ.get(name) for name in names))
+catalogue = sr_core.Catalogue(Path(sys.argv[1]))
+sr_core.Upscaler(catalogue.network(catalogue.models(4)[0].candidate), threads=1)
+print("onnxruntime" in sys.modules, sorted(p.name for p in Path.home().rglob("*")))
+from huggingface_hub import constants
+from gradio import analytics
+import sr_core.ui.server
+print(constants.HF_HUB_DISABLE_TELEMETRY, analytics.analytics_enabled())
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    done = subprocess.run(
+        [sys.executable, "-c", code, tiny_root],
+        capture_output=True, text=True, check=True, cwd=REPOSITORY,
+        env=kept | {"HOME": str(home), "USERPROFILE": str(home)},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["1 False 1", "True []", "True False"]
+
+
+def test_who_sets_the_variables_is_heard() -> None:
+    code = "import os, sr_core; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY,
+        env=os.environ | {"ORT_DISABLE_TELEMETRY": "0"},
+    )  # fmt: skip
+    assert done.stdout == "0\n"
 
 
 @pytest.mark.parametrize("module", MODULES)
