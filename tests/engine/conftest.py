@@ -79,8 +79,8 @@ def _exact_memory() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
     """For sanitizers: memory that ends where it should, so that they see what goes beyond."""
     with pytest.MonkeyPatch.context() as patch:
         if os.environ.get(OWN):
-            patch.setattr(library_module, "aligned", _aligned)
-            patch.setattr(session_module, "aligned", _aligned)
+            patch.setattr(library_module, "aligned_bytes", _aligned)
+            patch.setattr(session_module, "aligned_bytes", _aligned)
         yield
 
 
