@@ -20,7 +20,7 @@ from __future__ import annotations
 
 
 class UpFrontError(Exception):
-    """Base of all expected errors; the text is meant for the person at the screen."""
+    """Base of all expected errors. The text is meant for the person at the screen."""
 
 
 class InvalidCandidate(UpFrontError):
@@ -64,4 +64,4 @@ class RuntimeUnavailable(UpFrontError):
 
 
 class Cancelled(UpFrontError):
-    """The caller asked a running job to stop; nothing was written."""
+    """A running job that the caller asked to stop. Nothing was written."""

@@ -24,7 +24,7 @@ PRECOMPUTED = REPOSITORY / "precomputed"
 def write_atomic(path: Path, data: bytes | str) -> None:
     """Write `data` to a temporary file beside `path`, then rename it over `path`.
 
-    A file that is replaced keeps its permissions, a new one gets those of the umask; a symbolic
+    A file that is replaced keeps its permissions. A new one gets those of the umask. A symbolic
     link stays, and what it points to is written. Raises `OSError` (disk full, no permission)
     with `path` as it was before and no leftovers.
     """
@@ -46,7 +46,7 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Hex SHA-256 of a file's content."""
+    """Return the hex SHA-256 of a file's content."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -54,9 +54,10 @@ def sha256(path: Path) -> str:
 def read_tensors(
     path: Path, expected_sha256: object, *, remake: str
 ) -> tuple[dict[str, NDArray[np.float32]], str]:
-    """Tensors of a safetensors file and its SHA-256, which its descriptor must have recorded.
+    """Return the tensors of a safetensors file, and its SHA-256.
 
-    `remake`: what else than restoring helps if the file is missing.
+    The descriptor must have recorded `expected_sha256`. `remake` says what else than restoring
+    helps if the file is missing.
     """
     try:
         data = path.read_bytes()

@@ -41,7 +41,7 @@ def _cpu_line(name: str) -> str:
 
 
 def commit() -> str:
-    """Return the code's git commit, with `+changes` if files differ; `unknown` without git."""
+    """Return the code's git commit, with `+changes` if files differ, `unknown` without git."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str:

@@ -21,16 +21,16 @@ def option(
     metavar: str | None = None,
     parse: Callable[[str], Any] | None = None,
 ) -> Any:
-    """A field with a default and its help text, to which a number or word as default is added.
+    """Make a field with a default and its help text.
 
-    A text that speaks of the `default` itself stays as it is. `parse` reads the value of a field
-    whose type does not say how; it must not raise.
+    A number or word as default is added to the text, unless it speaks of the `default` itself.
+    `parse` reads the value of a field whose type does not say how. It must not raise.
     """
     return field(default=default, metadata={"help": text, "metavar": metavar, "parse": parse})
 
 
 def flag(name: str) -> str:
-    """The option of a setting: `--budget-ms` of `budget_ms`."""
+    """Return the option of a setting: `--budget-ms` of `budget_ms`."""
     return f"--{name.replace('_', '-')}"
 
 
@@ -40,7 +40,7 @@ def words(
     places: Mapping[str, str] | None = None,
     leave_out: Collection[str] = (),
 ) -> list[str]:
-    """The options that say these settings, without those that are None, False or empty.
+    """Return the options that say these settings, without those that are None, False or empty.
 
     `places` has placeholders for values that are of this computer.
     """
@@ -65,5 +65,5 @@ def _values(value: object) -> list[str]:
 
 
 def command_line(name: str, options: Collection[str]) -> str:
-    """The command `name` with its options, for a shell."""
+    """Return the command `name` with its options, for a shell."""
     return shlex.join(["python", "-m", "sr_core", name, *options])

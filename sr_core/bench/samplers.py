@@ -30,10 +30,11 @@ def bench_samplers(
     seeds: int,
     report: Callable[[SamplerRun], object] = lambda _: None,
 ) -> SamplerBench:
-    """Each sampler with the seeds 0, 1, ...; a network is evaluated once for all of them.
+    """Run each sampler with the seeds 0, 1, ... A network is evaluated once for all.
 
-    `args`: scale, images, objective, budget and space; `report` is called after each run.
-    `SearchError` as for `search`, or if the start alone has as many networks as are evaluated.
+    `args` has scale, images, objective, budget and space. `report` is called after each run.
+    Raises `SearchError` as `search` does, or if the start alone has as many networks as are
+    evaluated.
     """
     setup = prepare(catalogue, args)
     presets = [model.candidate for model in catalogue.models(setup.start.scale)]
@@ -61,7 +62,7 @@ def bench_samplers(
 
 
 def conditions(setup: Setup) -> dict[str, Any]:
-    """What all benchmarks of the search say about where and on what they were run."""
+    """Return where and on what a benchmark of the search was run."""
     return {
         "processor": setup.facts["processor"],
         "cores": os.cpu_count() or 1,

@@ -32,10 +32,10 @@ _NAME = "bench"
 def bench_workers(
     catalogue: Catalogue, args: SearchArgs, report: Callable[[WorkerRow], object] = lambda _: None
 ) -> WorkerBench:
-    """The same search by each number of `WORKERS`, on one thread each, on SQLite.
+    """Run the same search by each number of `WORKERS`, on one thread each, on SQLite.
 
-    `args`: scale, images, objective, sampler and trials. `MeasurementError` if there are less
-    than `MIN_TRIALS`, or if a worker fails.
+    `args` has scale, images, objective, sampler and trials. Raises `MeasurementError` if there are
+    less than `MIN_TRIALS`, or if a worker fails.
     """
     if args.trials < MIN_TRIALS:
         raise MeasurementError(f"--trials {args.trials}: expected at least {MIN_TRIALS}.")
@@ -72,7 +72,10 @@ def _work(root: Path, args: SearchArgs, workers: int) -> None:
 
 @contextmanager
 def _worker(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """A process and what it prints; it ends with us, whose pipe it reads, or with the context."""
+    """Start a process. Yields it and the file that it prints to.
+
+    It ends with us, whose pipe it reads, or with the context.
+    """
     with (
         TemporaryFile() as output,
         subprocess.Popen(
@@ -86,7 +89,7 @@ def _worker(command: list[str]) -> Generator[tuple[subprocess.Popen[bytes], IO[b
 
 
 def _reason(output: bytes) -> str:
-    """The sentence of a worker that failed."""
+    """Return the sentence of a worker that failed."""
     last = output.decode(errors="replace").strip().rpartition("\n")[2]
     try:
         event = parse_event(last)
@@ -96,7 +99,7 @@ def _reason(output: bytes) -> str:
 
 
 def _rate(url: str) -> float:
-    """Trials a second between the end of the first fifth and the end of all."""
+    """Return the trials a second between the end of the first fifth and the end of all."""
     study = SharedStudy.join(url, _NAME)
     trials = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
     study.close()

@@ -35,7 +35,7 @@ def publish_rival(
         root: the precomputed folder.
         folder: where `train --arch` wrote `NAME-xS.safetensors` and its descriptor.
         benchmark: holds Set5, Set14 and BSD100, each with HR/ and LRx<scale>/.
-        val: validation images; the crops made of them compare rivals with the stored front.
+        val: validation images. The crops made of them compare rivals with the stored front.
         report: gets a line with the results.
     """
     weights = _weights(folder)

@@ -33,12 +33,12 @@ from sr_core.results.rivals import RivalBench
 
 
 def add_session_options(parser: argparse.ArgumentParser) -> None:
-    """How often."""
+    """Add the number of repetitions."""
     parser.add_argument("--runs", type=int, default=20, help="repetitions per model (default 20)")
 
 
 def run_session(args: argparse.Namespace) -> int:
-    """`bench session`: how long a candidate takes to become a session."""
+    """Run `bench session`: how long a candidate takes to become a session."""
     from sr_core.bench.session import bench_sessions
 
     if args.runs < 1:
@@ -57,7 +57,7 @@ def run_session(args: argparse.Namespace) -> int:
 
 
 def run_page(args: argparse.Namespace) -> int:
-    """`bench page`: how fast the page answers."""
+    """Run `bench page`: how fast the page answers."""
     from sr_core.bench.page import bench_page
 
     bench = bench_page()
@@ -78,7 +78,7 @@ def run_page(args: argparse.Namespace) -> int:
 
 
 def add_engine_bench_options(parser: argparse.ArgumentParser) -> None:
-    """How much, and where to."""
+    """Add how much to measure, and where the results go."""
     parser.add_argument("--quick", action="store_true", help="one network (24 channels, 8 cells)")
     parser.add_argument(
         "--store", action="store_true", help="keep the results in the precomputed folder"
@@ -86,7 +86,7 @@ def add_engine_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_engine(args: argparse.Namespace) -> int:
-    """`bench engine`: our engine and ONNX Runtime on dense and pruned networks."""
+    """Run `bench engine`: our engine and ONNX Runtime on dense and pruned networks."""
     from tqdm import tqdm
 
     from sr_core.bench import engine as bench_engine
@@ -109,7 +109,7 @@ def run_engine(args: argparse.Namespace) -> int:
 
 
 def add_rival_bench_options(parser: argparse.ArgumentParser) -> None:
-    """Which, and where to."""
+    """Add which rivals to measure, and where the results go."""
     parser.add_argument("--scale", type=int, choices=SCALES, help="only this one; default: all")
     parser.add_argument(
         "--store", action="store_true", help="keep the results in the precomputed folder"
@@ -117,7 +117,7 @@ def add_rival_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_rivals(args: argparse.Namespace) -> int:
-    """`bench rivals`: published architectures beside ours, in both runtimes."""
+    """Run `bench rivals`: published architectures beside ours, in both runtimes."""
     from tqdm import tqdm
 
     from sr_core.bench.rivals import JOB, bench_rivals
@@ -141,7 +141,7 @@ def run_rivals(args: argparse.Namespace) -> int:
 
 
 def add_ablation_options(parser: argparse.ArgumentParser) -> None:
-    """Which question, which runs."""
+    """Add the question, and the runs that answer it."""
     parser.add_argument("question", choices=QUESTIONS, help="schemes: fine-grained against channel "
                         "pruning; ratios: stage 3 against one ratio everywhere")  # fmt: skip
     parser.add_argument(
@@ -159,7 +159,7 @@ def add_ablation_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_ablation(args: argparse.Namespace) -> int:
-    """`bench ablation`: fine-tuned networks of several families side by side."""
+    """Run `bench ablation`: fine-tuned networks of several families side by side."""
     from sr_core.bench.ablation import Job, bench_ablation
     from sr_core.report.tables import ablation_table
 
@@ -244,7 +244,7 @@ def _sitting_line(sitting: Sitting) -> str:
 
 
 def _rows_lines(rows: Sequence[EngineRow]) -> Iterator[str]:
-    """One line per network and runtime, with its times on each number of threads side by side."""
+    """Yield a line per network and runtime, with the times of each number of threads."""
     counts = sorted({row.threads for row in rows})
     by_threads = [[row for row in rows if row.threads == n] for n in counts]
     heads = (f" | {f'{n} thread(s), ms':23} {'x':>6} {'peak':>5} {'cost':>5}" for n in counts)

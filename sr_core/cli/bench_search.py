@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def add_sampler_bench_options(parser: argparse.ArgumentParser) -> None:
-    """On what, how long, and where to."""
+    """Add what to search, for how long, and where the results go."""
     _add_common(parser)
     parser.add_argument("--budget-ms", type=float, help="slower networks count as infeasible")
     parser.add_argument(
@@ -28,7 +28,7 @@ def add_sampler_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_worker_bench_options(parser: argparse.ArgumentParser) -> None:
-    """On what, how long, and where to."""
+    """Add what to search, for how long, and where the results go."""
     _add_common(parser)
     parser.add_argument("--trials", type=int, default=120, help="of each study (default 120)")
 
@@ -45,7 +45,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def run_samplers(args: argparse.Namespace) -> int:
-    """`bench samplers`: hypervolume at equal evaluations."""
+    """Run `bench samplers`: hypervolume at equal evaluations."""
     from tqdm import tqdm
 
     from sr_core.bench.samplers import SAMPLERS, bench_samplers
@@ -68,7 +68,7 @@ def run_samplers(args: argparse.Namespace) -> int:
 
 
 def run_workers(args: argparse.Namespace) -> int:
-    """`bench workers`: trials a second with one and two processes."""
+    """Run `bench workers`: trials a second with one and two processes."""
     from tqdm import tqdm
 
     from sr_core.bench.workers import WORKERS, bench_workers

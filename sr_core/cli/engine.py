@@ -16,7 +16,7 @@ from sr_core.runtime.choice import runtime_name
 
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
-    """For which computers."""
+    """Add for which computers to build."""
     parser.add_argument(
         "--shipped", action="store_true",
         help="make the shipped libraries instead, in the precomputed folder (needs ziglang)",
@@ -24,7 +24,7 @@ def add_build_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_build(args: argparse.Namespace) -> int:
-    """`engine build`: compile and test a library for this computer, or make the shipped ones."""
+    """Run `engine build`: compile and test a library for this computer, or the shipped ones."""
     if args.shipped:
         for path in _ship(args.root):
             print(path)
@@ -48,7 +48,7 @@ def _ship(root: Path) -> list[Path]:
 
 
 def run_status(args: argparse.Namespace) -> int:
-    """`engine status`: the library in use, tested anew, or why there is none (exit code 1)."""
+    """Run `engine status`: test the library in use, or say why there is none (exit code 1)."""
     catalogue = Catalogue(args.root)
     library, problem = catalogue.engine, catalogue.engine_problem
     if library and (fault := self_test(library.path)):

@@ -22,7 +22,7 @@ from sr_core.network.layers import OUTPUT_SIZE
 
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
-    """How long, and where the profile goes."""
+    """Add how long to measure, and where the profile goes."""
     parser.add_argument(
         "--engine", choices=("sparse", "onnx", "both"),
         help="what to time (default: both, if the sparse engine works here)",
@@ -42,7 +42,7 @@ def add_measure_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_estimate_options(parser: argparse.ArgumentParser) -> None:
-    """Device, frame size and threads."""
+    """Add device, frame size and threads."""
     parser.add_argument("--device", help="id from `devices`; default: the first")
     parser.add_argument(
         "--size", type=output_size, default=OUTPUT_SIZE, metavar="WxH",
@@ -52,7 +52,7 @@ def add_estimate_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_share_option(parser: argparse.ArgumentParser) -> None:
-    """The assumption on phones."""
+    """Add the assumption on phones."""
     parser.add_argument(
         "--share", type=float,
         help="assumed share of skipped MACs that saves time, 0 to 1 (default: the profile's)",
@@ -60,12 +60,12 @@ def add_share_option(parser: argparse.ArgumentParser) -> None:
 
 
 def add_galaxy_options(parser: argparse.ArgumentParser) -> None:
-    """The table to fit."""
+    """Add the table to fit."""
     parser.add_argument("table", type=Path, help="CSV of predicted block latencies")
 
 
 def output_size(text: str) -> tuple[int, int]:
-    """argparse type: 1280x720 -> (1280, 720)."""
+    """Read a size for argparse: 1280x720 -> (1280, 720)."""
     match = re.fullmatch(r"(\d{1,5})[x×](\d{1,5})", text)
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is no size: expected WIDTHxHEIGHT")
@@ -73,7 +73,7 @@ def output_size(text: str) -> tuple[int, int]:
 
 
 def run_measure(args: argparse.Namespace) -> int:
-    """`measure`: this computer's profiles, into the user's data folder or the catalogue."""
+    """Run `measure`: this computer's profiles, into the user's data folder or the catalogue."""
     from tqdm import tqdm
 
     from sr_core.latency.measure import measure_all, measured_elsewhere
@@ -108,7 +108,7 @@ def run_measure(args: argparse.Namespace) -> int:
 
 
 def _ship(root: Path, profiles: Sequence[DeviceProfile]) -> list[Path]:
-    """Put profiles into the precomputed folder; returns where."""
+    """Put profiles into the precomputed folder, and return their paths."""
     paths = [root / "devices" / f"{profile.id}.json" for profile in profiles]
     with changing(root):
         for path, profile in zip(paths, profiles, strict=True):
@@ -117,7 +117,7 @@ def _ship(root: Path, profiles: Sequence[DeviceProfile]) -> list[Path]:
 
 
 def _libraries(catalogue: Catalogue, engine: str | None) -> list[Library | None]:
-    """Of the runtimes to measure, in this order; None is ONNX Runtime."""
+    """Return the runtimes to measure, in this order. None is ONNX Runtime."""
     if engine == "onnx":
         return [None]
     if catalogue.engine is None:
@@ -144,7 +144,7 @@ def _accuracy(profile: DeviceProfile) -> str:
 
 
 def run_devices(args: argparse.Namespace) -> int:
-    """`devices`: what there are profiles for."""
+    """Run `devices`: what there are profiles for."""
     catalogue = Catalogue(args.root)
     devices = catalogue.devices
     if catalogue.device_problem:
@@ -159,7 +159,7 @@ def run_devices(args: argparse.Namespace) -> int:
 
 
 def run_estimate(args: argparse.Namespace) -> int:
-    """`estimate`: the latency of a model on a device, per layer."""
+    """Run `estimate`: the latency of a model on a device, per layer."""
     catalogue = Catalogue(args.root)
     profile = catalogue.device(args.device)
     candidate = catalogue.find(args.model)
@@ -189,7 +189,7 @@ def _text(profile: DeviceProfile, result: LatencyEstimate) -> str:
 
 
 def run_galaxy(args: argparse.Namespace) -> int:
-    """`galaxy`: fit the Galaxy profiles and put them into the catalogue."""
+    """Run `galaxy`: fit the Galaxy profiles and put them into the catalogue."""
     from sr_core.latency.galaxy import galaxy_profiles
 
     profiles = galaxy_profiles(args.table, datetime.now(UTC).strftime("%Y-%m-%d"))

@@ -78,7 +78,7 @@ AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
+    """Run one command, and return the exit code."""
     try:
         try:
             args = _parser().parse_args(argv)
@@ -169,7 +169,7 @@ def _add_model(sub: argparse.ArgumentParser, *, required: bool = True) -> None:
 
 
 def _add_use(add_parser: AddParser) -> None:
-    """Commands that run a network on images."""
+    """Add the commands that run a network on images."""
     sub = _command(add_parser, "upscale", _upscale, "Upscale one image.")
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT", help="PNG (exact), WebP, TIFF, JPEG, BMP")
@@ -190,7 +190,7 @@ def _add_use(add_parser: AddParser) -> None:
 
 
 def _add_reports(add_parser: AddParser) -> None:
-    """Commands that show or check what precomputed/ holds."""
+    """Add the commands that show or check what precomputed/ holds."""
     text = "List the models of the shipped supernets, and the fine-tuned ones."
     _command(add_parser, "models", _models, text, as_json=True)
     text = "Show a model's layers: shapes, pruning, MACs, bytes."
@@ -337,7 +337,7 @@ def _upscale(args: argparse.Namespace) -> int:
 
 
 def _network(catalogue: Catalogue, reference: str | None, scale: int | None) -> ExtractedNetwork:
-    """The named model, else the dense all-wide anchor of the scale."""
+    """Return the named model, else the dense all-wide anchor of the scale."""
     if reference is None:
         return catalogue.network(catalogue.models(4 if scale is None else scale)[0].candidate)
     network = catalogue.network_of(reference)
@@ -350,7 +350,7 @@ def _network(catalogue: Catalogue, reference: str | None, scale: int | None) -> 
 
 
 def _finite(psnr_db: float) -> float | None:
-    """JSON has no infinity: the PSNR of equal images is null there."""
+    """Return None for the PSNR of equal images: JSON has no infinity."""
     return psnr_db if math.isfinite(psnr_db) else None
 
 

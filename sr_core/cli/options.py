@@ -20,7 +20,10 @@ Kind = TypeVar("Kind", bound="DataclassInstance")
 def add_options(
     parser: argparse.ArgumentParser, kind: type[DataclassInstance], *, but: Collection[str] = ()
 ) -> None:
-    """One option per field of `kind`, `but` for some; `TypeError` for a type that has none."""
+    """Add one option per field of `kind`, `but` for some.
+
+    Raises `TypeError` for a field whose type has no option.
+    """
     for item in fields(kind):
         if item.init and item.name not in but:
             add_option(parser.add_argument, kind, item.name)
@@ -29,7 +32,7 @@ def add_options(
 def add_option(
     add_argument: Callable[..., object], kind: type[DataclassInstance], name: str
 ) -> None:
-    """The option of one field, by the `add_argument` of a parser or of a group."""
+    """Add the option of one field, by the `add_argument` of a parser or of a group."""
     item = next(item for item in fields(kind) if item.name == name)
     details: dict[str, Any] = {
         "help": _help(item),
@@ -42,7 +45,7 @@ def add_option(
 
 
 def settings_of(args: argparse.Namespace, kind: type[Kind], **instead: Any) -> Kind:
-    """The settings that `add_options` listed, as they were given, some replaced."""
+    """Return the settings that `add_options` listed, from the command line, some replaced."""
     values = {item.name: getattr(args, item.name) for item in fields(kind) if item.init}
     return kind(**values | instead)
 
@@ -56,7 +59,7 @@ def _help(item: Field[Any]) -> str:
 
 
 def _reading(kind: type[DataclassInstance], item: Field[Any]) -> dict[str, Any]:
-    """How argparse reads a value of the field."""
+    """Return how argparse reads a value of the field."""
     if parse := item.metadata.get("parse"):
         return {"type": parse}
     hint = get_type_hints(kind)[item.name]

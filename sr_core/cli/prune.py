@@ -18,17 +18,17 @@ from sr_core.pruning.settings import FinetuneArgs, PruneArgs
 
 
 def add_prune_options(parser: argparse.ArgumentParser) -> None:
-    """The settings of `PruneArgs`."""
+    """Add the settings of `PruneArgs`."""
     add_options(parser, PruneArgs)
 
 
 def add_finetune_options(parser: argparse.ArgumentParser) -> None:
-    """The settings of `FinetuneArgs`."""
+    """Add the settings of `FinetuneArgs`."""
     add_options(parser, FinetuneArgs)
 
 
 def add_publish_final_options(parser: argparse.ArgumentParser) -> None:
-    """The weights, their name, and the images to measure them on."""
+    """Add the weights, their name, and the images to measure them on."""
     parser.add_argument("weights", type=Path, help="final.safetensors of a run folder")
     parser.add_argument("--name", required=True, help="small letters, digits and hyphens")
     parser.add_argument(
@@ -38,7 +38,7 @@ def add_publish_final_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_prune(args: argparse.Namespace) -> int:
-    """`prune`: a line per validation of both phases, then the network that was found."""
+    """Run `prune`: a line per validation of both phases, then the network."""
     settings = run_options(args, PruneArgs)
     with training_code():
         from sr_core.pruning.ratio_search import prune
@@ -63,7 +63,7 @@ def run_prune(args: argparse.Namespace) -> int:
 
 
 def run_finetune(args: argparse.Namespace) -> int:
-    """`finetune`: prints a line per validation, warnings on standard error."""
+    """Run `finetune`: a line per validation, warnings on standard error."""
     settings = run_options(args, FinetuneArgs)
     with training_code():
         from sr_core.pruning.finetune import Start, finetune
@@ -88,7 +88,7 @@ def run_finetune(args: argparse.Namespace) -> int:
 
 
 def _final(catalogue: Catalogue, settings: FinetuneArgs, candidate: Candidate) -> Final | None:
-    """The final model that a run goes on from; None if it starts from the supernet."""
+    """Return the final model that a run goes on from, None if it starts from the supernet."""
     if not settings.init_from:
         return catalogue.final(settings.model)
     final = read_final(settings.init_from)
@@ -101,7 +101,7 @@ def _final(catalogue: Catalogue, settings: FinetuneArgs, candidate: Candidate) -
 
 
 def run_publish_final(args: argparse.Namespace) -> int:
-    """`publish-final`: prints a line for the model and one for its once-for-all self."""
+    """Run `publish-final`: a line for the model and one for its once-for-all self."""
     from sr_core.catalogue.publish import publish_final
 
     publish_final(args.root, args.weights, args.name, args.benchmark, args.val, report=print)

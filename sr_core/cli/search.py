@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """The settings of `SearchArgs`, and what to do besides or instead."""
+    """Add the settings of `SearchArgs`, and what to do besides or instead."""
     add_option(parser.add_argument, SearchArgs, "scale")
     data = parser.add_mutually_exclusive_group()
     add_option(data.add_argument, SearchArgs, "val")
@@ -45,14 +45,14 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_front_options(parser: argparse.ArgumentParser) -> None:
-    """Which front, and as which device sees it."""
+    """Add which front to show, and as which device sees it."""
     parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
     add_estimate_options(parser)
     parser.add_argument("--budget-ms", type=float, help="also name the best network within it")
 
 
 def run_search(args: argparse.Namespace) -> int:
-    """`search`: appends a run to the stored front, or benchmark results."""
+    """Run `search`: append a run to the stored front, or benchmark results."""
     if args.benchmark:
         return _benchmark(args)
     return _with_events(args) if args.events else _search(args)
@@ -91,7 +91,10 @@ def _search(args: argparse.Namespace) -> int:
 
 
 def _with_events(args: argparse.Namespace) -> int:
-    """Events on standard output, errors too; ends with whoever holds our standard input."""
+    """Print events on standard output, errors too.
+
+    The search ends with whoever holds our standard input.
+    """
     from sr_core.search.events import Event, Failure, line
     from sr_core.search.study import search
 
@@ -111,7 +114,7 @@ def _with_events(args: argparse.Namespace) -> int:
 
 
 def _wait_for_stop(stop: threading.Event) -> None:
-    """Until `stop` is said; what is not text, or ends, stops the search too."""
+    """Set `stop` when standard input says `stop`, ends, or is not text."""
     try:
         with suppress(UnicodeDecodeError):
             for text in sys.stdin:
@@ -141,7 +144,7 @@ def _benchmark(args: argparse.Namespace) -> int:
 
 
 def run_front(args: argparse.Namespace) -> int:
-    """`front`: the networks that no other one beats on a device."""
+    """Run `front`: the networks that no other one beats on a device."""
     from sr_core.latency.prices import count
     from sr_core.search.view import view
 

@@ -24,7 +24,7 @@ Kind = TypeVar("Kind", bound=RunArgs)
 
 
 def add_train_options(parser: argparse.ArgumentParser) -> None:
-    """The settings of `TrainArgs`, and of a rival instead of the supernet."""
+    """Add the settings of `TrainArgs`, and of a rival instead of the supernet."""
     add_options(parser, TrainArgs)
     parser.add_argument(
         "--arch",
@@ -34,7 +34,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
-    """The weights, and the images to measure them on."""
+    """Add the weights, and the images to measure them on."""
     parser.add_argument("weights", type=Path, help="supernet.safetensors of a run folder")
     parser.add_argument(
         "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
@@ -43,13 +43,13 @@ def add_publish_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
-    """The settings of a run, as they were given."""
+    """Return the settings of a run, from the command line."""
     return settings_of(args, kind, source_weights=dict(map(_factor, args.source_weights)))
 
 
 @contextmanager
 def training_code() -> Generator[None]:
-    """Around imports of what trains: says how to install torch, and prepares the process."""
+    """Guard imports of what trains: say how to install torch, and prepare the process."""
     try:
         yield
         keep_freed_memory()
@@ -62,7 +62,7 @@ def training_code() -> Generator[None]:
 
 
 def reporter(as_json: bool) -> Callable[[Progress], None]:
-    """Prints a line per validation."""
+    """Return a function that prints a line per validation."""
 
     def report(progress: Progress) -> None:
         print(json.dumps(progress.to_json()) if as_json else _line(progress), flush=True)
@@ -71,12 +71,12 @@ def reporter(as_json: bool) -> Callable[[Progress], None]:
 
 
 def warn(text: str) -> None:
-    """A line on standard error."""
+    """Print a line on standard error."""
     print(f"warning: {text}", file=sys.stderr)
 
 
 def run_train(args: argparse.Namespace) -> int:
-    """`train`: prints a line per validation, warnings on standard error."""
+    """Run `train`: a line per validation, warnings on standard error."""
     if args.arch is not None:
         return _train_rival(args)
     with training_code():
@@ -120,7 +120,7 @@ def _factor(text: str) -> tuple[str, float]:
 
 
 def run_publish(args: argparse.Namespace) -> int:
-    """`publish`: prints a line per measured model."""
+    """Run `publish`: a line per measured model."""
     from sr_core.catalogue.publish import publish
 
     publish(args.root, args.weights, args.benchmark, args.val, report=print)
@@ -128,7 +128,7 @@ def run_publish(args: argparse.Namespace) -> int:
 
 
 def add_publish_rival_options(parser: argparse.ArgumentParser) -> None:
-    """The run, and the images to measure it on."""
+    """Add the run, and the images to measure it on."""
     parser.add_argument("run_folder", type=Path, help="run folder of `train --arch`")
     parser.add_argument(
         "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
@@ -139,7 +139,7 @@ def add_publish_rival_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run_publish_rival(args: argparse.Namespace) -> int:
-    """`publish-rival`: prints a line of results."""
+    """Run `publish-rival`: a line of results."""
     from sr_core.catalogue.publish_rival import publish_rival
 
     publish_rival(args.root, args.run_folder, args.benchmark, args.val, report=print)

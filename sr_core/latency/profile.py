@@ -55,7 +55,7 @@ Range = Annotated[tuple[NonNegative, NonNegative], AfterValidator(_check_order)]
 
 
 class Costs(Record):
-    """Coefficients of one kind of convolution: its time is their sum, each times its work."""
+    """Coefficients of one kind of convolution. Its time is their sum, each times its work."""
 
     launch_ms: NonNegative = 0.0
     """Per layer and frame."""
@@ -102,7 +102,7 @@ class HeldOut(Record):
 
 
 class Scope(Record):
-    """What the coefficients were fitted to; anything else is extrapolated."""
+    """What the coefficients were fitted to. Anything else is extrapolated."""
 
     parts: tuple[Part, ...]
     channels: dict[Kind, tuple[Range, Range]]
@@ -127,8 +127,8 @@ class Spread(Record):
 class SparsityAssumption(Record):
     """The share of arithmetic that fine-grained pruning saves of the MACs it removes.
 
-    0: as slow as dense. 1: time follows the kept MACs. Nobody published it for the device, so
-    `low` to `high` is part of every interval.
+    0 is as slow as dense. With 1 time follows the kept MACs. Nobody published it for the device,
+    so `low` to `high` is part of every interval.
     """
 
     share: float = Field(ge=0, le=1)
@@ -191,11 +191,11 @@ class DeviceProfile(Record):
 
     @property
     def threads(self) -> list[int]:
-        """Thread counts to choose from; empty if the device has no such choice."""
+        """Thread counts to choose from, empty if the device has no such choice."""
         return [s.threads for s in self.settings if s.threads is not None]
 
     def setting(self, threads: int | None) -> Setting:
-        """Coefficients for `threads`; None takes the default."""
+        """Return the coefficients for `threads`. None takes the default."""
         if threads is None:
             return self.settings[-1]
         for setting in self.settings:
@@ -208,12 +208,12 @@ class DeviceProfile(Record):
 
 
 def read_profile(path: Path) -> DeviceProfile:
-    """A profile's JSON file; `LatencyError` names the first thing that is wrong with it."""
+    """Read a profile's JSON file. `LatencyError` names the first thing that is wrong."""
     return read_record(
         path, DeviceProfile, remake="restore or measure it again", error=LatencyError
     )
 
 
 def profile_json(profile: DeviceProfile) -> str:
-    """What `read_profile` reads."""
+    """Return the text that `read_profile` reads."""
     return to_json(profile, exclude_defaults=True)

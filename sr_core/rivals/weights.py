@@ -91,14 +91,14 @@ class Rival:
 
 
 def file_name(arch: Architecture, scale: int) -> str:
-    """`ecbsr-m4c16-x4.safetensors`."""
+    """Return a name like `ecbsr-m4c16-x4.safetensors`."""
     return f"{arch.name}-x{scale}.safetensors"
 
 
 def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "") -> PlainNetwork:
-    """The network with these folded weights; `CatalogueError` if they do not fit.
+    """Return the network with these folded weights. Raises `CatalogueError` if they do not fit.
 
-    `digest`: SHA-256 of the file that they are from.
+    `digest` is the SHA-256 of the file that they are from.
     """
     shape = layout(arch, scale)
     _check(tensors, _shapes(shape))
@@ -128,7 +128,7 @@ def write_rival(
 ) -> None:
     """Write `path` (.safetensors) and its .json descriptor.
 
-    `fields` holds the fields of `Descriptor` but for what follows from the weights.
+    `fields` holds the fields of `Descriptor`, but for those that follow from the weights.
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
     shape = layout(arch, scale)
@@ -145,7 +145,10 @@ def write_rival(
 
 
 def read_rival(path: Path) -> Rival:
-    """Read `path` (.safetensors) with its descriptor; `CatalogueError` if anything is off."""
+    """Read `path` (.safetensors) and its descriptor.
+
+    Raises `CatalogueError` if anything is off.
+    """
     descriptor = _read_descriptor(path.with_suffix(".json"))
     try:
         arch = architecture(descriptor.arch)
@@ -190,7 +193,10 @@ def _shapes(shape: Layout) -> dict[str, tuple[int, ...]]:
 
 
 def _deconvolution_mask(scale: int) -> NDArray[np.bool_]:
-    """(3 s^2, 1, k, k): where the convolution that equals a deconvolution has weights."""
+    """Return where the convolution that equals a deconvolution has weights.
+
+    Its shape is (3 s^2, 1, k, k).
+    """
     has_tap = deconvolution_taps(scale) >= 0
     kernels = [np.outer(rows, columns) for rows in has_tap for columns in has_tap]
     return np.array([kernels] * RGB).reshape(RGB * scale**2, 1, *kernels[0].shape)

@@ -33,5 +33,5 @@ class TrainArgs(RunArgs):
 
     @property
     def spec(self) -> SupernetSpec:
-        """Size and blocks of the supernet; `InvalidCandidate` if they are none."""
+        """Size and blocks of the supernet. Raises `InvalidCandidate` if they are none."""
         return SupernetSpec(self.scale, self.width, self.cells, tuple(self.blocks.split(",")))

@@ -16,7 +16,7 @@ from sr_core.options import command_line, flag, option, words
 
 @dataclass(frozen=True)
 class RunArgs:
-    """Settings that every kind of training has; command lines are generated from the fields.
+    """Settings that every kind of training has. Command lines are generated from the fields.
 
     A kind adds its own in a subclass (keyword only where they have no default).
     """
@@ -81,7 +81,7 @@ class Progress:
     """Network -> mean PSNR-Y on the validation crops, EMA weights."""
 
     def row(self) -> dict[str, float]:
-        """Flat form for log.csv."""
+        """Return the flat form for log.csv."""
         scores = {f"psnr_{name}": value for name, value in self.psnr_db.items()}
         return {
             "step": self.step, **self.readings, "lr": self.lr, "steps_per_s": self.steps_per_s,
@@ -89,7 +89,7 @@ class Progress:
         }  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
-        """The line that `--json` prints."""
+        """Return the line that `--json` prints."""
         return {
             "step": self.step, "steps": self.steps, **self.readings, "lr": self.lr,
             "steps_per_s": self.steps_per_s, "eta_s": self.eta_s, "psnr_db": self.psnr_db,
@@ -107,10 +107,10 @@ Continues = Literal["nothing", "weights", "first phase", "checkpoint"]
 def run_record(
     args: RunArgs, from_step: int, continues: Continues, facts: Mapping[str, str], by: str = ""
 ) -> dict[str, Any]:
-    """How a run was started, for the descriptor: settings, code version, processor, date.
+    """Record how a run was started: settings, code version, processor, date.
 
     `facts` is what only the trainer knows: device, version of torch, checksums of the data.
-    `by` is the command that the run is a part of; by default it is its own.
+    `by` is the command that the run is a part of. By default it is its own.
     """
     left_out = {*args.PLACES, "resume"}  # places do not belong in a published descriptor
     settings = {name: value for name, value in vars(args).items() if name not in left_out}
@@ -128,12 +128,12 @@ def run_record(
 
 
 def steps_of(records: Iterable[Mapping[str, Any]]) -> int:
-    """Steps of all runs, or parts of runs, that these records are of."""
+    """Count the steps of all runs, or parts of runs, that these records are of."""
     return sum(int(record["to_step"]) - int(record["from_step"]) for record in records)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What differs between two runs' records, settings and data, in one line; "" if nothing.
+    """Say what differs between two runs' records, settings and data. "" if nothing does.
 
     What an older record does not hold is not compared.
     """
@@ -150,5 +150,5 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def command(args: RunArgs) -> str:
-    """The command that repeats this run, with placeholders for local folders."""
+    """Return the command that repeats this run, with placeholders for local folders."""
     return command_line(args.COMMAND, words(args, places=args.PLACES))

@@ -25,11 +25,11 @@ from sr_core.ui.view import View, make_view, pick, size_text
 
 
 def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
-    """Add the endpoints to the page that is being built; everything else on it is private."""
+    """Add the endpoints to the page that is being built. Everything else on it is private."""
     catalogue = pricing.catalogue
 
     def target(scale: int, device: str, size: str, threads: int) -> View:
-        """A view; unlike the page, a script is told when it asks for threads there are not."""
+        """Make a view. Unlike the page, it refuses threads that the device does not have."""
         catalogue.device(device or None).setting(threads or None)
         return make_view(
             catalogue, scale=scale, device=device or None, size=size, threads=threads or None

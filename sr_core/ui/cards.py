@@ -24,7 +24,7 @@ from sr_core.ui.titles import size_title, title
 
 
 def tile(label: str, value: str, beside: str, origin: str = "") -> str:
-    """One number with its label, a second line and its origin mark."""
+    """Return one number with its label, a second line and its origin mark."""
     mark = f"<em class='mark {origin}'>{origin}</em>" if origin else ""
     texts = [html.escape(text) for text in (label, value, beside)]
     return (
@@ -43,9 +43,9 @@ def network_card(
     bicubic: tuple[Quality, ...],
     finals_html: str = "",
 ) -> str:
-    """The card of the selected network: cost, quality, latency with its basis, layer strip.
+    """Return the card of the selected network: cost, quality, latency, layer strip.
 
-    `finals_html`: its results beside those of its fine-tuned weights, as HTML.
+    `finals_html` holds its results beside those of its fine-tuned weights.
     """
     latency = f"{CONFIDENCE:.0%} interval {estimate.low_ms:.1f}–{estimate.high_ms:.1f} ms"
     tiles = [
@@ -102,7 +102,7 @@ def _quality_tile(
 
 
 def _quality_table(model: Model | None, scores: dict[str, float]) -> str:
-    """Benchmark results: those of the search, and a listed model's own."""
+    """Return benchmark results: those of the search, and a listed model's own."""
     rows: dict[str, tuple[float, float]] = {}
     for name in ("Set5", "Set14", "BSD100"):
         psnr_db = scores.get(f"psnr_y_{name.lower()}")
@@ -137,7 +137,7 @@ def _commands(candidate: Candidate, estimate: LatencyEstimate) -> str:
 
 
 def strip(estimate: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
-    """The layers side by side: width = estimated ms, colour = scheme; details on hover."""
+    """Return the layers side by side: width = estimated ms, colour = scheme, details on hover."""
     segments = "".join(
         f"<i style='flex-grow:{latency.ms:.4f};background:var(--scheme-{layer.pruning.scheme})' "
         f"title='{html.escape(_about(layer, latency.ms, latency.basis))}'></i>"
@@ -167,7 +167,7 @@ def _about(layer: ConvLayer, ms: float, basis: str) -> str:
 
 
 def device_facts(profile: DeviceProfile, threads: int | None, remarks: Sequence[str] = ()) -> str:
-    """What a profile is, how well it did, and what it does not cover; `remarks` come first."""
+    """Say what a profile is, how well it did, and what it leaves out. `remarks` come first."""
     facts = [
         *remarks,
         f"{profile.device}, {profile.processor}; {profile.runtime}; {profile.precision}; "
@@ -197,7 +197,7 @@ def _held_out(setting: Setting) -> str:
 
 
 def quick_facts(score: QuickScore) -> str:
-    """PSNR of the edited network, right after the edit."""
+    """Return the PSNR of the edited network, right after the edit."""
     change_db = score.psnr_y_db - score.dense_psnr_y_db
     gain_db = score.psnr_y_db - score.bicubic_psnr_y_db
     tiles = [
@@ -222,9 +222,9 @@ def scheme_table(
     bench_savings: Mapping[tuple[Scheme, Runtime], float],
     about: str,
 ) -> str:
-    """Per scheme: MACs removed, saving modelled on the device, savings measured in our runtimes.
+    """Return per scheme: MACs removed, saving on the device, savings in our runtimes.
 
-    `bench_savings`: savings from the stored benchmark, for what was not measured here yet.
+    `bench_savings` are those of the stored benchmark, for what was not measured here yet.
     """
     body = ""
     for row in rows:
@@ -263,5 +263,5 @@ def _band(low: float, high: float) -> str:
 
 
 def _percent(share: float) -> str:
-    """Whole percent, and no "-0%"."""
+    """Return whole percent, and no "-0%"."""
     return f"{round(share, 2) + 0.0:.0%}"

@@ -92,11 +92,11 @@ class Compare(Panel):
         state.page.unload(self.on_stop)
 
     def outputs(self) -> list[Component]:
-        """The list of networks."""
+        """Return the list of networks."""
         return [self.picks]
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """The networks to compare."""
+        """Show the networks to compare."""
         if change not in ("view", "picks"):
             return {}
         texts = [one.text for one in link.picks]
@@ -104,7 +104,7 @@ class Compare(Panel):
 
     @friendly()
     def on_picks(self, values: Values) -> Updates:
-        """The list of networks to compare was changed."""
+        """Follow a change of the list of networks to compare."""
         return self.state.show(self.state.read(values), values, "marks")
 
     @friendly()
@@ -124,12 +124,12 @@ class Compare(Panel):
         return self.run(image, mode, self.state.read(values), session, report)
 
     def on_stop(self, request: gr.Request) -> None:
-        """Stop was pressed or the tab of the browser was closed: end the running job."""
+        """End the visitor's running job, by Stop or because the browser's tab was closed."""
         if stop := self._stops.get(str(request.session_hash)):
             stop.set()
 
     def check(self, image: Image.Image | None) -> None:
-        """Reading the upload is the check; a bad file is refused there."""
+        """Do nothing: reading the upload is the check, and refuses a bad file."""
 
     def run(
         self,
@@ -161,7 +161,7 @@ class Compare(Panel):
         }
 
     def _choices(self, link: Link) -> list[tuple[str, str]]:
-        """Listed and fine-tuned networks, and the chosen ones that are none of them."""
+        """Return listed and fine-tuned networks, and chosen ones that are none of them."""
         scale = link.view.scale
         choices = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(scale)]
         choices += [
@@ -174,7 +174,7 @@ class Compare(Panel):
         return [*extra, *choices]
 
     def _comparison(self, result: comparison.Comparison, view: View) -> Comparison:
-        """Tiles of one run: the truth, bicubic, then the networks."""
+        """Return the tiles of one run: the truth, bicubic, then the networks."""
         _check_disk()
         tiles: list[Tile] = []
         if result.truth is not None:
@@ -222,7 +222,7 @@ def _score_facts(score: comparison.Score | None) -> tuple[Fact, ...]:
 
 
 def _facts(result: comparison.Comparison, device: str) -> str:
-    """How this run was done, as HTML."""
+    """Say how this run was done, as HTML."""
     (lr_width, lr_height), outcomes = result.lr_size, result.outcomes
     width, height = result.bicubic.size
     scale = width // lr_width

@@ -28,7 +28,7 @@ _KEPT_SESSIONS = 4
 
 @dataclass(frozen=True)
 class Score:
-    """Against the original image, by the protocol of `quality.metrics`."""
+    """Quality against the original image, by the protocol of `quality.metrics`."""
 
     psnr_y_db: float
     ssim_y: float
@@ -75,8 +75,10 @@ class Upscalers:
         self._lock = threading.Lock()
 
     def get(self, candidate: Candidate, final: str = "") -> Upscaler:
-        """A session for `candidate` with the weights of the final model of that name, if one is
-        given, else with those of the supernet."""
+        """Return a session for `candidate`.
+
+        It has the weights of the final model called `final`, or without one those of the supernet.
+        """
         catalogue = self._catalogue
         key = final or candidate.id
         with self._lock:
@@ -141,14 +143,14 @@ def _outcome(
 
 
 def _share(report: Report | None, index: int, count: int) -> Report | None:
-    """Progress of one of several equal jobs as progress of all."""
+    """Turn progress of one of several equal jobs into progress of all."""
     if report is None:
         return None
     return lambda done, total: report(index * total + done, count * total)
 
 
 def view(image: Image.Image) -> Image.Image:
-    """The centre of `image` for display, as 8-bit RGB; transparency is laid over white."""
+    """Return the centre of `image` for display, as 8-bit RGB. Transparency is laid over white."""
     width, height = image.size
     left, top = max(0, width - VIEW_SIDE) // 2, max(0, height - VIEW_SIDE) // 2
     centre = _plain(
@@ -162,7 +164,7 @@ def view(image: Image.Image) -> Image.Image:
 
 
 def _original(image: Image.Image, scale: int) -> tuple[Image8, str]:
-    """What a test compares with, (H, W) or (H, W, 3), and a note of what it leaves out."""
+    """Return what a test compares with, (H, W) or (H, W, 3), and a note of what it leaves out."""
     if min(image.size) < images.MIN_SIDE * scale:
         raise InvalidImage(
             f"The image has {image.width}x{image.height} pixels: to test x{scale}, it is shrunk "
@@ -175,7 +177,7 @@ def _original(image: Image.Image, scale: int) -> tuple[Image8, str]:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The image in 8 bits (L, LA, RGB or RGBA), so that it can be interpolated and shown."""
+    """Return the image in 8 bits (L, LA, RGB or RGBA), to be interpolated and shown."""
     planes = images.split(image)
     return images.join(Image.fromarray(_eight_bit(planes.pixels)), planes)
 

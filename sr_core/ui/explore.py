@@ -82,18 +82,18 @@ class Explore(Panel):
         state.follow(self.pick_tuned.click(self.on_pick_tuned, inputs, outputs, **QUIET))
 
     def view_events(self) -> list[Any]:
-        """Of both axes."""
+        """Return the events of both axes."""
         return [self.axis.input, self.metric.input]
 
     def outputs(self) -> list[Component]:
-        """Everything but the buttons that never change."""
+        """Return everything but the buttons that never change."""
         return [
             self.axis, self.metric, self.budget, self.plot, self.card, self.verdict,
             self.pick_tuned,
         ]  # fmt: skip
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """Selection, picked networks and budget; the points too, for another view."""
+        """Show selection, picked networks and budget. For another view show the points too."""
         marks = self._show_marks(link)
         if change != "view":
             return marks
@@ -107,12 +107,12 @@ class Explore(Panel):
 
     @friendly()
     def on_budget(self, values: Values) -> Updates:
-        """Another latency budget."""
+        """Show another latency budget."""
         return self.state.show(self.state.read(values), values, "marks")
 
     @friendly()
     def on_select(self, values: Values, event: gr.EventData) -> Updates:
-        """A point of the plot or a row of its table was chosen."""
+        """Select the network of a point of the plot or a row of its table."""
         link = self.state.read(values)
         candidate = self.candidate(link.view, str(event.value))
         if candidate is None:
@@ -121,7 +121,7 @@ class Explore(Panel):
 
     @friendly()
     def on_best(self, values: Values) -> Updates:
-        """The best network under the budget, please."""
+        """Select the best network under the budget."""
         link = self.state.read(values)
         points = self._pricing.points(replace(link.view, axis="latency"))
         best = points.best(link.view.budget_ms)
@@ -136,19 +136,19 @@ class Explore(Panel):
 
     @friendly()
     def on_knee(self, values: Values) -> Updates:
-        """The knee of the front, please."""
+        """Select the knee of the front."""
         link = self.state.read(values)
         knee = self._pricing.points(link.view).knee()
         return self.state.select(knee or link.current, link, values)
 
     @friendly()
     def on_pick_tuned(self, values: Values) -> Updates:
-        """What fine-tuning made of the selected network joins the comparison."""
+        """Add what fine-tuning made of the selected network to the comparison."""
         link = self.state.read(values)
         return self.state.add(self.picks(link.current), link, values)
 
     def _show_marks(self, link: Link) -> Updates:
-        """Selection, picked networks and budget on the same points."""
+        """Show selection, picked networks and budget on the same points."""
         return {
             self.plot: gr.update(**self._marks(link)),
             self.card: self._card(link.view, link.current),
@@ -157,14 +157,14 @@ class Explore(Panel):
         }
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
-        """The network of a point: of the stored front, or that of a fine-tuned model."""
+        """Return the network of a point: of the stored front, or of a fine-tuned model."""
         final = self._catalogue.final_by_name(identity)
         if final and final.candidate.scale == view.scale:
             return final.candidate
         return self._pricing.candidate(view, identity)
 
     def picks(self, candidate: Candidate) -> tuple[Pick, ...]:
-        """The fine-tuned models of a candidate."""
+        """Return the fine-tuned models of a candidate."""
         models = finals.of(self._catalogue, candidate)
         return tuple(Pick(final.candidate, final.name) for final in models)
 
@@ -172,7 +172,7 @@ class Explore(Panel):
         return replace(self._pricing.data(view), tuned=finals.points(self._pricing, view))
 
     def _verdict(self, view: View) -> dict[str, Any]:
-        """Value and visibility of the line about the budget."""
+        """Return value and visibility of the line about the budget."""
         text = finals.verdict(self._pricing, view)
         return {"value": text, "visible": bool(text)}
 

@@ -42,12 +42,12 @@ class Score:
 
 
 def of(catalogue: Catalogue, candidate: Candidate) -> list[Final]:
-    """The final models of a candidate."""
+    """Return the final models of a candidate."""
     return [final for final in catalogue.finals(candidate.scale) if final.candidate == candidate]
 
 
 def scores(final: Final) -> list[Score]:
-    """On the validation crops, then on the benchmarks, as far as they were measured."""
+    """Return scores on the validation crops, then on the benchmarks, as far as measured."""
     crops_db = final.descriptor.validation_psnr_y_db
     rows: list[Score] = []
     if "fine_tuned" in crops_db:
@@ -60,7 +60,7 @@ def scores(final: Final) -> list[Score]:
 
 
 def points(pricing: Pricing, view: View) -> tuple[TunedPoint, ...]:
-    """The final models that have the quality of a view, at their cost there."""
+    """Return the final models that have the quality of a view, at their cost there."""
     catalogue = pricing.catalogue
     models = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.scale)]
     comparable = [(final, score) for final, score in models if score]
@@ -87,8 +87,10 @@ def points(pricing: Pricing, view: View) -> tuple[TunedPoint, ...]:
 
 
 def verdict(pricing: Pricing, view: View) -> str:
-    """The best under the budget, once for all and fine-tuned, as HTML; empty without a budget or
-    fine-tuned ones."""
+    """Name the best under the budget, once for all and fine-tuned, as HTML.
+
+    It is empty without a budget or fine-tuned models.
+    """
     if view.axis != "latency" or view.budget_ms is None or not (fine := points(pricing, view)):
         return ""
     networks = pricing.points(view)
@@ -110,12 +112,12 @@ def verdict(pricing: Pricing, view: View) -> str:
 
 
 def card(catalogue: Catalogue, candidate: Candidate) -> str:
-    """What the card of a candidate says of its final models, as HTML; empty if it has none."""
+    """Say on the card of a candidate what its final models are, as HTML. Empty if it has none."""
     return "".join(_card(catalogue, final) for final in of(catalogue, candidate))
 
 
 def line(catalogue: Catalogue, candidate: Candidate) -> str:
-    """One sentence about the final models of an edited candidate, as HTML; empty without one."""
+    """Return a sentence about the final models of an edited candidate, as HTML, or ""."""
     texts: list[str] = []
     for final in of(catalogue, candidate):
         first = next(iter(scores(final)), None)
@@ -149,7 +151,7 @@ def _card(catalogue: Catalogue, final: Final) -> str:
 
 
 def _other(catalogue: Catalogue, final: Final) -> str:
-    """A remark where fine-tuning started from other weights than those shipped now."""
+    """Say that fine-tuning started from other weights than those shipped now, if it did."""
     if final.descriptor.supernet_sha256 == catalogue.supernet(final.candidate.scale).sha256:
         return ""
     return (
@@ -159,7 +161,7 @@ def _other(catalogue: Catalogue, final: Final) -> str:
 
 
 def _score(catalogue: Catalogue, final: Final, view: View) -> Score | None:
-    """A final model's result in the metric of a view; None if there is none to compare with."""
+    """Return a final model's result in the metric of a view, None without one to compare with."""
     name = image_set(view.metric)
     if name is None:
         front = catalogue.front(view.scale)

@@ -13,7 +13,7 @@ from sr_core.errors import UpFrontError
 
 @contextmanager
 def friendly() -> Generator[None, None, None]:
-    """Show the sentence of an `UpFrontError` to the visitor; other errors are bugs."""
+    """Show the sentence of an `UpFrontError` to the visitor. Other errors are bugs."""
     try:
         yield
     except UpFrontError as error:
@@ -21,5 +21,5 @@ def friendly() -> Generator[None, None, None]:
 
 
 def plain(error: UpFrontError) -> str:
-    """Its sentence for a message: Gradio shows those as HTML, and they may repeat bad input."""
+    """Escape the sentence: Gradio shows messages as HTML, and they may repeat bad input."""
     return html.escape(str(error), quote=False)

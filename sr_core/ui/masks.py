@@ -42,11 +42,11 @@ Cells = tuple[int, int]
 
 
 def mask_picture(mask: Mask, scheme: Scheme, cell: Cells | None = None) -> Image.Image:
-    """Kept weights in the colour of `scheme`, removed ones pale, on a transparent ground.
+    """Draw kept weights in the colour of `scheme`, removed ones pale, on no ground.
 
     Args:
         mask: (out, in, k, k), True = kept.
-        cell: None takes the largest that fits the page's side panel; square for k > 1.
+        cell: None takes the largest that fits the page's side panel. It is square for k > 1.
 
     Returns:
         A palette image: 0 = border, 1 = removed, 2 = kept.
@@ -66,7 +66,7 @@ def mask_picture(mask: Mask, scheme: Scheme, cell: Cells | None = None) -> Image
 
 
 def _fitting(out_channels: int, in_channels: int, kernel: int) -> Cells:
-    """The largest cells that keep the picture within its limits."""
+    """Return the largest cells that keep the picture within its limits."""
 
     def largest(channels: int, group: int, limit: int) -> int:
         sizes = range(_LARGEST_CELL, 1, -1)
@@ -80,7 +80,10 @@ def _fitting(out_channels: int, in_channels: int, kernel: int) -> Cells:
 
 
 def _places(channels: int, kernel: int, cell: int, group: int) -> NDArray[np.intp]:
-    """Pixel -> row (or column) of weights, -1 for borders: after a kernel, wider after a group."""
+    """Map pixels to rows (or columns) of weights, borders to -1.
+
+    A border follows each kernel, a wider one each group.
+    """
     kernel_border = int(kernel > 1)
     places: list[int] = []
     for channel in range(channels):
@@ -92,7 +95,7 @@ def _places(channels: int, kernel: int, cell: int, group: int) -> NDArray[np.int
 
 
 def mask_caption(mask: Mask, scheme: Scheme) -> str:
-    """How many weights (and channels) are kept, and what the picture's axes mean."""
+    """Say how many weights (and channels) are kept, and what the picture's axes mean."""
     out_channels, in_channels, kernel, _ = mask.shape
     facts = [f"{share_text(mask)} (counted)."]
     if scheme == "channel":
@@ -118,14 +121,16 @@ _RULES: dict[Scheme, str] = {
 
 
 def share_text(mask: Mask) -> str:
-    """Such as `2,016 of 8,064 weights kept, 25 %`."""
+    """Return text such as `2,016 of 8,064 weights kept, 25 %`."""
     count = int(mask.sum())
     return f"{count:,} of {mask.size:,} weights kept, {100 * count / mask.size:.0f} %"
 
 
 def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> Mask:
-    """(out, in, k, k) mask of one layer at its full shape: channels removed, here or upstream, are
-    False. `InvalidCandidate` if `candidate` is not in `supernet` or has no such layer.
+    """Return the (out, in, k, k) mask of one layer at its full shape.
+
+    Channels removed, here or upstream, are False. Raises `InvalidCandidate` if `candidate` is not
+    in `supernet` or has no such layer.
     """
     supernet.spec.check(candidate)
     names = ["head", *dict(candidate.layers()), "input_skip"]
@@ -148,7 +153,10 @@ def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> M
 
 
 def layer_view(supernet: SupernetWeights, candidate: Candidate, layer: str) -> dict[str, str]:
-    """A layer's mask for the layer table: `src` (a data URL), `caption`, `alt`. Same errors."""
+    """Return a layer's mask for the layer table: `src` (a data URL), `caption`, `alt`.
+
+    Errors are those of `layer_mask`.
+    """
     mask = layer_mask(supernet, candidate, layer)
     scheme = dict(candidate.layers()).get(layer, DENSE).scheme
     png = io.BytesIO()

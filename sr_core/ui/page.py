@@ -33,7 +33,10 @@ _REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname);
 
 
 def build_page(catalogue: Catalogue) -> gr.Blocks:
-    """The Gradio app. A damaged catalogue gives a page that says what to mend, not a crash."""
+    """Build the Gradio app.
+
+    A damaged catalogue gives a page that says what to mend, not a crash.
+    """
     with gr.Blocks(
         title="UpFront: sparse super-resolution",
         analytics_enabled=False,
@@ -108,7 +111,7 @@ class Page:
         )  # fmt: skip
 
     def on_load(self, request: gr.Request) -> Updates:
-        """The page was opened: follow its link, or say what is wrong with it."""
+        """Follow the link of a page that opens, or say what is wrong with it."""
         link = self.start
         fields = {str(name): str(text) for name, text in dict(request.query_params).items()}
         fields = {name: text for name, text in fields.items() if not name.startswith("__")}
@@ -126,8 +129,10 @@ class Page:
 
 
 def first_link(pricing: Pricing) -> Link:
-    """What a visitor without a link sees: x4 where there is one, the best founded device, the
-    front's knee."""
+    """Return what a visitor without a link sees.
+
+    That is x4 where there is one, the best founded device, and the front's knee.
+    """
     catalogue = pricing.catalogue
     scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
     anchor = catalogue.models(scale)[0].candidate

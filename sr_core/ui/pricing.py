@@ -44,12 +44,12 @@ class Points:
     params_k: Vector
 
     def best(self, budget: float | None) -> Candidate | None:
-        """The best network within the budget; None without one."""
+        """Return the best network within the budget, None without a budget or network."""
         index = None if budget is None else best_under(self.cost, self.quality, budget)
         return None if index is None else self.candidates[index]
 
     def knee(self) -> Candidate | None:
-        """The front's knee, where there is a front."""
+        """Return the front's knee, None without a front."""
         return self.candidates[knee(self.cost, self.quality)] if self.candidates else None
 
 
@@ -64,22 +64,22 @@ class Pricing:
         self._counts = lru_cache(2)(self._compute_counts)
 
     def forget(self) -> None:
-        """A device was measured anew: its prices no longer hold."""
+        """Forget all prices: a device was measured anew."""
         self._generation += 1
 
     def profile(self, view: View) -> DeviceProfile:
-        """The device of a view."""
+        """Return the device of a view."""
         return self.catalogue.device(view.device)
 
     def estimate(self, view: View, candidate: Candidate) -> LatencyEstimate:
-        """Latency of one candidate."""
+        """Estimate the latency of one candidate."""
         return estimate(
             self.profile(view), candidate, output=view.size, threads=view.threads,
             sparsity_share=view.share,
         )  # fmt: skip
 
     def points(self, view: View) -> Points:
-        """All networks of the stored front (and the listed ones) that the view can show."""
+        """Return all networks of the stored front (and listed ones) that the view can show."""
         front = self.catalogue.front(view.scale)
         if front is None:
             none = np.empty(0)
@@ -101,7 +101,7 @@ class Pricing:
         )  # fmt: skip
 
     def data(self, view: View) -> FrontData:
-        """What the plot draws for a view."""
+        """Return what the plot draws for a view."""
         networks = self.points(view)
         x = Axis(f"{_AXES[view.axis][0]}{_per_frame(view)}", _AXES[view.axis][1])
         y = Axis(METRICS[view.metric].axis, "measured", digits=METRICS[view.metric].digits)
@@ -122,14 +122,17 @@ class Pricing:
         return FrontData(points, x, y, note, self._others(view), self._baseline(view))
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
-        """The stored network with this id."""
+        """Return the stored network with this id, None if there is none."""
         front = self.catalogue.front(view.scale)
         if front is None:
             return None
         return next((c for c in front.candidates if c.id == identity), None)
 
     def stored_quality(self, candidate: Candidate) -> dict[str, float]:
-        """Quality columns of a stored network that are not empty; {} if it is not stored."""
+        """Return the quality columns of a stored network that are not empty.
+
+        They are {} if the network is not stored.
+        """
         front = self.catalogue.front(candidate.scale)
         if front is None:
             return {}
@@ -138,7 +141,7 @@ class Pricing:
         return {} if rows.empty else rows.iloc[0].dropna().to_dict()
 
     def _quality(self, view: View) -> Vector:
-        """The metric's column; where a benchmark is missing, a listed model's own result."""
+        """Return the metric's column, filled up with listed models' own results."""
         front = self.catalogue.front(view.scale)
         assert front is not None
         values = front.rows[view.metric].to_numpy(dtype=np.float64, copy=True)
@@ -177,7 +180,7 @@ class Pricing:
         return None
 
     def _others(self, view: View) -> tuple[PublishedPoint, ...]:
-        """Others' models: against MACs and parameters only, none was timed on our devices."""
+        """Return others' models. None was timed on our devices, so they have no latency."""
         name = image_set(view.metric)
         if view.axis == "latency" or name is None:
             return ()
@@ -219,14 +222,14 @@ class Pricing:
 
 
 def cost_of(candidate: Candidate) -> Totals:
-    """Parameters, and MACs of a 1280x720 frame."""
+    """Count parameters, and MACs of a 1280x720 frame."""
     return totals(describe(candidate, *lr_size(candidate.scale)))
 
 
 def table_prices(pricing: Pricing, question: Mapping[str, Any]) -> dict[str, Any]:
-    """The layer table's numbers for `{"candidate", "view"}`, which the browser sends.
+    """Return the layer table's numbers for `{"candidate", "view"}` from the browser.
 
-    Never raises an expected error: it is returned as `{"error": sentence}`.
+    It never raises an expected error, but returns `{"error": sentence}`.
     """
     try:
         candidate = pricing.catalogue.check(Candidate.from_json(question.get("candidate")))

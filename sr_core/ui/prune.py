@@ -124,15 +124,15 @@ class Prune(Panel):
         state.wire_pick(self.pick)
 
     def outputs(self) -> list[Component]:
-        """What tells which network it is, and what it would save."""
+        """Return what tells which network it is, and what it would save."""
         return [self.preset, self.width, self.table, self.schemes, self.json]
 
     def quality_outputs(self) -> list[Component]:
-        """Everything that `show_quality` may touch."""
+        """Return everything that `show_quality` may touch."""
         return [self.quality, self.picture]
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """Another network, or the same for another device, size or scale."""
+        """Show another network, or the same for another device, size or scale."""
         if change == "view":
             return {
                 **self._show_network(link, values),
@@ -149,7 +149,7 @@ class Prune(Panel):
         return {}
 
     def _show_network(self, link: Link, values: Values) -> Updates:
-        """The network beside the table, which may show it already."""
+        """Show the network beside the table, which may show it already."""
         return {
             self.preset: self._preset(link.current),
             self.width: link.current.width,
@@ -163,52 +163,52 @@ class Prune(Panel):
 
     @friendly()
     def on_table(self, values: Values) -> Updates:
-        """The layer table was edited; it already shows itself."""
+        """Follow an edit of the layer table, which already shows itself."""
         link = self.state.read(values)
         return self.state.show(link, values, "marks") | self._show_network(link, values)
 
     @friendly()
     def on_preset(self, values: Values) -> Updates:
-        """A listed network was chosen (or "Edited below", which keeps the table)."""
+        """Select a listed network (or "Edited below", which keeps the table)."""
         link, name = self.state.read(values), values[self.preset]
         current = link.current if name == EDITED else self._catalogue.candidate_by_name(name)
         return self.state.select(current, link, values)
 
     @friendly()
     def on_width(self, values: Values) -> Updates:
-        """Another number of channels C, same blocks and pruning."""
+        """Set another number of channels C, same blocks and pruning."""
         link = self.state.read(values)
         current = self._catalogue.check(replace(link.current, width=values[self.width]))
         return self.state.select(current, link, values)
 
     @friendly()
     def on_apply(self, values: Values) -> Updates:
-        """One scheme and ratio for all layers."""
+        """Set one scheme and ratio for all layers."""
         link = self.state.read(values)
         current = prune_all(link.current, values[self.scheme], values[self.ratio])
         return self.state.select(current, link, values)
 
     @friendly()
     def on_scheme(self, values: Values) -> Updates:
-        """Another scheme for all layers: it may not go as low as the ratio slider is."""
+        """Follow another scheme, which may not go as low as the ratio slider is."""
         percent = max(lowest_percent(values[self.scheme]), values[self.ratio] or 0)
         savings = self._show_savings(self.state.read(values), {**values, self.ratio: percent})
         return {self.ratio: percent, **savings}
 
     @friendly()
     def on_ratio(self, values: Values) -> Updates:
-        """Another ratio for the table of schemes."""
+        """Show the table of schemes for another ratio."""
         return self._show_savings(self.state.read(values), values)
 
     @friendly()
     def on_json(self, values: Values) -> Updates:
-        """A candidate's JSON was pasted."""
+        """Load the candidate whose JSON was pasted."""
         current = self._catalogue.check(Candidate.loads(values[self.json]))
         return self.state.select(current, self.state.read(values), values)
 
     @friendly()
     def on_quality(self, text: str) -> Updates:
-        """Another network is in the table: evaluate it."""
+        """Evaluate another network of the table."""
         return self.show_quality(self._catalogue.check(Candidate.loads(text)))
 
     @friendly()
@@ -219,18 +219,18 @@ class Prune(Panel):
         return {self.schemes: table}
 
     def show_quality(self, candidate: Candidate) -> Updates:
-        """A real evaluation of `candidate`, and one crop enlarged by it."""
+        """Show a real evaluation of `candidate`, and one crop enlarged by it."""
         score = self._look.score(candidate)
         views = (quick_look.bicubic_crops(candidate.scale)[1], score.picture)
         facts = cards.quick_facts(score) + finals.line(self._catalogue, candidate)
         return {self.quality: facts, self.picture: views}
 
     def price(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The table asks for its numbers."""
+        """Return the table's numbers."""
         return table_prices(self._pricing, question)
 
     def mask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The table asks for the picture of a layer's mask."""
+        """Return the picture of a layer's mask."""
         try:
             candidate = self._catalogue.check(Candidate.from_json(question.get("candidate")))
             supernet = self._catalogue.supernet(candidate.scale)
@@ -247,7 +247,7 @@ class Prune(Panel):
         return model.name if model else EDITED
 
     def _blocks(self, scale: int) -> tuple[Block, ...]:
-        """Those that the supernet was trained with."""
+        """Return the blocks that the supernet was trained with, and `skip`."""
         return (SKIP, *self._catalogue.supernet(scale).spec.blocks)
 
     def _widths(self, scale: int) -> list[int]:

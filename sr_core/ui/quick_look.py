@@ -44,7 +44,7 @@ class QuickScore:
 
 @cache
 def bicubic_crops(scale: int) -> tuple[float, Image.Image]:
-    """Mean PSNR-Y in dB of bicubic interpolation on the crops, and the first one enlarged."""
+    """Return the mean PSNR-Y in dB of bicubic on the crops, and the first one enlarged."""
     crops = sample_crops(scale)
     side = crops.hr.shape[1]
     sr = [bicubic(lr, side, side) for lr in crops.lr]
@@ -53,7 +53,7 @@ def bicubic_crops(scale: int) -> tuple[float, Image.Image]:
 
 
 class QuickLook:
-    """Scores candidates with the shipped weights; remembers the last few. Thread-safe."""
+    """Scores candidates with the shipped weights, and remembers the last few. Thread-safe."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -61,7 +61,7 @@ class QuickLook:
         self._lock = threading.Lock()
 
     def score(self, candidate: Candidate) -> QuickScore:
-        """Evaluate `candidate`; `InvalidCandidate` if the supernet does not hold it."""
+        """Evaluate `candidate`. Raises `InvalidCandidate` if the supernet does not hold it."""
         dense = self._catalogue.models(candidate.scale)[0].candidate
         with self._lock:  # one at a time: they share the cores
             psnr_db, elapsed_ms, picture = self._run(candidate)

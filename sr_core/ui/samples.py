@@ -16,11 +16,11 @@ _PHOTOS = {
 
 
 def paths() -> list[Path]:
-    """Files that exist here, photographs first."""
+    """Return the files that exist here, photographs first."""
     photos = (Path(skimage.__file__).parent / "data" / name for name in _PHOTOS)
     return [path for path in (*photos, *sorted(_ASSETS.glob("*.png"))) if path.is_file()]
 
 
 def label(path: Path) -> str:
-    """What people call a sample."""
+    """Return what people call a sample."""
     return _PHOTOS.get(path.name) or path.stem.replace("_", " ").capitalize()

@@ -44,7 +44,7 @@ class Savings:
         timings: Sequence[SchemeTiming] = (),
         about: str = _NOT_TIMED,
     ) -> str:
-        """As HTML, with the stored benchmark where there are no timings.
+        """Return the table as HTML, with the stored benchmark where there are no timings.
 
         Args:
             percent: of the weights that each scheme removes.
@@ -67,7 +67,7 @@ class Savings:
         return cards.scheme_table(rows, profile, self._runtimes(), bench_savings, " ".join(remarks))
 
     def timed_table(self, view: View, candidate: Candidate, percent: float | None) -> str:
-        """The same after timing dense and pruned networks of these blocks, in turns."""
+        """Time dense and pruned networks of these blocks in turns, for the same table."""
         threads = view.threads or os.cpu_count() or 1
         timings = time_schemes(
             self._catalogue.supernet(candidate.scale), candidate, _ratios(percent),
@@ -92,25 +92,25 @@ class Savings:
         )
 
     def _runtimes(self) -> dict[Runtime, str]:
-        """What computes here: our engine, if there is one, and ONNX Runtime."""
+        """Name what computes here: our engine, if there is one, and ONNX Runtime."""
         library = self._catalogue.engine
         ours: dict[Runtime, str] = {"sparse": runtime_name(library)} if library else {}
         return {**ours, "onnx": runtime_name(None)}
 
 
 def prune_all(candidate: Candidate, scheme: Scheme, percent: float | None) -> Candidate:
-    """One scheme and ratio for every layer that can take it; the tail stays as it is."""
+    """Set one scheme and ratio for every layer that can take it. The tail stays as it is."""
     wish = LayerPruning(scheme, max(lowest_percent(scheme), percent or 0) / 100)
     cells = tuple(map(wish.applied_to, candidate.cells))
     return Candidate(candidate.scale, candidate.width, cells, candidate.tail)
 
 
 def lowest_percent(scheme: str) -> int:
-    """Of a layer's weights: a pattern cannot remove less than 5 of 9 taps."""
+    """Return the least percent of weights to remove: a pattern removes 5 of 9 taps."""
     return math.ceil(PATTERN_MIN_RATIO * 100) if scheme == "pattern" else 0
 
 
 def _ratios(percent: float | None) -> dict[Scheme, float]:
-    """The ratio of every scheme for "weights removed"; pattern cannot remove less than 5/9."""
+    """Return the ratio of every scheme for "weights removed". A pattern removes 5/9 at least."""
     ratio = min(MAX_RATIO, max(0.0, (percent or 0) / 100))
     return {s: max(ratio, PATTERN_MIN_RATIO) if s == "pattern" else ratio for s in SCHEMES}

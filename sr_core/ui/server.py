@@ -22,7 +22,7 @@ _STYLE = Path(__file__).parent / "style.css"
 
 
 def serve(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and serve until interrupted; returns the exit code."""
+    """Parse the command line and serve until interrupted. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python app.py", description="Start UpFront's web page.")
     parser.add_argument(
         "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
@@ -51,7 +51,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
 
 
 def _port(text: str) -> int:
-    """argparse type: also checks the default, which may come from the environment."""
+    """Read a port for argparse, also the default, which may come from the environment."""
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 1 to 65535")
     return int(text)
@@ -65,10 +65,10 @@ def launch(
     quiet: bool = True,
     health: Mapping[str, str] | None = None,
 ) -> str:
-    """Start serving in the background, `/healthz` included; returns the local address.
+    """Start serving in the background, `/healthz` included. Returns the local address.
 
     Raises `OSError` if the port is taken or the host unknown. `port=None` takes a free one.
-    `health`: what `/healthz` tells besides that all is well.
+    `health` is what `/healthz` tells besides that all is well.
     """
     if port is not None:
         # Gradio blames the port whatever is wrong; the system says what it is.

@@ -54,24 +54,27 @@ class Panel(ABC):
         self.state = state
 
     def view_events(self) -> list[Any]:
-        """Events of the controls that change the view."""
+        """Return the events of the controls that change the view."""
         return []
 
     def outputs(self) -> list[Component]:
-        """Everything that `show` may touch."""
+        """Return everything that `show` may touch."""
         return []
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """The state after a change. `values`: what the components hold, {} as the page opens."""
+        """Show the state after a change.
+
+        `values` is what the components hold, {} as the page opens.
+        """
         del link, values, change
         return {}
 
     def opening_outputs(self) -> list[Component]:
-        """Everything that `show_opening` may touch."""
+        """Return everything that `show_opening` may touch."""
         return []
 
     def show_opening(self, link: Link, session: str) -> Updates:
-        """What the tab has to catch up with as it is opened."""
+        """Show what the tab has to catch up with as it is opened."""
         del link, session
         return {}
 
@@ -124,29 +127,31 @@ class State:
             panel.wire(self)
 
     def inputs_with(self, *more: Component) -> set[Any]:
-        """For a callback that reads more than the state."""
+        """Return the inputs of a callback that reads more than the state."""
         return {*self.inputs, *more}
 
     def wire_opening(self, name: str, tab: gr.Tab, panel: Panel) -> None:
-        """Opening a tab is part of the link."""
+        """Connect the opening of a tab, which is part of the link."""
         outputs = [self.parts.tab, self.link, *panel.opening_outputs()]
         tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUICK)
 
     def wire_pick(self, button: gr.Button) -> None:
-        """A button that adds the selected network to the comparison."""
+        """Connect a button that adds the selected network to the comparison."""
         self.follow(button.click(self.on_pick, self.inputs, self.outputs, **QUIET))
 
     def wire_to_prune(self, button: gr.Button) -> None:
-        """A button that leads to tab Prune."""
+        """Connect a button that leads to tab Prune."""
         button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **QUICK)
 
     def follow(self, event: Dependency) -> None:
-        """After an event that queues. While it waited, another tab may have been opened: the link
-        is of what is now."""
+        """Update the link after an event that queues.
+
+        While it waited, another tab may have been opened: the link is of what is now.
+        """
         event.success(self.on_link, self.inputs, self.link, **QUICK)
 
     def read(self, values: Values) -> Link:
-        """The state that the components hold; `UpFrontError` for what is not on offer."""
+        """Read the state from the components. Raises `UpFrontError` for what is not on offer."""
         parts = self.parts
         view = self._view(values)
         current = Candidate.from_json(values[parts.table])
@@ -169,47 +174,47 @@ class State:
         )  # fmt: skip
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """A change, in all panels and in the link."""
+        """Show a change, in all panels and in the link."""
         updates: Updates = {}
         for panel in self._panels:
             updates |= panel.show(link, values, change)
         return updates | self.show_link(link)
 
     def show_link(self, link: Link) -> Updates:
-        """The link alone."""
+        """Show the link alone."""
         return {self.link: f"?{query(link)}"}
 
     def select(self, current: Candidate, link: Link, values: Values) -> Updates:
-        """Another network is selected, which may be of another scale than the page shows."""
+        """Select another network, which may be of another scale than the page shows."""
         if current.scale == link.view.scale:
             return self.show(replace(link, current=current), values, "network")
         view = replace(link.view, scale=current.scale)
         return self.show(replace(link, view=view, current=current, picks=()), values, "view")
 
     def add(self, picks: Sequence[Pick], link: Link, values: Values) -> Updates:
-        """More networks join the comparison; `LatencyError` if they are too many."""
+        """Add networks to the comparison. Raises `LatencyError` if they are too many."""
         link = add_picks(link, picks)
         gr.Info(f"Compare holds {len(link.picks)} of {MAX_PICKS} networks.", duration=3)
         return self.show(link, values, "picks")
 
     @friendly()
     def on_view(self, values: Values) -> Updates:
-        """Another scale, device, size, thread count, axis or metric."""
+        """Show another scale, device, size, thread count, axis or metric."""
         return self.show(self.read(values), values, "view")
 
     @friendly()
     def on_pick(self, values: Values) -> Updates:
-        """The selected network joins the comparison."""
+        """Add the selected network to the comparison."""
         link = self.read(values)
         return self.add([Pick(link.current)], link, values)
 
     @friendly()
     def on_link(self, values: Values) -> Updates:
-        """The link to what the components hold now."""
+        """Show the link to what the components hold now."""
         return self.show_link(self.read(values))
 
     def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:
-        """The callback of opening a tab."""
+        """Return the callback of opening a tab."""
 
         def open_tab(values: Values, request: gr.Request) -> Any:
             with friendly():

@@ -93,15 +93,15 @@ class Target(Panel):
         ).success(state.on_view, state.inputs, state.outputs, **QUICK)  # fmt: skip
 
     def view_events(self) -> list[Any]:
-        """Of all controls but the slider."""
+        """Return the events of all controls but the slider."""
         return [self.scale.input, self.device.input, self.size.input, self.threads.input]
 
     def outputs(self) -> list[Component]:
-        """All controls, and the facts."""
+        """Return all controls, and the facts."""
         return [self.scale, self.device, self.size, self.threads, self.share, self.about]
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """All controls, for another view."""
+        """Show all controls, for another view."""
         if change != "view":
             return {}
         view = link.view
@@ -119,14 +119,16 @@ class Target(Panel):
 
     @friendly()
     def on_share(self, values: Values) -> Updates:
-        """Another assumption: its slider is left alone, for it may have moved on."""
+        """Take another assumption. Its slider is left alone, for it may have moved on."""
         updates = self.state.show(self.state.read(values), values, "view")
         return {part: update for part, update in updates.items() if part != self.share}
 
     @friendly()
     def on_measure(self, progress: gr.Progress = gr.Progress()) -> Updates:  # noqa: B008
-        """Measure this computer and choose it; `State.on_view` follows with what was edited
-        meanwhile."""
+        """Measure this computer and choose it.
+
+        `State.on_view` follows with what was edited meanwhile.
+        """
 
         def report(done: int, total: int) -> None:
             progress((done, total), desc="timing networks", unit="networks")
@@ -136,7 +138,7 @@ class Target(Panel):
         return self.show_device(identity)
 
     def show_device(self, identity: str) -> Updates:
-        """Another device, which may be new, with its default threads."""
+        """Show another device, which may be new, with its default threads."""
         profile = self._catalogue.device(identity)
         threads = profile.setting(None).threads
         return {
@@ -148,7 +150,7 @@ class Target(Panel):
         }
 
     def measure_here(self, report: Report) -> str:
-        """Measure this computer in each runtime; returns the id of its first profile.
+        """Measure this computer in each runtime. Returns the id of its first profile.
 
         Raises `MeasurementError` if that was done a moment ago.
         """
@@ -180,13 +182,13 @@ class Target(Panel):
 
 
 def _sparsity_matters(profile: DeviceProfile) -> bool:
-    """Whether an assumed share changes anything: not where arithmetic costs no time."""
+    """Return whether an assumed share matters: not where arithmetic costs no time."""
     costs = profile.setting(None).costs.values()
     return profile.sparsity is not None and any(cost.ms_per_gmac for cost in costs)
 
 
 def _share(view: View, profile: DeviceProfile) -> float:
-    """What the slider shows, also while it is hidden: the view's share or the device's own."""
+    """Return the slider's value, also while it is hidden: the view's share or the device's own."""
     if view.share is not None:
         return view.share
     return profile.sparsity.share if profile.sparsity else _USUAL_SHARE

@@ -12,7 +12,7 @@ from sr_core.ui.view import Metric
 
 @dataclass(frozen=True)
 class MetricTitle:
-    """How a quality column is called."""
+    """Names of a quality column."""
 
     menu: str
     axis: str
@@ -34,24 +34,24 @@ _IMAGE_SETS: dict[Metric, str] = {
 
 
 def image_set(metric: Metric) -> str | None:
-    """The benchmark of a metric; None for the validation crops."""
+    """Return the benchmark of a metric, None for the validation crops."""
     return _IMAGE_SETS.get(metric)
 
 
 def size_title(size: tuple[int, int]) -> str:
-    """(1280, 720) -> 1280×720."""
+    """Return `1280×720` for (1280, 720)."""
     return f"{size[0]}×{size[1]}"
 
 
 def title(candidate: Candidate) -> str:
-    """Such as `32 ch, 8 wide + 4 residual, block 50 %`."""
+    """Return text such as `32 ch, 8 wide + 4 residual, block 50 %`."""
     blocks = Counter(cell.block for cell in candidate.cells)
     cells = " + ".join(f"{blocks[block]} {block}" for block in trainable() if blocks[block])
     return f"{candidate.width} ch, {cells or 'no cells'}, {_pruning(candidate)}"
 
 
 def _pruning(candidate: Candidate) -> str:
-    """The schemes, the most frequent first, and the range of their ratios."""
+    """Name the schemes, the most frequent first, and the range of their ratios."""
     schemes: Counter[Scheme] = Counter()
     percents: list[int] = []
     for _, pruning in candidate.layers():

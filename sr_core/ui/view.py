@@ -44,7 +44,7 @@ class View:
     metric: Metric = "psnr_y_db"
 
     def to_json(self) -> dict[str, Any]:
-        """For the layer table, which sends it back with every question."""
+        """Return the fields for the layer table, which sends them back with every question."""
         return {
             "scale": self.scale,
             "device": self.device,
@@ -64,7 +64,7 @@ class Pick:
 
     @property
     def text(self) -> str:
-        """What `pick` reads."""
+        """Text that `pick` reads."""
         return self.final or to_text(self.candidate)
 
 
@@ -79,7 +79,7 @@ class Link:
 
 
 def add_picks(link: Link, picks: Sequence[Pick]) -> Link:
-    """`link` with more networks to compare; `LatencyError` if they are too many."""
+    """Return `link` with more networks to compare. Raises `LatencyError` if they are too many."""
     all_picks = tuple(dict.fromkeys((*link.picks, *picks)))
     if len(all_picks) > MAX_PICKS:
         raise LatencyError(
@@ -90,7 +90,7 @@ def add_picks(link: Link, picks: Sequence[Pick]) -> Link:
 
 
 def size_text(size: tuple[int, int]) -> str:
-    """(1280, 720) -> "1280x720"."""
+    """Return `1280x720` for (1280, 720)."""
     return f"{size[0]}x{size[1]}"
 
 
@@ -106,7 +106,7 @@ def make_view(
     axis: object = "latency",
     metric: object = "psnr_y_db",
 ) -> View:
-    """A view from what a browser sent: numbers, texts or None.
+    """Make a view of what a browser sent: numbers, texts or None.
 
     A thread count that the device does not have falls to its default, since changing the device
     changes the choices. Raises `UpFrontError` for anything else that is not on offer.
@@ -135,7 +135,7 @@ def make_view(
 
 
 def query(link: Link) -> str:
-    """The query string (without "?") that `parse_query` reads; defaults are left out."""
+    """Return the query string (without "?") that `parse_query` reads. Defaults are left out."""
     view = link.view
     fields: dict[str, str] = {
         "scale": str(view.scale),
@@ -164,7 +164,7 @@ def query(link: Link) -> str:
 def parse_query(
     catalogue: Catalogue, default: Link, fields: Mapping[str, str], tabs: Collection[str]
 ) -> Link:
-    """The link that `fields` describe; what they do not name is as in `default`.
+    """Read the link that `fields` describe. What they do not name is as in `default`.
 
     Args:
         tabs: names of those that can be open.
@@ -203,13 +203,13 @@ def parse_query(
 
 
 def pick(catalogue: Catalogue, text: str) -> Pick:
-    """A network by a final model's name, or as `Catalogue.candidate_by_name` finds it."""
+    """Return a network by a final model's name, or as `Catalogue.candidate_by_name` does."""
     final = catalogue.final_by_name(text)
     return Pick(final.candidate, final.name) if final else Pick(catalogue.candidate_by_name(text))
 
 
 def _assumed_share(profile: DeviceProfile, share: object) -> float | None:
-    """The share, unless it is what the device assumes anyway."""
+    """Return the share, None if it is what the device assumes anyway."""
     if profile.sparsity is None:
         return None
     number = _number(share, "share", 0, 1)
@@ -217,7 +217,7 @@ def _assumed_share(profile: DeviceProfile, share: object) -> float | None:
 
 
 def _integer(value: object) -> int | None:
-    """A whole number from a form field, which may come as text; None if it is none."""
+    """Read a whole number from a form field, which may hold text. None if it is none."""
     try:
         return int(str(value))
     except ValueError:

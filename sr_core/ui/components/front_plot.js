@@ -212,14 +212,14 @@ function networks(list, look, color, more) {
 }
 
 // Markers that the mouse looks through: what it finds there is in another trace.
-function seen(list, look, color, rim) {
+function passiveMarkers(list, look, color, rim) {
   return { ...markers(list, look, color, { line: rim }), hoverinfo: 'skip' };
 }
 
 // From each fine-tuned network down to its once-for-all self.
 function gains(color) {
-  const known = tuned.filter((p) => p.before !== null);
-  return line(known.flatMap((p) => [p.x, p.x, null]), known.flatMap((p) => [p.before, p.y, null]), {
+  const pairs = tuned.filter((p) => p.before !== null);
+  return line(pairs.flatMap((p) => [p.x, p.x, null]), pairs.flatMap((p) => [p.before, p.y, null]), {
     line: { color: color.tuned, width: 2 },
   });
 }
@@ -234,7 +234,7 @@ function traces(color) {
   const front = points.filter((p) => p.front).sort((a, b) => a.x - b.x || a.y - b.y);
   const back = [...front].reverse();
   const edges = [...front.map((p) => p.low), ...back.map((p) => p.high)];
-  const listed = points.filter((p) => p.kind === 'listed');
+  const models = points.filter((p) => p.kind === 'listed');
   const published = rows(data.published);
   // Plotly gives overlapping markers to the smallest, that is to a dominated one.
   const target = { size: 6, opacity: 0 };
@@ -248,12 +248,12 @@ function traces(color) {
       size: over.map((p) => (p.front ? 9 : 6)), opacity: over.map((p) => (p.front ? 0.9 : 0.35)),
       line: { width: 1.2, color: color.over },
     }),
-    seen(of('front'), 'front', color, { width: 1, color: color.paper }),
-    seen(listed, 'listed', color, { width: 1.5 }),
-    seen(published, 'published', color, { width: 1, color: color.text }),
+    passiveMarkers(of('front'), 'front', color, { width: 1, color: color.paper }),
+    passiveMarkers(models, 'listed', color, { width: 1.5 }),
+    passiveMarkers(published, 'published', color, { width: 1, color: color.text }),
     gains(color),
-    seen(tuned, 'tuned', color, { width: 1, color: color.text }),
-    seen(best() ? [best()] : [], 'best', color, { width: 1.5, color: color.text }),
+    passiveMarkers(tuned, 'tuned', color, { width: 1, color: color.text }),
+    passiveMarkers(best() ? [best()] : [], 'best', color, { width: 1.5, color: color.text }),
     { ...markers(published, 'published', color, target), hovertext: published.map(publishedText) },
     networks(front, 'front', color, target),
     networks(tuned, 'tuned', color, target),
@@ -471,10 +471,10 @@ function headerRow() {
 }
 
 function bodyRow(p, numbers) {
-  const chosen = isSelected(p);
-  const row = make('tr', { 'data-id': p.id, class: chosen ? 'chosen' : '' });
+  const selected = isSelected(p);
+  const row = make('tr', { 'data-id': p.id, class: selected ? 'chosen' : '' });
   const name = make('th', { scope: 'row' });
-  const attributes = { type: 'button', 'data-key': p.id, 'aria-pressed': chosen };
+  const attributes = { type: 'button', 'data-key': p.id, 'aria-pressed': selected };
   name.append(make('button', attributes, p.title), make('small', {}, p.id));
   const kind = make('td');
   kind.append(icon(lookOf(p)), className(p));
@@ -485,12 +485,12 @@ function bodyRow(p, numbers) {
 function drawTable() {
   const focused = box.contains(document.activeElement) && document.activeElement.dataset.key;
   const matches = matching();
-  const drawn = matches.slice(0, ROWS);
-  const onTop = selection().filter((p) => !drawn.includes(p));
+  const visible = matches.slice(0, ROWS);
+  const onTop = selection().filter((p) => !visible.includes(p));
   const numbers = columns().filter(({ text }) => text);
   find('thead').replaceChildren(headerRow());
-  body.replaceChildren(...[...onTop, ...drawn].map((p) => bodyRow(p, numbers)));
-  const more = matches.length - drawn.length;
+  body.replaceChildren(...[...onTop, ...visible].map((p) => bodyRow(p, numbers)));
+  const more = matches.length - visible.length;
   find('.count').textContent = `${count(matches.length)} of ${count(byId.size)} networks`
     + (more ? `; ${ROWS} shown, ${count(more)} more: narrow the search` : '')
     + (onTop.length ? '; the selected one on top' : '');

@@ -58,7 +58,7 @@ class Point:
     params_k: float
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` unless all numbers are finite and `0 < low <= x <= high`."""
+        """Raise `ValueError` unless numbers are finite and `0 < low <= x <= high`."""
         numbers = (self.low, self.x, self.high, self.y, self.macs_g, self.params_k)
         if not all(map(isfinite, numbers)) or not 0 < self.low <= self.x <= self.high:
             raise ValueError(f"Point {self.id}: expected finite numbers and 0 < low <= x <= high.")
@@ -115,7 +115,7 @@ class Axis:
     """Decimals shown of y."""
 
     def to_json(self) -> dict[str, Any]:
-        """Fields, `name` and `unit`; `ValueError` where the title has no unit."""
+        """Return the fields, `name` and `unit`. Raises `ValueError` for a title without unit."""
         name, comma, rest = self.title.partition(", ")
         if not (name and comma and rest):
             raise ValueError(f"Axis title {self.title!r}: expected 'NAME, UNIT [details]'.")
@@ -136,7 +136,10 @@ class FrontData:
     tuned: tuple[TunedPoint, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Points column by column; `ValueError` where an id is empty or occurs twice."""
+        """Return points column by column.
+
+        Raises `ValueError` where an id is empty or occurs twice.
+        """
         ids = {point.id for point in (*self.points, *self.tuned)} - {NONE}
         if len(ids) != len(self.points) + len(self.tuned):
             raise ValueError("Points of a front: expected different ids, none empty.")
@@ -159,7 +162,7 @@ class FrontPlot(gr.HTML):
     """Plot and searchable table of a `FrontData`.
 
     Fires `select` with the chosen id as `evt.value`, which the handler must check like any input
-    and give back (`gr.update(selected=...)`); listen with `trigger_mode="always_last"`.
+    and give back (`gr.update(selected=...)`). Listen with `trigger_mode="always_last"`.
     Properties to update: `value`, `selected` and `best` (an id or `NONE`), `picked` (ids), `budget`
     (in units of x, or `NO_BUDGET`).
     """
@@ -194,17 +197,20 @@ class FrontPlot(gr.HTML):
         )
 
     def postprocess(self, value: Any) -> str | None:
-        """`FrontData | None` to JSON text: the page copies properties deeply on every event, which
-        takes 200 ms for the columns of 2,000 points and nothing for a string."""
+        """Turn `FrontData | None` into JSON text.
+
+        The page copies properties deeply on every event. That takes 200 ms for the columns of 2,000
+        points and nothing for a string.
+        """
         return json.dumps(value.to_json(), allow_nan=False) if value else None
 
 
 @cache
 def plotly_url() -> str:
-    """Address of plotly.js relative to the page; from the first call on Gradio serves the file.
+    """Return the address of plotly.js relative to the page.
 
-    Not for `head=`: Gradio would wait for its 4.8 MB before it runs our script, and without them
-    it would never run.
+    From the first call on Gradio serves the file. The address is not for `head=`: Gradio would
+    wait for its 4.8 MB before it runs our script, and without them it would never run.
     """
     path = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").resolve()
     gr.set_static_paths(path)

@@ -13,8 +13,10 @@ from sr_core.runtime.image import MAX_PIXELS_UI, open_image
 
 
 class ImageInput(gr.Image):
-    """`gr.Image` whose value is read by `runtime.image.open_image`: alpha, greyscale and 16-bit
-    greyscale survive, EXIF orientation is applied."""
+    """`gr.Image` whose value is read by `runtime.image.open_image`.
+
+    Alpha, greyscale and 16-bit greyscale survive. EXIF orientation is applied.
+    """
 
     is_template = True  # keeps the stock front end
 

@@ -12,8 +12,8 @@ const copy = (value) => JSON.parse(JSON.stringify(value));
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 let state = null; // the candidate as edited here
-let known = ''; // the last value that page or table wrote to props
-let drawn = ''; // the blocks that have rows
+let lastJson = ''; // the last value that page or table wrote to props
+let rowBlocks = ''; // the blocks that have rows
 let rows = []; // one per layer, in forward order
 let selected = ''; // name of a layer
 let timer = 0;
@@ -104,8 +104,8 @@ function settle() { // the gesture is over
 
 function store() { // not while a slider moves: Gradio evaluates the styles anew
   const json = JSON.stringify(state);
-  if (json === known) return;
-  known = json;
+  if (json === lastJson) return;
+  lastJson = json;
   props.value = copy(state);
 }
 
@@ -118,8 +118,8 @@ function changed(delay) {
 
 function load() {
   const json = JSON.stringify(props.value);
-  if (!props.value || !props.value.cells || json === known) return;
-  known = json;
+  if (!props.value || !props.value.cells || json === lastJson) return;
+  lastJson = json;
   if (json === JSON.stringify(state)) return;
   if (state) remember(JSON.stringify(state));
   clearTimeout(timer);
@@ -154,11 +154,11 @@ function lowest(scheme) { // percent
 
 function addControls(row, schemes) {
   const highest = percentOf(VOCABULARY.max_ratio);
-  row.select = options(`${row.label} scheme`, schemes, (picked) => {
+  row.select = options(`${row.label} scheme`, schemes, (scheme) => {
     const layer = row.layer();
-    layer.scheme = picked;
-    layer.ratio = picked === 'dense' ? 0
-      : Math.max(layer.ratio || 0.5, lowest(picked) / 100);
+    layer.scheme = scheme;
+    layer.ratio = scheme === 'dense' ? 0
+      : Math.max(layer.ratio || 0.5, lowest(scheme) / 100);
   });
   row.range = make('input', {
     type: 'range', min: 1, max: highest, step: 1, 'aria-label': `${row.label} share removed`,
@@ -227,24 +227,24 @@ function cellRows(cell, index) {
   const layers = blocks[cell.block];
   const menu = offered[state.scale] ?? Object.keys(blocks);
   const span = Math.max(1, layers.length);
-  const pick = options(`Cell ${index + 1} block`, menu, (picked) => {
+  const pick = options(`Cell ${index + 1} block`, menu, (block) => {
     const dense = () => ({ scheme: 'dense', ratio: 0 });
-    state.cells[index] = { block: picked, layers: blocks[picked].map(dense) };
+    state.cells[index] = { block, layers: blocks[block].map(dense) };
   });
   pick.value = cell.block;
   pick.title = summaries[cell.block];
   const first = [make('th', { class: 'cell', scope: 'rowgroup', rowspan: span },
     make('span', {}, 'Cell '), `${index + 1}`),
   make('td', { class: 'block', rowspan: span }, pick)];
-  const found = layers.map(({ key, name, schemes }, i) => addRow(
+  const layerRows = layers.map(({ key, name, schemes }, i) => addRow(
     `cells.${index}.${cell.block}.${key}`, `Cell ${index + 1} ${name}`, name,
     () => state.cells[index].layers[i], schemes));
-  if (!found.length) {
+  if (!layerRows.length) {
     return make('tbody', {}, make('tr', {}, ...first,
       make('td', { class: 'quiet', colspan: server.price ? 4 : 3 }, 'left out')));
   }
-  found[0].tr.append(...first);
-  return make('tbody', {}, ...found.map((row) => row.fill()));
+  layerRows[0].tr.append(...first);
+  return make('tbody', {}, ...layerRows.map((row) => row.fill()));
 }
 
 function endRow(name, title, short, schemes) {
@@ -280,8 +280,8 @@ function build() {
 
 function show() {
   const blocks = state.cells.map((cell) => cell.block).join();
-  if (blocks !== drawn) {
-    drawn = blocks;
+  if (blocks !== rowBlocks) {
+    rowBlocks = blocks;
     build();
   }
   rows.forEach((row) => showRow(row, gesture !== row.number));
@@ -343,19 +343,19 @@ function showPrice(answer) {
   }
 }
 
-function showTotals(shown) {
-  while (totals.children.length > shown.length) totals.lastChild.remove();
-  while (totals.children.length < shown.length) {
+function showTotals(tiles) {
+  while (totals.children.length > tiles.length) totals.lastChild.remove();
+  while (totals.children.length < tiles.length) {
     totals.append(make('div', {}, make('span'), make('strong'), make('small')));
   }
-  shown.forEach((texts, i) => {
+  tiles.forEach((texts, i) => {
     texts.forEach((text, j) => { totals.children[i].children[j].textContent = text; });
   });
 }
 
 function showCost(row, cost, most) {
   const weak = WEAK.includes(cost.basis), ms = `${cost.ms.toFixed(2)} ms`;
-  row.told = `${row.label}, ${row.tr.dataset.scheme}: ${cost.title}`;
+  row.summary = `${row.label}, ${row.tr.dataset.scheme}: ${cost.title}`;
   row.bar.style.width = `${most > 0 ? 100 * cost.ms / most : 0}%`;
   row.bar.classList.toggle('weak', weak);
   row.ms.textContent = ms;
@@ -364,7 +364,7 @@ function showCost(row, cost, most) {
   row.segment.style.flexGrow = cost.ms;
   row.segment.classList.toggle('weak', weak);
   row.segment.setAttribute('aria-label', `${row.label}, ${ms}`);
-  if (readout.dataset.layer === row.name) readout.textContent = row.told;
+  if (readout.dataset.layer === row.name) readout.textContent = row.summary;
 }
 
 // ---- the strip of all layers -----------------------------------------------------------------
@@ -381,7 +381,7 @@ function buildStrip() {
 
 function tell(row) {
   readout.dataset.layer = row.name;
-  readout.textContent = row.told || '';
+  readout.textContent = row.summary || '';
 }
 
 function untell() {
@@ -410,7 +410,7 @@ function reveal(row) {
 
 // ---- the selected layer and its mask ---------------------------------------------------------
 
-let asked = ''; // the question whose answer is shown or under way
+let lastQuestion = ''; // the question whose answer is shown or under way
 let maskTimer = 0;
 
 function select(name) {
@@ -431,23 +431,23 @@ function showSelection() {
 function askMask() {
   const row = rows.find((one) => one.name === selected);
   if (!row) {
-    asked = '';
+    lastQuestion = '';
     showMask('Mask', { caption: 'Select a layer to see which of its weights are kept.' });
     return;
   }
   // A mask depends on the layer and on those before it in its cell.
   const cell = state.cells[Number(selected.split('.')[1])];
   const question = JSON.stringify([selected, state.scale, state.width, cell || state.tail]);
-  if (question === asked) return;
-  asked = question;
+  if (question === lastQuestion) return;
+  lastQuestion = question;
   clearTimeout(maskTimer);
   maskPanel.setAttribute('aria-busy', 'true');
   maskTimer = setTimeout(async () => {
     const answer = await ask(server.mask, { candidate: state, layer: row.name });
-    if (question !== asked) return;
+    if (question !== lastQuestion) return;
     const sentence = answer ? answer.error
       : 'No mask: the server does not answer. Select the layer again to ask it again.';
-    if (sentence) asked = '';
+    if (sentence) lastQuestion = '';
     showMask(`${row.label}, ${row.tr.dataset.scheme}`, sentence ? { caption: sentence } : answer);
   }, MASK_MS);
 }

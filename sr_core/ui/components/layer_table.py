@@ -22,19 +22,19 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class LayerTable(gr.HTML):
-    """Editable table of a candidate; fires `input` with the new JSON after each edit.
+    """Editable table of a candidate. It fires `input` with the new JSON after each edit.
 
     Args:
         price: called on every edit, also while a slider moves, with `{"candidate", "view"}`.
             Answers `{"totals": [[label, value, beside], ...], "layers": {name: {"ms", "gmacs",
             "title", "basis"}}, "note": ...}` or `{"error": sentence}`. Layer names are those of
-            `sr_core.network.layers.describe`; a title says all there is to say about its layer, the
+            `sr_core.network.layers.describe`. A title says all there is to say about its layer, the
             origin of its numbers included. None: no costs are shown.
-        mask: called with `{"candidate", "layer"}` for the selected layer; answers `{"src",
+        mask: called with `{"candidate", "layer"}` for the selected layer. Answers `{"src",
             "caption", "alt"}` (`sr_core.ui.masks.layer_view`) or `{"error": sentence}`. None: no
             mask panel.
-        offered: blocks to choose from at each scale, `skip` included; None offers all.
-        view: any JSON that `price` gets with its question; changed by `gr.update(view=...)`.
+        offered: blocks to choose from at each scale, `skip` included. None offers all.
+        view: any JSON that `price` gets with its question, changed by `gr.update(view=...)`.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class LayerTable(gr.HTML):
         )
 
     def get_config(self) -> dict[str, Any]:
-        """Without the arguments that are no properties, which Gradio would send."""
+        """Leave out the arguments that are no properties, which Gradio would send."""
         config = super().get_config()
         return {n: value for n, value in config.items() if n not in ("price", "mask", "offered")}
 
@@ -74,7 +74,7 @@ class LayerTable(gr.HTML):
 
 
 def _server_function(name: str, answer: Answer) -> Answer:
-    """`answer` as the server function called `name`, with expected errors as sentences."""
+    """Return `answer` as the server function called `name`, with errors as sentences."""
 
     def answer_or_error(question: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -87,7 +87,7 @@ def _server_function(name: str, answer: Answer) -> Answer:
 
 
 def vocabulary(offered: Mapping[int, Sequence[Block]] | None = None) -> dict[str, Any]:
-    """What the browser may offer: blocks, their layers and schemes, limits of the ratio."""
+    """Return what the browser may offer: blocks, layers, schemes, limits of the ratio."""
     return {
         "offered": {str(scale): list(blocks) for scale, blocks in (offered or {}).items()},
         "blocks": {

@@ -10,15 +10,15 @@ _HERE = Path(__file__).parent
 
 
 def css(name: str) -> str:
-    """The style sheet of a component."""
+    """Read the style sheet of a component."""
     return (_HERE / f"{name}.css").read_text(encoding="utf-8")
 
 
 def js(name: str, **constants: Any) -> str:
-    """The script of a component, with `constants` (any JSON) defined before it.
+    """Return the script of a component, with `constants` (any JSON) defined before it.
 
-    Not properties: an update that arrives before a component is on the page (it may be in a tab
-    that was never opened) replaces all of those.
+    They are no properties: an update that arrives before a component is on the page (it may be in
+    a tab that was never opened) replaces all of those.
     """
     definitions = "".join(
         f"const {key} = {json.dumps(value)};\n" for key, value in constants.items()

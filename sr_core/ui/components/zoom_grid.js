@@ -14,7 +14,7 @@ const GAP = 12, NARROW_TILE = 220, MAX_ZOOM = 32, STEP = 1.25;
 const PIXELATED = 3; // above this zoom single pixels are shown as squares
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-let shown = { tiles: [], width: 0, height: 0, truth: '' };
+let comparison = { tiles: [], width: 0, height: 0, truth: '' };
 let panes = []; // one per tile, in order; kept while a tile's image stays the same
 let mode = 'grid';
 let pair = ['', '']; // keys of the images left and right of the divider
@@ -65,7 +65,7 @@ const hint = make('p', { class: 'hint' },
     + 'twice to reset.'));
 const origins = make('p', { class: 'origins' });
 const empty = make('p', { class: 'nothing' }, EMPTY);
-const filled = make('div', {},
+const content = make('div', {},
   make('div', { class: 'bar' },
     make('div', { class: 'segments', role: 'group', 'aria-label': 'View' }, ...modes),
     make('div', { class: 'tools', role: 'group', 'aria-label': 'Zoom' },
@@ -74,7 +74,7 @@ const filled = make('div', {},
       button('Reset', {}, reset)),
     pairTools),
   status, hint, scaleLegend(), stage, origins);
-root.append(empty, filled);
+root.append(empty, content);
 
 function scaleLegend() {
   const stops = VIRIDIS.map((rgb) => `rgb(${rgb})`).join();
@@ -100,9 +100,9 @@ function newPane(src) {
     pane.view, make('figcaption', {}, pane.facts, pane.download));
   pane.img.addEventListener('load', () => {
     const { naturalWidth: width, naturalHeight: height } = pane.img;
-    const fits = width === shown.width && height === shown.height;
-    say(pane, fits ? '' : `This image has ${width}×${height} pixels, not ${shown.width}×${
-      shown.height}.`);
+    const fits = width === comparison.width && height === comparison.height;
+    say(pane, fits ? '' : `This image has ${width}×${height} pixels, not ${comparison.width}×${
+      comparison.height}.`);
   });
   pane.img.addEventListener('error', () => say(pane,
     'This image is no longer on the server: compute it again.'));
@@ -146,32 +146,33 @@ function showFacts() {
 // ---- value, view mode and pair ---------------------------------------------------------------
 
 function update() {
-  const before = JSON.stringify([shown.width, shown.height, panes[0]?.src]);
-  shown = JSON.parse(JSON.stringify(props.value)) || { tiles: [] };
-  const known = new Map(panes.map((pane) => [pane.info.key + pane.src, pane]));
-  const next = shown.tiles.map((info) => known.get(info.key + info.src) || newPane(info.src));
-  next.forEach((pane, index) => fill(pane, shown.tiles[index]));
+  const before = JSON.stringify([comparison.width, comparison.height, panes[0]?.src]);
+  comparison = JSON.parse(JSON.stringify(props.value)) || { tiles: [] };
+  const byKey = new Map(panes.map((pane) => [pane.info.key + pane.src, pane]));
+  const next = comparison.tiles.map((info) => byKey.get(info.key + info.src) || newPane(info.src));
+  next.forEach((pane, index) => fill(pane, comparison.tiles[index]));
   if (next.some((pane, index) => pane !== panes[index]) || next.length !== panes.length) {
     panes = next;
     stage.replaceChildren(...panes.map((pane) => pane.figure), divider);
     worst = null;
     status.textContent = '';
   }
-  if (JSON.stringify([shown.width, shown.height, panes[0]?.src]) !== before) moved = false;
+  const after = JSON.stringify([comparison.width, comparison.height, panes[0]?.src]);
+  if (after !== before) moved = false;
   empty.hidden = panes.length > 0;
-  filled.hidden = panes.length === 0;
-  stage.style.setProperty('--image-width', `${shown.width}px`);
-  stage.style.setProperty('--image-height', `${shown.height}px`);
+  content.hidden = panes.length === 0;
+  stage.style.setProperty('--image-width', `${comparison.width}px`);
+  stage.style.setProperty('--image-height', `${comparison.height}px`);
   fillPair();
   modes[1].hidden = pairTools.hidden = panes.length < 2;
-  modes[2].hidden = !shown.truth || panes.length < 2;
+  modes[2].hidden = !comparison.truth || panes.length < 2;
   setMode(modes.find((node) => node.dataset.mode === mode).hidden ? 'grid' : mode);
 }
 
 function fillPair() {
   const keys = panes.map((pane) => pane.info.key);
   if (!pair.every((key) => keys.includes(key))) {
-    const results = keys.filter((key) => key !== shown.truth);
+    const results = keys.filter((key) => key !== comparison.truth);
     const first = results.includes('bicubic') ? 'bicubic' : keys[0];
     pair = [first, results.find((key) => key !== first) ?? keys.find((key) => key !== first)];
   }
@@ -203,9 +204,9 @@ function setMode(name) {
 function layout() {
   const room = stage.clientWidth;
   if (!room || !panes.length) return; // in a closed tab: ResizeObserver calls again
-  const wanted = mode === 'slider' ? 1 : COLUMNS[panes.length];
-  const columns = room / wanted >= NARROW_TILE ? wanted : Math.min(2, wanted);
-  const aspect = clamp(shown.width / shown.height, 0.75, 2);
+  const most = mode === 'slider' ? 1 : COLUMNS[panes.length];
+  const columns = room / most >= NARROW_TILE ? most : Math.min(2, most);
+  const aspect = clamp(comparison.width / comparison.height, 0.75, 2);
   // Two rows of images fit the window, so that they can be compared without scrolling.
   const tallest = window.innerHeight * (columns < panes.length && mode !== 'slider' ? 0.42 : 0.75);
   const width = Math.floor((room - GAP * (columns - 1)) / columns);
@@ -239,7 +240,7 @@ function paneOf(key) {
 // ---- the shared zoom -------------------------------------------------------------------------
 
 function fitZoom() {
-  return Math.min(tile.width / shown.width, tile.height / shown.height, MAX_ZOOM);
+  return Math.min(tile.width / comparison.width, tile.height / comparison.height, MAX_ZOOM);
 }
 
 // Large images start at one screen pixel per pixel: shrunk to fit, all results look alike.
@@ -250,8 +251,8 @@ function startZoom() {
 function draw() {
   if (!moved) view = { zoom: startZoom(), cx: 0.5, cy: 0.5 };
   view.zoom = clamp(view.zoom, Math.min(fitZoom(), 1), MAX_ZOOM);
-  const [x, cx] = place(view.cx, shown.width, tile.width);
-  const [y, cy] = place(view.cy, shown.height, tile.height);
+  const [x, cx] = place(view.cx, comparison.width, tile.width);
+  const [y, cy] = place(view.cy, comparison.height, tile.height);
   Object.assign(view, { cx, cy });
   stage.classList.toggle('pixelated', view.zoom > PIXELATED);
   readout.textContent = `${view.zoom.toFixed(view.zoom < 0.95 ? 2 : 1)}×`;
@@ -265,22 +266,22 @@ function draw() {
 function placeMark(mark, x, y) {
   mark.style.left = `${x + worst.left * view.zoom}px`;
   mark.style.top = `${y + worst.top * view.zoom}px`;
-  mark.style.width = `${Math.min(WINDOW, shown.width) * view.zoom}px`;
-  mark.style.height = `${Math.min(WINDOW, shown.height) * view.zoom}px`;
+  mark.style.width = `${Math.min(WINDOW, comparison.width) * view.zoom}px`;
+  mark.style.height = `${Math.min(WINDOW, comparison.height) * view.zoom}px`;
 }
 
 // Offset of the image in its tile, in whole CSS pixels, and the centre held inside the image.
 function place(centre, pixels, room) {
   const whole = pixels * view.zoom;
   const margin = Math.min(room / 2 / whole, 0.5);
-  const held = clamp(centre, margin, 1 - margin);
-  return [Math.round(room / 2 - held * whole), held];
+  const inside = clamp(centre, margin, 1 - margin);
+  return [Math.round(room / 2 - inside * whole), inside];
 }
 
 function panBy(dx, dy) {
   moved = true;
-  view.cx -= dx / (shown.width * view.zoom);
-  view.cy -= dy / (shown.height * view.zoom);
+  view.cx -= dx / (comparison.width * view.zoom);
+  view.cy -= dy / (comparison.height * view.zoom);
   draw();
 }
 
@@ -290,8 +291,8 @@ function zoomBy(factor, x = tile.width / 2, y = tile.height / 2) {
   moved = true;
   view.zoom = clamp(old * factor, Math.min(fitZoom(), 1), MAX_ZOOM);
   const shift = 1 / old - 1 / view.zoom;
-  view.cx += (x - tile.width / 2) / shown.width * shift;
-  view.cy += (y - tile.height / 2) / shown.height * shift;
+  view.cx += (x - tile.width / 2) / comparison.width * shift;
+  view.cy += (y - tile.height / 2) / comparison.height * shift;
   draw();
 }
 
@@ -374,7 +375,7 @@ divider.addEventListener('pointermove', (event) => {
 
 // The luma of BT.601 of each pixel of the PNG, in thousandths of a grey level.
 async function luma(pane) {
-  const { width, height } = shown;
+  const { width, height } = comparison;
   const answer = await fetch(pane.src);
   if (!answer.ok) throw new Error(`${answer.status}`);
   const bitmap = await createImageBitmap(await answer.blob(), { colorSpaceConversion: 'none' });
@@ -389,14 +390,14 @@ async function luma(pane) {
 }
 
 async function mapDifferences() {
-  const truth = paneOf(shown.truth), current = panes;
+  const truth = paneOf(comparison.truth), current = panes;
   const missing = panes.filter((pane) => pane !== truth && pane.against !== truth.src);
   [truth, ...missing].forEach(forgetMap);
   try {
     const reference = missing.length ? await luma(truth) : null;
     for (const pane of missing) {
       const values = await luma(pane);
-      if (panes !== current || paneOf(shown.truth) !== truth) return; // other images have come
+      if (panes !== current || paneOf(comparison.truth) !== truth) return; // other images have come
       paint(pane, values, reference, truth.src);
     }
   } catch {
@@ -412,7 +413,7 @@ function forgetMap(pane) {
 
 // Writes the map to the pane's canvas and its mean to `meanGrey`.
 function paint(pane, values, reference, against) {
-  const { width, height } = shown;
+  const { width, height } = comparison;
   const pixels = new ImageData(width, height);
   const colours = new Uint32Array(pixels.data.buffer);
   let sum = 0;
@@ -455,7 +456,7 @@ function worstWindow(a, b, width, height) {
 }
 
 async function toWorst() {
-  const { width, height } = shown, current = panes;
+  const { width, height } = comparison, current = panes;
   const titles = pair.map((key) => paneOf(key).info.title).join(' and ');
   try {
     const [a, b] = await Promise.all(pair.map((key) => luma(paneOf(key))));
@@ -474,7 +475,8 @@ function goTo(spot) {
   moved = true;
   worst = spot;
   view = { zoom: Math.min(tile.width, tile.height) / (2.5 * WINDOW),
-    cx: (spot.left + WINDOW / 2) / shown.width, cy: (spot.top + WINDOW / 2) / shown.height };
+    cx: (spot.left + WINDOW / 2) / comparison.width,
+    cy: (spot.top + WINDOW / 2) / comparison.height };
   draw();
 }
 

@@ -40,9 +40,9 @@ class Tile:
     title: str
     subtitle: str
     src: str
-    """Address of a PNG, from `ZoomGrid.cached`."""
+    """Address of a PNG, from `ZoomGrid.save`."""
     download: str = ""
-    """File name offered for download, `name` of `ZoomGrid.cached` and ".png"; empty for none."""
+    """File name offered for download, `name` of `ZoomGrid.save` and ".png"; empty for none."""
     facts: Sequence[Fact] = ()
     href: str = ""
     """Address of what is downloaded, where that is not `src` (a crop is shown, say)."""
@@ -50,7 +50,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the zoom grid shows; without tiles it shows its `empty` sentence."""
+    """What the zoom grid shows. Without tiles it shows its `empty` sentence."""
 
     tiles: Sequence[Tile] = ()
     width: int = 0
@@ -69,7 +69,7 @@ class Comparison:
             raise ValueError(f"There is no tile {self.truth!r} among {keys}.")
 
     def to_json(self) -> dict[str, Any]:
-        """The component's value."""
+        """Return the component's value."""
         return {
             "tiles": [
                 {**vars(tile), "facts": [list(fact) for fact in tile.facts]} for tile in self.tiles
@@ -81,7 +81,7 @@ class Comparison:
 
 
 class ZoomGrid(gr.HTML):
-    """Side-by-side images with one shared zoom; `empty` is the sentence shown without images."""
+    """Side-by-side images with one shared zoom. Without images it shows the sentence `empty`."""
 
     def __init__(
         self,
@@ -106,7 +106,7 @@ class ZoomGrid(gr.HTML):
         return {"type": "object"}
 
     def save(self, image: Image.Image, name: str = "image") -> str:
-        """`Tile.src` of `image`, saved without loss in the cache that Gradio serves and clears.
+        """Save `image` without loss in the cache that Gradio serves. Returns its `Tile.src`.
 
         `name`, without ending, is what browsers save it as. Raises `OSError` if the disk is full.
         """

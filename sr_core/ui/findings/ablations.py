@@ -40,7 +40,7 @@ _EQUAL_LATENCY = 0.05
 
 
 def ablation_section(ablation: Ablation, note: str = "") -> str:
-    """One question at one scale; `note` comes before what the numbers say."""
+    """Return one question at one scale. `note` comes before what the numbers say."""
     heading = f"{_HEADINGS[ablation.question]} ×{ablation.scale}"
     body = _chart(ablation) + sections.markdown_table(heading, ablation_table(ablation))
     runs = [f"# {run.label}, seed {run.seed}\n{run.reproduction}" for run in ablation.trained]
@@ -52,7 +52,7 @@ def ablation_section(ablation: Ablation, note: str = "") -> str:
 
 
 def result(ablation: Ablation) -> tuple[str, str]:
-    """What the numbers say, whoever wins: in a few words, and in sentences."""
+    """Say what the numbers say, whoever wins: in a few words, and in sentences."""
     is_rival = _is_channel if ablation.question == "schemes" else _is_uniform
     rivals = [label for label in ablation.labels if is_rival(ablation.of(label)[0].network)]
     ours = [label for label in ablation.labels if label not in rivals]
@@ -72,8 +72,11 @@ def result(ablation: Ablation) -> tuple[str, str]:
 
 
 def _against(ablation: Ablation, label: str, rival: str) -> sections.Verdict:
-    """Better only where it is not slower, worse only where it is not faster; level where one has
-    more runs, whose range is wider by that alone."""
+    """Judge a family against its rival at equal latency.
+
+    It is better only where it is not slower, worse only where it is not faster. It is level where
+    one has more runs, whose range is wider by that alone.
+    """
     if len(ablation.of(label)) != len(ablation.of(rival)):
         return "level"
     verdict = sections.verdict(_scores(ablation, label), _scores(ablation, rival))
@@ -115,13 +118,13 @@ def _scores(ablation: Ablation, label: str) -> list[float]:
 
 
 def _ms(ablation: Ablation, label: str, runtime: TimedRuntime) -> float:
-    """Mean over the networks of a family; every network is timed in every runtime."""
+    """Return the mean over the networks of a family. Every network is timed in every runtime."""
     networks = dict.fromkeys(run.network for run in ablation.of(label))
     return sections.mean([ablation.median_ms(network, runtime) or 0.0 for network in networks])
 
 
 def _slower(ablation: Ablation, label: str, rival: str) -> float:
-    """How much longer a family takes than its rival in our engine, as a share."""
+    """Return how much longer a family takes than its rival in our engine, as a share."""
     return _ms(ablation, label, "sparse") / _ms(ablation, rival, "sparse") - 1
 
 
@@ -130,13 +133,16 @@ def _prunings(network: str) -> list[LayerPruning]:
 
 
 def _is_channel(network: str) -> bool:
-    """In its cells: the tail, whose channels are pixels, takes other schemes or none."""
+    """Return whether all cells are pruned by channels.
+
+    The tail, whose channels are pixels, takes other schemes or none.
+    """
     cells = replace(from_text(network), tail=DENSE)
     return all(pruning.scheme == "channel" for pruning in _prunings(to_text(cells)))
 
 
 def _is_uniform(network: str) -> bool:
-    """One ratio, but for pattern layers, which cannot lose less than 5/9."""
+    """Return whether there is one ratio, but for pattern layers, which lose 5/9 at least."""
     return len({p.ratio for p in _prunings(network) if p != _LEAST_PATTERN}) <= 1
 
 

@@ -52,7 +52,7 @@ class Curve:
 def dots(
     rows: Sequence[tuple[str, Sequence[Mark]]], legend: Mapping[Look, str], axis: str, about: str
 ) -> str:
-    """A line of marks per row on one common scale; `axis` names it, with its unit."""
+    """Draw a line of marks per row on one common scale. `axis` names it, with its unit."""
     low, high = _ends([mark.value for _, marks in rows for mark in marks])
 
     def place(value: float) -> str:
@@ -76,7 +76,7 @@ def dots(
 
 
 def _ends(values: Sequence[float]) -> tuple[float, float]:
-    """Round numbers outside of all values, with a margin."""
+    """Return round numbers outside of all values, with a margin."""
     low, high = min(values), max(values)
     pad = _MARGIN * (high - low) or 1.0
     step = 10.0 ** math.floor(math.log10(high - low + 2 * pad)) / 2
@@ -96,7 +96,10 @@ def _track(marks: Sequence[Mark], place: Callable[[float], str]) -> str:
 
 
 def curves(methods: Sequence[Curve], first: int, axes: tuple[str, str], about: str) -> str:
-    """Lines with bands from x = `first` on, x counted from 1; `axes` names x and y with units."""
+    """Draw lines with bands from x = `first` on, x counted from 1.
+
+    `axes` names x and y with their units.
+    """
     start = first - 1
     low = min(float(curve.low[start:].min()) for curve in methods)
     high = max(float(curve.high.max()) for curve in methods)

@@ -27,7 +27,7 @@ _READING = (
 
 
 def bench_tables(bench: EngineBench) -> str:
-    """A table for each network, and under what conditions they were measured."""
+    """Return a table for each network, and the conditions of the measurement."""
 
     def network(row: EngineRow) -> tuple[int, int, int]:
         return -row.scale, row.channels, row.cells
@@ -75,7 +75,10 @@ def _table(rows: Sequence[EngineRow]) -> str:
 
 
 def _lines(rows: Sequence[EngineRow]) -> Iterator[str]:
-    """One per network and runtime, its thread counts side by side; rivals of like size meet."""
+    """Yield a row per network and runtime, its thread counts side by side.
+
+    Rivals of like size meet.
+    """
 
     def network(row: EngineRow) -> tuple[float, str, str]:
         return row.density, row.scheme, row.runtime
@@ -95,7 +98,7 @@ def _lines(rows: Sequence[EngineRow]) -> Iterator[str]:
 
 
 def _frames(bench: EngineBench) -> str:
-    """One image through the whole upscaler, in each runtime."""
+    """Return the times of one image through the whole upscaler, in each runtime."""
     body = "".join(
         f"<tr><th scope=row>{html.escape(frame.model)}, {_NAMES[frame.runtime]}</th>"
         f"<td>{_threads(frame.threads)}</td><td>{frame.median_ms:.1f} ms</td>"
@@ -115,9 +118,10 @@ def _frames(bench: EngineBench) -> str:
 def stored_savings(
     bench: EngineBench, networks: Mapping[Scheme, Candidate], threads: int | None
 ) -> dict[tuple[Scheme, Runtime], float]:
-    """Shares of the dense network's time that networks like these saved in the benchmark.
+    """Return the shares of dense time that networks like these saved in the benchmark.
 
-    `networks`: pruned all over by one scheme. Those that are not like any it timed are left out.
+    Each of `networks` is pruned all over by one scheme. Those that are not like any of the
+    benchmark are left out.
     """
     savings: dict[tuple[Scheme, Runtime], float] = {}
     for scheme, candidate in networks.items():
@@ -134,7 +138,7 @@ def stored_savings(
 
 
 def elsewhere(bench: EngineBench, threads: int | None) -> str:
-    """Where `stored_savings` were measured."""
+    """Say where `stored_savings` were measured."""
     return (
         f"“Elsewhere” is the stored benchmark on {bench.processor} ({bench.runtimes['sparse']} and "
         f"{bench.runtimes['onnx']}, {_threads(_count(bench, threads))}, "
@@ -143,7 +147,7 @@ def elsewhere(bench: EngineBench, threads: int | None) -> str:
 
 
 def _similar_rows(bench: EngineBench, candidate: Candidate, threads: int) -> list[EngineRow]:
-    """Rows of networks with these blocks and channels; all that were timed have wide cells."""
+    """Return rows of networks with these blocks and channels. All have wide cells."""
     if {cell.block for cell in candidate.cells} != {"wide"}:
         return []
     key = candidate.scale, candidate.width, len(candidate.cells), threads
@@ -151,13 +155,13 @@ def _similar_rows(bench: EngineBench, candidate: Candidate, threads: int) -> lis
 
 
 def _density(candidate: Candidate) -> float:
-    """Kept weights of the cells, as a share of the dense network's."""
+    """Return the kept weights of the cells, as a share of the dense network's."""
     cells = [layer for layer in describe(candidate, 1, 1) if layer.role == "cell"]
     return sum(layer.weights_kept for layer in cells) / sum(layer.weights_dense for layer in cells)
 
 
 def _count(bench: EngineBench, threads: int | None) -> int:
-    """The view's threads, or on a device without that choice the most that were timed."""
+    """Return the view's threads, or on a device without that choice the benchmark's most."""
     return threads or max(row.threads for row in bench.rows)
 
 

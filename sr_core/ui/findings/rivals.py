@@ -10,14 +10,14 @@ from sr_core.ui.findings import charts, sections
 
 
 def rival_section(bench: RivalBench) -> str:
-    """Every rival in both runtimes, and the network of ours that reaches its PSNR."""
+    """Show every rival in both runtimes, and our network that reaches its PSNR."""
     heading = "How fast are ours beside re-trained FSRCNN, ECBSR and SESR, at no less PSNR?"
     table = sections.markdown_table(heading, rivals_table(bench))
     return sections.section(heading, result(bench), _chart(bench) + table, _conditions(bench))
 
 
 def result(bench: RivalBench) -> str:
-    """Per scale, with the most threads; whoever is faster."""
+    """Say per scale, with the most threads, who is faster."""
     texts = [_of_scale(bench, scale) for scale in sorted({r.scale for r in bench.rows})[::-1]]
     if bench.unmatched:
         texts.append(f"None of ours reaches the PSNR of {', '.join(bench.unmatched)}.")
@@ -83,7 +83,7 @@ def _conditions(bench: RivalBench) -> str:
 
 
 def _training(bench: RivalBench) -> str:
-    """How long each side was trained, which is not the same."""
+    """Say how long each side was trained, which is not the same."""
     ours = " and ".join(f"{n:,} ({scale})" for scale, n in bench.supernet_steps.items())
     own = bench.fine_tuning_steps
     more = f", {', '.join(own)} with {_steps(own)} more" if own else ""

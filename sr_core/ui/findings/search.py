@@ -11,7 +11,7 @@ from sr_core.ui.findings import charts, sections
 
 
 def sampler_section(bench: SamplerBench, note: str = "") -> str:
-    """The samplers at equal evaluations, and what proposing costs apart.
+    """Show the samplers at equal evaluations, and what proposing costs apart.
 
     `note` comes before what the numbers say, here and below.
     """
@@ -21,7 +21,7 @@ def sampler_section(bench: SamplerBench, note: str = "") -> str:
 
 
 def sampler_result(bench: SamplerBench) -> str:
-    """Who leads, whether that is clear of the seeds, and what proposing costs."""
+    """Say who leads, whether that is clear of the seeds, and what proposing costs."""
     first, *rest = ranking(bench)
     text = (
         f"{first} leads after {bench.evaluations} evaluations, with a hypervolume of "
@@ -44,12 +44,12 @@ def sampler_result(bench: SamplerBench) -> str:
 
 
 def ranking(bench: SamplerBench) -> list[str]:
-    """Samplers by median hypervolume at the end, the best first."""
+    """Return the samplers by median hypervolume at the end, the best first."""
     return sorted(_names(bench), key=lambda name: -_median(bench, name))
 
 
 def worker_section(bench: WorkerBench, note: str = "") -> str:
-    """Trials a second against the number of worker processes."""
+    """Show trials a second against the number of worker processes."""
     heading = f"Do more workers search faster? ×{bench.scale}"
     most = bench.rows[-1].workers
     verb = "are" if bench.speed_up >= 1 else "are only"
@@ -81,7 +81,7 @@ def _chart(bench: SamplerBench) -> str:
 
 
 def _curve(name: str, runs: list[SamplerRun]) -> charts.Curve:
-    """Over the evaluations that all its runs have."""
+    """Return the curve over the evaluations that all its runs have."""
     shortest = min(len(run.hypervolume) for run in runs)
     values = np.array([run.hypervolume[:shortest] for run in runs])
     return charts.Curve(name, values.min(axis=0), np.median(values, axis=0), values.max(axis=0))

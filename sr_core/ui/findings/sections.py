@@ -17,8 +17,11 @@ Rows = Sequence[Sequence[str]]
 def section(
     heading: str, result: str, body: str, conditions: str, *, lead: str = "", more: str = ""
 ) -> str:
-    """HTML. `lead`, `result`: what the numbers say; `body`, `more`: HTML, before and after the
-    conditions."""
+    """Return a section as HTML.
+
+    `lead` and `result` say what the numbers say. `body` and `more` are HTML, before and after the
+    conditions.
+    """
     return (
         f"<section><h3>{html.escape(heading)}</h3>"
         f"<p class='result'><strong>{lead}</strong> {html.escape(result)}</p>"
@@ -28,7 +31,7 @@ def section(
 
 
 def table(label: str, header: Sequence[str], rows: Rows) -> str:
-    """HTML of a table that scrolls by itself where it is too wide; cells are HTML already."""
+    """Return a table that scrolls by itself where it is too wide. Cells are HTML already."""
     heads = "".join(f"<th scope=col>{cell}</th>" for cell in header)
     body = "".join(
         f"<tr><th scope=row>{first}</th>{''.join(f'<td>{cell}</td>' for cell in rest)}</tr>"
@@ -41,37 +44,37 @@ def table(label: str, header: Sequence[str], rows: Rows) -> str:
 
 
 def markdown_table(label: str, text: str) -> str:
-    """HTML of a Markdown table: `code`, **bold**."""
+    """Turn a Markdown table into HTML: `code`, **bold**."""
     header, _, *rows = [_cells(line) for line in text.splitlines()]
     return table(label, header, rows)
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a line of Markdown, as HTML."""
+    """Return the cells of a line of Markdown, as HTML."""
     text = html.escape(line.strip("| "))
     text = re.sub(r"`([^`]*)`", r"<code>\1</code>", text)
     return re.sub(r"\*\*(.*?)\*\*", r"<b>\1</b>", text).split(" | ")
 
 
 def commands(summary: str, lines: Sequence[str]) -> str:
-    """Commands, folded away."""
+    """Return commands, folded away."""
     text = html.escape("\n".join(dict.fromkeys(lines)))
     return f"<details><summary>{html.escape(summary)}</summary><pre>{text}</pre></details>"
 
 
 def verdict(ours: Sequence[float], theirs: Sequence[float]) -> Verdict:
-    """Whether all of `ours` are above all of `theirs`, below them, or neither."""
+    """Return whether all of `ours` are above all of `theirs`, below them, or neither."""
     if min(ours) > max(theirs):
         return "better"
     return "worse" if max(ours) < min(theirs) else "level"
 
 
 def span(values: Sequence[float], decimals: int, sign: str = "") -> str:
-    """Such as `0.12 to 0.45`; one number where both are the same."""
+    """Return text such as `0.12 to 0.45`, or one number where both are the same."""
     low, high = (f"{value:{sign}.{decimals}f}" for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"
 
 
 def mean(values: Sequence[float]) -> float:
-    """Of at least one value."""
+    """Return the mean of at least one value."""
     return sum(values) / len(values)

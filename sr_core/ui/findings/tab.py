@@ -30,7 +30,7 @@ _EARLIER = "(Of earlier weights than the shipped supernet's.) "
 
 
 class Findings(Panel):
-    """The tab; it never changes."""
+    """The tab, which never changes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -42,7 +42,7 @@ class Findings(Panel):
 
 
 def answers(catalogue: Catalogue) -> Iterator[str]:
-    """HTML of every question that stored files answer."""
+    """Yield the HTML of every question that stored files answer."""
     schemes, ratios = ("".join(_ablations(catalogue, question)) for question in QUESTIONS)
     yield schemes
     if models := catalogue.finals():
@@ -64,13 +64,13 @@ def _ablations(catalogue: Catalogue, question: Question) -> Iterator[str]:
 
 
 def _note(catalogue: Catalogue, scale: int, supernet_sha256: str) -> str:
-    """What has to be said before a result of these weights, if anything."""
+    """Return what has to be said before a result of these weights, if anything."""
     digest = scale in catalogue.scales and catalogue.supernet(scale).sha256
     return "" if digest == supernet_sha256 else _EARLIER
 
 
 def finals_section(models: list[Final]) -> str:
-    """Every final model beside its once-for-all self."""
+    """Show every final model beside its once-for-all self."""
     header = ["Fine-tuned model", "Scale", "Kept parameters"]
     images = list(dict.fromkeys(score.images for final in models for score in finals.scores(final)))
     rows: list[list[str]] = []
@@ -91,7 +91,7 @@ def finals_section(models: list[Final]) -> str:
 
 
 def finals_result(models: list[Final]) -> str:
-    """Gains per scale on the validation crops, be they losses."""
+    """Say the gains per scale on the validation crops, be they losses."""
     texts: list[str] = []
     for scale in sorted({final.candidate.scale for final in models}, reverse=True):
         scores = [
@@ -119,7 +119,7 @@ def _cell(score: finals.Score | None) -> str:
 
 
 def _chart(models: list[Final]) -> str:
-    """Of final models of one scale: a gain would hardly be seen beside the other's decibels."""
+    """Draw final models of one scale: a gain would hardly show beside the other's decibels."""
     rows: list[tuple[str, list[charts.Mark]]] = []
     for final in models:
         score = next((one for one in finals.scores(final) if one.images == finals.CROPS), None)

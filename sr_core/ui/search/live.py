@@ -47,10 +47,10 @@ _GRACE_S = 10.0
 
 @dataclass(frozen=True)
 class Settings(SearchArgs):
-    """What a visitor asks for; the worker checks what only it can know."""
+    """Settings that a visitor asks for. The worker checks what only it can know."""
 
     def __post_init__(self) -> None:
-        """Raises `SearchError` for numbers of trials or seeds that are too much for the page."""
+        """Raise `SearchError` for numbers of trials or seeds beyond the page's limits."""
         if not MIN_TRIALS <= self.trials <= MAX_TRIALS:
             raise SearchError(
                 f"{self.trials} trials are not possible here: expected {MIN_TRIALS} to "
@@ -79,7 +79,7 @@ class Snapshot:
 
     @property
     def version(self) -> tuple[Phase, int]:
-        """Differs between snapshots whose points or buttons differ."""
+        """A value that differs between snapshots whose points or buttons differ."""
         return self.phase, len(self.trials)
 
 
@@ -127,11 +127,11 @@ class LiveSearch:
 
     @property
     def pid(self) -> int:
-        """Of the last worker."""
+        """Process id of the last worker."""
         return self._process.pid
 
     def snapshot(self) -> Snapshot:
-        """How it stands now."""
+        """Return how the search stands now."""
         with self._lock:
             trials = tuple(self._trials.values())
             speed, eta_s = self._speed() if self._phase == "running" else (None, None)
@@ -140,20 +140,20 @@ class LiveSearch:
             )
 
     def result(self) -> Path | None:
-        """The file of all trials, which a worker writes as it ends; None while there is none."""
+        """Return the file of all trials, which a worker writes as it ends, None without one."""
         with self._lock:
             ready = self._phase not in ACTIVE and self._result.is_file()
             return self._result if ready else None
 
     def pause(self) -> None:
-        """Let the worker end after its trial; nothing happens unless it runs."""
+        """Let the worker end after its trial. Nothing happens unless it runs."""
         with self._lock:
             if self._phase in ("starting", "running"):
                 self._phase = "pausing"
                 self._process.stdin.close()  # pyright: ignore[reportOptionalMemberAccess]
 
     def resume(self) -> None:
-        """Go on with a new worker; nothing happens unless it is paused.
+        """Go on with a new worker. Nothing happens unless the search is paused.
 
         Raises `SearchError`, and stays paused, if no process can be started.
         """
@@ -199,7 +199,7 @@ class LiveSearch:
         self._follower.start()
 
     def _follow(self, process: subprocess.Popen[bytes]) -> None:
-        """Take all events of a worker, and note how it ended; a thread of its own."""
+        """Take all events of a worker, and note how it ended, in a thread of its own."""
         start = time.monotonic()
         alarm = threading.Timer(self._left_s, self._time_is_up, [process])
         alarm.daemon = True
@@ -219,7 +219,7 @@ class LiveSearch:
             self._note_end(process.returncode, failure)
 
     def _take(self, event: Event) -> str:
-        """Note an event; returns the sentence of a failure."""
+        """Note an event. Returns the sentence of a failure."""
         with self._lock:
             if isinstance(event, Start):
                 self._start, self._to_replay = event, event.finished_before
@@ -262,7 +262,7 @@ class LiveSearch:
         _end(process)
 
     def _speed(self) -> tuple[float | None, float | None]:
-        """Networks evaluated per second, and seconds to the end."""
+        """Return the networks evaluated per second, and the seconds to the end."""
         if len(self._recent) < 2:
             return None, None
         (start, first, before), (end, last, after) = self._recent[0], self._recent[-1]

@@ -30,9 +30,10 @@ _COMMAND = re.compile(r"python -m sr_core search( [\w ./,=+-]*)?", re.ASCII)
 
 
 def load_result(path: Path, catalogue: Catalogue) -> Snapshot:
-    """What Download result gave; `SearchError` if it is damaged, or its numbers do not hold.
+    """Read what Download result gave.
 
-    Costs are computed anew where the device is known here, else they are the file's.
+    Costs are computed anew where the device is known here, else they are the file's. Raises
+    `SearchError` if the file is damaged, or its numbers do not hold.
     """
     if path.stat().st_size > _MAX_BYTES:
         raise SearchError(
@@ -76,7 +77,7 @@ def _check_start(result: SearchResult, name: str) -> None:
 
 
 def _candidate(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Candidate:
-    """The trial's network; `SearchError` where it or a number is impossible."""
+    """Return the trial's network. Raises `SearchError` where it or a number is impossible."""
     try:
         candidate = catalogue.check(from_text(trial.network), scale)
     except UpFrontError as error:
@@ -94,7 +95,7 @@ def _candidate(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Can
 def _reprice(
     trials: Sequence[Trial], networks: Sequence[Candidate], start: Start, catalogue: Catalogue
 ) -> tuple[Trial, ...]:
-    """The trials with the costs that they have here."""
+    """Return the trials with the costs that they have here."""
     if start.objective not in (MACS, *(profile.id for profile in catalogue.devices)):
         return tuple(trials)
     costs = objective(catalogue, start.objective).cost(networks)

@@ -24,14 +24,17 @@ class Searches:
         self._results: dict[str, Snapshot] = {}
 
     def start(self, session: str, settings: Settings) -> None:
-        """Start a search in place of the visitor's last one; `SearchError` if too many run."""
+        """Start a search in place of the visitor's last one.
+
+        Raises `SearchError` if too many run.
+        """
         with self._lock:
             self._demand_room()
             self._forget(session)
             self._of[session] = LiveSearch(settings, self._root, worker=self._worker)
 
     def pause_or_resume(self, session: str) -> None:
-        """Whichever is possible; `SearchError` if too many others run."""
+        """Pause or resume. Raises `SearchError` if too many others run."""
         with self._lock:
             if search := self._of.get(session):
                 if search.snapshot().phase == "paused":
@@ -41,31 +44,31 @@ class Searches:
                     search.pause()
 
     def cancel(self, session: str) -> None:
-        """End the visitor's search at once."""
+        """Cancel the visitor's search."""
         with self._lock:
             if search := self._of.get(session):
                 search.cancel()
 
     def show(self, session: str, result: Snapshot) -> None:
-        """A result that was loaded takes the place of the visitor's search."""
+        """Put a result that was loaded in the place of the visitor's search."""
         with self._lock:
             self._forget(session)
             self._results[session] = result
 
     def snapshot(self, session: str) -> Snapshot | None:
-        """The visitor's search; None without one."""
+        """Return the visitor's search, None without one."""
         with self._lock:
             search = self._of.get(session)
             return search.snapshot() if search else self._results.get(session)
 
     def result(self, session: str) -> Path | None:
-        """The result file of the visitor's search; None while there is none."""
+        """Return the result file of the visitor's search, None while there is none."""
         with self._lock:
             search = self._of.get(session)
             return search.result() if search else None
 
     def end(self, session: str) -> None:
-        """The visitor has gone."""
+        """End the search of a visitor who has gone."""
         with self._lock:
             self._forget(session)
 

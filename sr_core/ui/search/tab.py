@@ -132,18 +132,18 @@ class Search(Panel):
         state.page.unload(self.on_unload)
 
     def opening_outputs(self) -> list[Component]:
-        """Everything that a change of the search may touch."""
+        """Return everything that a change of the search may touch."""
         return [
             self.progress, self.plot, self.facts, self.card, self.prune, self.pick, self.start,
             self.pause, self.cancel, self.download, self.command, self._version, self._timer,
         ]  # fmt: skip
 
     def show_opening(self, link: Link, session: str) -> Updates:
-        """Another network may have been selected in another tab."""
+        """Show the network that may have been selected in another tab."""
         return self.show_search(session, link.current)
 
     def show_search(self, session: str, current: Candidate) -> Updates:
-        """The visitor's search, with the selected network marked."""
+        """Show the visitor's search, with the selected network marked."""
         snapshot = self.searches.snapshot(session)
         phase = snapshot.phase if snapshot else None
         active, paused = phase in ACTIVE, phase == "paused"
@@ -164,7 +164,7 @@ class Search(Panel):
         }  # fmt: skip
 
     def candidate(self, session: str, identity: str) -> Candidate:
-        """The found network with this id; `SearchError` if there is none."""
+        """Return the network of the search with this id. Raises `SearchError` without one."""
         snapshot = self.searches.snapshot(session)
         networks = self._view.networks(snapshot) if snapshot else {}
         if identity not in networks:
@@ -174,12 +174,12 @@ class Search(Panel):
 
     @friendly()
     def on_settings(self, values: Values) -> str:
-        """The plan changes with what it depends on."""
+        """Show another plan, as its settings change."""
         return self._plan(self._search_view(values), int(values[self.trials] or 0))
 
     @friendly()
     def on_start(self, values: Values, request: gr.Request) -> Updates:
-        """Start was pressed."""
+        """Start a search."""
         view, sampler = self._search_view(values), values[self.sampler]
         if sampler not in SAMPLERS:
             raise SearchError(f"There is no sampler {sampler!r}: expected {', '.join(SAMPLERS)}.")
@@ -193,26 +193,26 @@ class Search(Panel):
 
     @friendly()
     def on_pause(self, values: Values, request: gr.Request) -> Updates:
-        """Pause or Resume was pressed."""
+        """Pause or resume the search."""
         self.searches.pause_or_resume(str(request.session_hash))
         return self._answer(values, request)
 
     @friendly()
     def on_cancel(self, values: Values, request: gr.Request) -> Updates:
-        """Cancel was pressed."""
+        """Cancel the search."""
         self.searches.cancel(str(request.session_hash))
         return self._answer(values, request)
 
     @friendly()
     def on_load(self, values: Values, request: gr.Request) -> Updates:
-        """A result file was uploaded."""
+        """Load a result file."""
         result = load_result(Path(values[self.load]), self._catalogue)
         self._show_points(result, self._current(values))  # keep only what can be shown
         self.searches.show(str(request.session_hash), result)
         return self._answer(values, request)
 
     def on_tick(self, values: Values, request: gr.Request) -> Updates:
-        """Half a second has passed."""
+        """Show what happened in the last half second."""
         snapshot, version = self.searches.snapshot(str(request.session_hash)), values[self._version]
         if snapshot and version and tuple(version) == snapshot.version:
             return {self.facts: self._view.facts(snapshot)}  # time left
@@ -220,14 +220,14 @@ class Search(Panel):
 
     @friendly()
     def on_network(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
-        """A network of the visitor's own search was chosen; it may be of another scale."""
+        """Select a network of the visitor's own search. It may be of another scale."""
         session = str(request.session_hash)
         current = self.candidate(session, str(event.value))
         updates = self.state.select(current, self.state.read(values), values)
         return updates | self.show_search(session, current)
 
     def on_unload(self, request: gr.Request) -> None:
-        """The tab of the browser was closed."""
+        """End the search of a browser tab that was closed."""
         self.searches.end(str(request.session_hash))
 
     def _answer(self, values: Values, request: gr.Request) -> Updates:
@@ -237,7 +237,7 @@ class Search(Panel):
         return Candidate.from_json(values[self.state.parts.table])
 
     def _search_view(self, values: Values) -> View:
-        """What is searched for: the target bar's scale and device, the tab's own budget."""
+        """Return what to search for: the target bar's scale and device, our budget."""
         parts = self.state.parts
         return make_view(
             self._catalogue, scale=values[parts.scale], device=values[parts.device],
@@ -274,7 +274,7 @@ def _same(value: Any) -> Any:
 
 
 def _whole(value: Any, what: str) -> int:
-    """A whole number from a form field; `SearchError` if it is none."""
+    """Read a whole number from a form field. Raises `SearchError` if it is none."""
     try:
         return int(value)
     except (TypeError, ValueError, OverflowError):

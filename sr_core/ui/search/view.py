@@ -69,7 +69,10 @@ class SearchView:
         self._network = lru_cache(2 * MAX_LOADED)(self._describe)
 
     def networks(self, snapshot: Snapshot) -> dict[str, tuple[Network, Trial]]:
-        """By candidate id, in the order they were found; a network counts once."""
+        """Return networks by candidate id, in the order of their trials.
+
+        A network counts once.
+        """
         if snapshot.start is None:
             return {}
         objective = snapshot.start.objective
@@ -77,7 +80,7 @@ class SearchView:
         return {network.candidate.id: (network, trial) for network, trial in pairs}
 
     def front(self, snapshot: Snapshot | None) -> FrontData:
-        """The points for the plot."""
+        """Return the points for the plot."""
         if snapshot is None or snapshot.start is None or not snapshot.trials:
             waiting = snapshot is not None and snapshot.phase in ACTIVE
             note = "Starting: the first networks appear in a few seconds." if waiting else NO_SEARCH
@@ -100,7 +103,7 @@ class SearchView:
         return FrontData(points, axis, quality, self._note(start, quality.origin), (), baseline)
 
     def best(self, snapshot: Snapshot) -> tuple[Network, Trial] | None:
-        """The best network so far: within the budget, if there is one."""
+        """Return the best network so far: within the budget, if there is one."""
         pairs = list(self.networks(snapshot).values())
         budget = snapshot.start.budget_ms if snapshot.start else None
         limit = float("inf") if budget is None else budget
@@ -108,13 +111,13 @@ class SearchView:
         return None if index is None else pairs[index]
 
     def facts(self, snapshot: Snapshot | None) -> str:
-        """Speed, best network and hypervolume as HTML."""
+        """Return speed, best network and hypervolume as HTML."""
         if snapshot is None or not (tiles := self._tiles(snapshot)):
             return ""
         return f"<div class='tiles'>{''.join(tiles)}</div>{_curve(snapshot)}"
 
     def card(self, snapshot: Snapshot | None, candidate: Candidate) -> str | None:
-        """The card of a network of this search; None if it is none of them."""
+        """Return the card of a network of this search, None if it is none of them."""
         networks = self.networks(snapshot) if snapshot else {}
         if snapshot is None or snapshot.start is None or candidate.id not in networks:
             return None
@@ -163,7 +166,7 @@ class SearchView:
         return tiles
 
     def _origin(self, start: Start) -> str:
-        """How its costs came about: those of a loaded file cannot be checked without the device."""
+        """Say how costs came about: without the device, a loaded file's stay unchecked."""
         devices = {profile.id for profile in self._pricing.catalogue.devices}
         checkable = start.unit != "ms" or start.objective in devices
         return _AXES[start.unit].origin if checkable else FROM_FILE
@@ -190,7 +193,7 @@ class SearchView:
 
 
 def progress(snapshot: Snapshot | None) -> str:
-    """How far a search is, and why it ended early, as HTML."""
+    """Say how far a search is, and why it ended early, as HTML."""
     if snapshot is None:
         return ""
     count, total = len(snapshot.trials), snapshot.total
@@ -203,7 +206,7 @@ def progress(snapshot: Snapshot | None) -> str:
 
 
 def plan(device: str, size: int, budget_ms: float | None, runtime: str, seconds: float) -> str:
-    """What pressing Start would do, as HTML. `size`: trials."""
+    """Say what pressing Start would do, as HTML. `size` is the number of trials."""
     budget = "no latency budget" if budget_ms is None else f"budget {budget_ms:g} ms"
     return (
         f"<p>Up to {size} networks are proposed, and scored by {runtime} on "
@@ -215,12 +218,12 @@ def plan(device: str, size: int, budget_ms: float | None, runtime: str, seconds:
 
 
 def duration(seconds: float) -> str:
-    """Such as `45 s` or `3 min`."""
+    """Return text such as `45 s` or `3 min`."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _source(snapshot: Snapshot) -> str:
-    """Whether this server measured what it shows: anybody can write what a loaded file says."""
+    """Say whether this server measured what it shows: anybody can write a file."""
     return FROM_FILE if snapshot.phase == "loaded" else "measured"
 
 
@@ -233,7 +236,10 @@ def _cost(trial: Trial, start: Start) -> str:
 
 
 def _interval(network: Network, trial: Trial, start: Start) -> str:
-    """Of a latency, after a comma; empty for MACs and where the device is not known."""
+    """Return the interval of a latency, after a comma.
+
+    It is empty for MACs and where the device is not known.
+    """
     low, high = trial.cost * network.low, trial.cost * network.high
     if start.unit != "ms" or not low < high:
         return ""
@@ -258,7 +264,7 @@ def _time_tile(snapshot: Snapshot) -> str:
 
 
 def _curve(snapshot: Snapshot) -> str:
-    """The hypervolume over the trials, as steps."""
+    """Draw the hypervolume over the trials, as steps."""
     values = np.maximum.accumulate([trial.hypervolume for trial in snapshot.trials] or [0.0])
     if snapshot.start is None or not values[-1] > 0:
         return ""
