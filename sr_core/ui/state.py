@@ -32,6 +32,9 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 that whatever may well be refused has to queue."""
 QUICK: dict[str, Any] = {**QUIET, "queue": False}
 """Of looking and editing, which no queue should keep waiting."""
+IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "link"}
+"""Of what writes the link from the state as it then is: one after the other, or the answer that
+comes last could be of the older state."""
 CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
@@ -133,7 +136,7 @@ class State:
     def wire_opening(self, name: str, tab: gr.Tab, panel: Panel) -> None:
         """Connect the opening of a tab, which is part of the link."""
         outputs = [self.parts.tab, self.link, *panel.opening_outputs()]
-        tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUICK)
+        tab.select(self.on_opening(name, panel), self.inputs, outputs, **IN_TURN)
 
     def wire_pick(self, button: gr.Button) -> None:
         """Connect a button that adds the selected network to the comparison."""
@@ -148,7 +151,7 @@ class State:
 
         While it waited, another tab may have been opened: the link is of what is now.
         """
-        event.success(self.on_link, self.inputs, self.link, **QUICK)
+        event.success(self.on_link, self.inputs, self.link, **IN_TURN)
 
     def read(self, values: Values) -> Link:
         """Read the state from the components. Raises `UpFrontError` for what is not on offer."""
