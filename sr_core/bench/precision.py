@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -19,6 +18,7 @@ from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, SupernetWeights
 from sr_core.pruning.finetune import Start, TuningTask
 from sr_core.pruning.settings import FinetuneArgs
+from sr_core.results.precision import PrecisionBench, StepTime
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.train import RivalTask
 from sr_core.supernet.module import Supernet
@@ -29,34 +29,6 @@ from sr_core.training.settings import RunArgs
 
 _CHANNELS, _CELLS = 24, 8
 """Of the network that is trained by itself."""
-
-
-@dataclass(frozen=True)
-class StepTime:
-    """Median time of one forward and backward pass."""
-
-    network: str
-    fp32_ms: float
-    bf16_ms: float
-
-
-@dataclass(frozen=True)
-class PrecisionBench:
-    """Times with what they depend on."""
-
-    processor: str
-    device: str
-    cores: int
-    threads: int
-    """Of torch on the processor."""
-    torch: str
-    runs: int
-    """Per network and precision, after one that does not count."""
-    date: str
-    """UTC, YYYY-MM-DD."""
-    auto: str
-    """What `--precision auto` takes here for the first network, and why."""
-    rows: list[StepTime]
 
 
 def bench_precision(runs: int, report: Callable[[str], None] = lambda _: None) -> PrecisionBench:
@@ -70,7 +42,8 @@ def bench_precision(runs: int, report: Callable[[str], None] = lambda _: None) -
     for network, step in steps.items():
         report(network)
         times_ms = precision.times_ms(step, runs)
-        rows.append(StepTime(network, median(times_ms["fp32"]), median(times_ms["bf16"])))
+        fp32_ms, bf16_ms = median(times_ms["fp32"]), median(times_ms["bf16"])
+        rows.append(StepTime(network=network, fp32_ms=fp32_ms, bf16_ms=bf16_ms))
     return PrecisionBench(
         processor=processor(),
         device=precision.device_name(where),
@@ -80,7 +53,7 @@ def bench_precision(runs: int, report: Callable[[str], None] = lambda _: None) -
         runs=runs,
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         auto=f"{choice.taken} ({choice.reason})",
-        rows=rows,
+        rows=tuple(rows),
     )
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from sr_core.cli.train import training_code
 from sr_core.errors import MeasurementError
-
-if TYPE_CHECKING:
-    from sr_core.bench.precision import PrecisionBench
+from sr_core.results.precision import PrecisionBench
+from sr_core.results.record import to_json
 
 
 def add_precision_bench_options(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +29,7 @@ def run_precision(args: argparse.Namespace) -> int:
     bench = bench_precision(
         args.runs, lambda network: print(f"timing {network}", file=sys.stderr, flush=True)
     )
-    print(json.dumps(asdict(bench), indent=1) if args.json else "\n".join(_lines(bench)))
+    print(to_json(bench) if args.json else "\n".join(_lines(bench)))
     return 0
 
 

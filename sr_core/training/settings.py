@@ -151,7 +151,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
     What an older record does not hold is not compared.
     """
-    old, new = settings_of(before), settings_of(now)
+    old, new = settings_of(before), now["settings"]
     texts = [
         f"{flag(name)} {old[name]} -> {value}"
         for name, value in new.items()

@@ -590,7 +590,8 @@ def test_from_photos_to_an_upscaled_image(
     resumed, warned = capsys.readouterr()
     assert re.match(r"step 3/3  loss \d.* steps/s  ETA 0 min  PSNR-Y dB: wide \d", resumed)
     changes = "--steps 2 -> 3, --source-weights {'few': 0.5, 'many': 2.0} -> {}"
-    assert warned.startswith(f"warning: Resuming at step 2 with changes: {changes}.\n")
+    assert f"\nwarning: Resuming at step 2 with changes: {changes}.\n" in warned
+    assert warned.startswith("Precision: ")
     own_shell("publish", run / "supernet.safetensors",
               "--benchmark", tiny.save_benchmark(tmp_path / "benchmark", 4),
               "--val", photos / "val")  # fmt: skip
