@@ -24,6 +24,7 @@ from sr_core.runtime.upscale import Upscaler
 from tests import app_root, tiny
 from tests.catalogue.test_final import DESCRIBED
 from tests.cli.test_main import Shell
+from tests.needs import engine
 from tests.tiny import write_manifest
 
 SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
@@ -47,8 +48,7 @@ def run(folder: Path, text: str, seed: int, **changes: Any) -> str:
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
     made = app_root.write(tmp_path / "root", tiny_root)
-    if Catalogue(made).engine is None:
-        pytest.skip(Catalogue(made).engine_problem)
+    engine(Catalogue(made))
     return made
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from sr_core.catalogue.publish_rival import runner
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
