@@ -560,13 +560,19 @@ def test_training_without_torch_says_what_to_install(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_process_keeps_its_memory(
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_process_keeps_its_memory_and_to_its_cores(
     shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(3)
+    monkeypatch.setattr(cli_train, "cores", lambda: 2)
     told: list[str] = []
     monkeypatch.setattr(cli_train, "keep_freed_memory", lambda: told.append("keep"))
     shell.error(*train_words(photos, tmp_path / "run", "--resume"))
     assert told == ["keep"]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 @pytest.mark.usefixtures("one_thread")
