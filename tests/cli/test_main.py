@@ -540,7 +540,7 @@ def train_words(photos: Path, out: Path, *more: object) -> list[object]:
     return [
         "train", "--data", photos / "train", "--val", photos / "val", "--out", out,
         "--width", 16, "--cells", 2, "--steps", 2, "--patch", 8, "--batch", 2, "--warmup", 1,
-        "--validate-every", 1, *more,
+        "--validate-every", 1, "--precision", "fp32", *more,
     ]  # fmt: skip
 
 
