@@ -35,8 +35,9 @@ keeps a device id in the home folder. They ask these variables when they are fir
 this module runs before all others; child processes inherit them."""
 for _name, _value in _OPT_OUTS.items():
     os.environ.setdefault(_name, _value)
-# NumPy's OpenBLAS honours affinity by itself, but no container's quota.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores()))
+if "OMP_NUM_THREADS" not in os.environ:  # which OpenBLAS would obey, too, if its own is not set
+    # NumPy's OpenBLAS honours affinity by itself, but no container's quota.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores()))
 
 
 def __getattr__(name: str) -> Any:

@@ -74,10 +74,10 @@ def _quota_1(group: Path) -> float | None:
 def _ratio(quota: str = "", period: str = "", *_: str) -> float | None:
     """Return quota over period, None if there is no quota: `max`, -1 or no such file."""
     try:
-        cores = int(quota) / int(period)
+        share = int(quota) / int(period)
     except (ValueError, ZeroDivisionError):
         return None
-    return cores if cores > 0 else None
+    return share if share > 0 else None
 
 
 def _text(path: Path) -> str:
