@@ -9,6 +9,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sr_core.machine import cores
+
 if TYPE_CHECKING:
     from sr_core.catalogue.store import Catalogue
     from sr_core.errors import UpFrontError
@@ -33,6 +35,9 @@ keeps a device id in the home folder. They ask these variables when they are fir
 this module runs before all others; child processes inherit them."""
 for _name, _value in _OPT_OUTS.items():
     os.environ.setdefault(_name, _value)
+if "OMP_NUM_THREADS" not in os.environ:  # which OpenBLAS would obey, too, if its own is not set
+    # NumPy's OpenBLAS honours affinity by itself, but no container's quota.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", str(cores()))
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,19 @@
-"""This computer: processor and code for records, the user's folder, the memory allocator."""
+"""This computer: processor, cores and code, the user's folder, the memory allocator."""
 
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from platformdirs import user_data_dir
 
 _CPUINFO = Path("/proc/cpuinfo")
+_OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 """Parameters of glibc's `mallopt` (malloc.h)."""
 
@@ -30,12 +33,64 @@ def cpu_flags() -> frozenset[str]:
     return frozenset((_cpu_line("flags") or _cpu_line("Features")).split())
 
 
+def cores() -> int:
+    """Count the cores at this process's disposal: at least 1.
+
+    These are the cores it may run on (affinity), or fewer where its container has a quota. A
+    quota of 1.5 cores counts as 1: two threads would use it up before the period's end, and then
+    both would stand still in the middle of a frame.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, math.floor(min([allowed or 1, *_quotas()])))
+
+
+def _quotas() -> Iterator[float]:
+    """Yield the quotas, in cores, of this process's control groups and of those around them."""
+    for line in _text(_OWN_CGROUPS).splitlines():
+        _, colon, rest = line.partition(":")  # of "1:cpu,cpuacct:/group", or "0::/group"
+        controllers, _, path = rest.partition(":")
+        if not colon:
+            continue
+        if not controllers:  # version 2; `unified` where version 1 is mounted beside it
+            mounts, quota = (_CGROUPS, _CGROUPS / "unified"), _quota_2
+        elif "cpu" in controllers.split(","):
+            mounts, quota = (_CGROUPS / controllers, _CGROUPS / "cpu"), _quota_1
+        else:
+            continue
+        # In a container the path may be the host's: then only the mount's own root is there.
+        own = PurePosixPath(path.lstrip("/"))
+        groups = [mount / group for mount in mounts for group in (own, *own.parents)]
+        yield from filter(None, map(quota, groups))
+
+
+def _quota_2(group: Path) -> float | None:
+    return _ratio(*_text(group / "cpu.max").split())
+
+
+def _quota_1(group: Path) -> float | None:
+    return _ratio(_text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us"))
+
+
+def _ratio(quota: str = "", period: str = "", *_: str) -> float | None:
+    """Return quota over period, None if there is no quota: `max`, -1 or no such file."""
+    try:
+        share = int(quota) / int(period)
+    except (ValueError, ZeroDivisionError):
+        return None
+    return share if share > 0 else None
+
+
+def _text(path: Path) -> str:
+    """Read a file of the system's, empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def _cpu_line(name: str) -> str:
     """Return the first value of a line of /proc/cpuinfo, empty if there is none."""
-    try:
-        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # not Linux
-        return ""
+    lines = _text(_CPUINFO).splitlines()  # none where it is not Linux
     values = (line.partition(":")[2].strip() for line in lines if line.startswith(name))
     return next(values, "")
 

@@ -27,10 +27,18 @@ from sr_core.network.candidate import (
     LayerPruning,
 )
 from sr_core.network.weights import SupernetSpec
-from tests import tiny
+from tests import needs, tiny
 
 settings.register_profile("upfront", deadline=None, derandomize=True)
 settings.load_profile("upfront")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and how to get what it needs."""
+    if lines := list(needs.summary(terminalreporter.stats.get("skipped", []))):
+        terminalreporter.section("skipped: number of tests, what is lacking, how to get it")
+        for line in lines:
+            terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -51,10 +59,7 @@ def user_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def library() -> Library:
     """The shipped sparse engine for this computer."""
-    found = Catalogue()
-    if found.engine is None:
-        pytest.skip(found.engine_problem)
-    return found.engine
+    return needs.engine(Catalogue())
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def shared_data() -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared"
     folder = Path(os.environ.get("UPFRONT_SHARED", beside)) / "data"
     if not folder.is_dir():
-        pytest.skip(f"no benchmark images: {folder} is missing (set UPFRONT_SHARED)")
+        needs.lacking(needs.IMAGES)
     return folder
 
 

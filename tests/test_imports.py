@@ -27,9 +27,10 @@ ORDER = (
 LOOSE = ("errors", "machine", "options", "files", "__main__")
 WITH_TORCH = {
     "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
+    "sr_core.training.precision",
     "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
     "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.module",
-    "sr_core.rivals.train",
+    "sr_core.rivals.train", "sr_core.bench.precision",
 }  # fmt: skip
 
 
@@ -145,7 +146,7 @@ print(set(sr_core.__all__) <= set(dir(sr_core)), hasattr(sr_core, "nothing"))
         capture_output=True, text=True, check=False, cwd=REPOSITORY,
     )  # fmt: skip
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["[] []", "True", "[]", "True False"]
+    assert done.stdout.splitlines() == ["[] ['sr_core.machine']", "True", "[]", "True False"]
 
 
 def test_nothing_is_reported_and_nothing_is_left_in_the_home_folder(

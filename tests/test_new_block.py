@@ -63,7 +63,7 @@ def root(toy: None, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     words = [
         "train", "--data", photos / "train", "--val", photos / "val", "--out", run,
         "--scale", 2, "--width", 16, "--cells", 2, "--blocks", "wide,toy", "--steps", 3,
-        "--patch", 8, "--batch", 2, "--warmup", 1, "--validate-every", 3,
+        "--patch", 8, "--batch", 2, "--warmup", 1, "--validate-every", 3, "--precision", "fp32",
     ]  # fmt: skip
     assert main(list(map(str, words))) == 0
     with changing(root):

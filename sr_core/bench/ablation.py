@@ -9,7 +9,6 @@ its convolutions like them best.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -28,7 +27,7 @@ from sr_core.engine.library import Library
 from sr_core.errors import EngineError, MeasurementError
 from sr_core.files import sha256
 from sr_core.latency.timing import Run, ready
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.quality.benchmark import network_upscale
@@ -42,10 +41,12 @@ from sr_core.results.ablations import (
 )
 from sr_core.runtime.choice import runtime_name
 from sr_core.runtime.upscale import Upscaler
-from sr_core.training.settings import steps_of
+from sr_core.training.settings import settings_of, steps_of
 
 FINAL = "final.safetensors"
-_ALIKE = ("patch", "batch", "lr", "warmup", "fp32_last", "ema", "source_weights", "distill")
+_ALIKE = (
+    "patch", "batch", "lr", "warmup", "precision", "fp32_last", "ema", "source_weights", "distill",
+)  # fmt: skip
 """Settings that runs have to have in common."""
 RUNTIMES: tuple[TimedRuntime, ...] = ("sparse", "onnx", "onnx, aligned")
 
@@ -81,14 +82,14 @@ def bench_ablation(
     runs = [(label, read_tuned_final(folder / FINAL)) for label, folder in job.runs]
     scale, crops, supernet = _common(runs)
     sets = benchmark_sets(job.benchmark, scale)
-    threads = min(job.threads, os.cpu_count() or 1)
+    threads = min(job.threads, cores())
     networks = {final.descriptor.network: final.network for _, final in runs}
     rows, drift_share = _time(networks, library, threads, job)
     return Ablation(
         question=job.question,
         scale=scale,
         processor=processor(),
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         threads=threads,
         runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
         library_sha256=sha256(library.path),
@@ -130,7 +131,7 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
 
 def _settings(final: Final) -> str:
     """Return those settings of the last run that say how it trained, as JSON."""
-    settings = final.descriptor.training[-1]["settings"]
+    settings = settings_of(final.descriptor.training[-1])
     return json.dumps({name: settings.get(name) for name in _ALIKE})
 
 

@@ -6,7 +6,6 @@ One process, interleaved (`sitting`). Both runtimes are called as a user calls t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from sr_core.engine.library import Library
 from sr_core.engine.session import Images, Session
 from sr_core.errors import EngineError
 from sr_core.files import sha256
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.layers import OUTPUT_SIZE, RGB, lr_size
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
@@ -103,7 +102,7 @@ def bench_engine(
     library = catalogue.engine
     if library is None:
         raise EngineError(catalogue.engine_problem)
-    counts = sorted({1, min(2, os.cpu_count() or 1)})
+    counts = sorted({1, min(2, cores())})
     sittings: list[Sitting] = []
     rows: list[EngineRow] = []
     for net in job.nets:
@@ -118,7 +117,7 @@ def bench_engine(
             rows += result[1]
     return EngineBench(
         processor=processor(),
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
         library=library.path.name,
         library_sha256=sha256(library.path),

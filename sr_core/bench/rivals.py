@@ -7,7 +7,6 @@ that reaches its PSNR on the validation crops and is the fastest there by estima
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from sr_core.files import sha256
 from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.latency.timing import ready
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.network.plain import Network, plain
@@ -105,7 +104,7 @@ def bench_rivals(
     library = catalogue.engine
     if library is None:
         raise EngineError(catalogue.engine_problem)
-    profile, counts = _profile(catalogue), sorted({1, min(2, os.cpu_count() or 1)})
+    profile, counts = _profile(catalogue), sorted({1, min(2, cores())})
     rival_scales = [scale for scale in scales if catalogue.rivals(scale)]
     contests = [_contest(catalogue, scale, profile, counts[-1]) for scale in rival_scales]
     if not contests:
@@ -122,7 +121,7 @@ def bench_rivals(
             rows += _rows(one, threads, times_ms)
     return RivalBench(
         processor=processor(),
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
         library_sha256=sha256(library.path),
         device=profile.id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
+from sr_core.machine import cores
 from sr_core.network.candidate import Candidate
 from sr_core.results.samplers import SamplerBench, SamplerRun
 from sr_core.search.evaluate import Evaluation
@@ -65,7 +65,7 @@ def conditions(setup: Setup) -> dict[str, Any]:
     """Return where and on what a benchmark of the search was run."""
     return {
         "processor": setup.facts["processor"],
-        "cores": os.cpu_count() or 1,
+        "cores": cores(),
         "commit": setup.facts["commit"],
         "date": datetime.now(UTC).date().isoformat(),
         "versions": setup.facts["versions"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import onnxruntime as ort
 
 from sr_core.catalogue.store import Catalogue, Model
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.extract import extract
 from sr_core.network.onnx_graph import build
 from sr_core.network.weights import SupernetWeights
@@ -65,7 +64,7 @@ class SessionBench:
 
 def bench_sessions(catalogue: Catalogue, *, runs: int) -> SessionBench:
     """Time every listed model, interleaved (A B C, A B C, ...) so that drift hits all alike."""
-    models, threads = catalogue.models(), os.cpu_count() or 1
+    models, threads = catalogue.models(), cores()
     parts: defaultdict[str, list[Parts]] = defaultdict(list)
     for index in range(WARM_UP_ROUNDS + runs):
         for model in models:

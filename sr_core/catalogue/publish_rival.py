@@ -15,6 +15,7 @@ from sr_core.catalogue.writer import LICENCE, changing, install_rival
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import CatalogueError
+from sr_core.machine import cores
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.plain import PlainNetwork
 from sr_core.quality.benchmark import Upscale, score_crops
@@ -63,8 +64,10 @@ def runner(network: PlainNetwork, library: Library | None) -> Run:
     """
     if library:
         return Session(network, library).run
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = cores()
     data = build(network).SerializeToString()
-    session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+    session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return lambda lr: np.asarray(session.run(None, {INPUT: lr})[0])
 
 

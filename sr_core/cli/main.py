@@ -35,6 +35,7 @@ from sr_core.cli.bench_search import (
     run_samplers,
     run_workers,
 )
+from sr_core.cli.bench_training import add_precision_bench_options, run_precision
 from sr_core.cli.engine import (
     add_build_options,
     run_build,
@@ -141,6 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
     text = "Time re-trained published architectures beside our networks of their quality."
     add_rival_bench_options(_command(add_kind, "rivals", run_rivals, text, as_json=True))
+    text = "Time training steps in fp32 and in bf16, and say which `--precision auto` takes."
+    sub = _command(add_kind, "precision", run_precision, text, as_json=True)
+    add_precision_bench_options(sub)
     text = "Compare families of fine-tuned networks: quality, and time in one sitting."
     add_ablation_options(_command(add_kind, "ablation", run_ablation, text, as_json=True))
     text = "Compare the samplers of `search` at equal numbers of evaluations."

@@ -10,7 +10,7 @@ from pathlib import Path
 from sr_core.catalogue.final import Final, read_final
 from sr_core.catalogue.store import Catalogue
 from sr_core.cli.options import add_options
-from sr_core.cli.train import reporter, run_options, training_code, warn
+from sr_core.cli.train import reporter, run_options, say, training_code
 from sr_core.errors import TrainingError
 from sr_core.network.candidate import Candidate
 from sr_core.network.notation import to_text
@@ -55,7 +55,7 @@ def run_prune(args: argparse.Namespace) -> int:
         lambda c: estimate(profile, c, threads=settings.threads).total_ms,
         supernet,
         reporter(args.json),
-        warn,
+        say,
     )
     network = read_final(path).descriptor.network
     print(f"Network: {network}\nWeights: {path}", file=sys.stderr)
@@ -63,7 +63,7 @@ def run_prune(args: argparse.Namespace) -> int:
 
 
 def run_finetune(args: argparse.Namespace) -> int:
-    """Run `finetune`: a line per validation, warnings on standard error."""
+    """Run `finetune`: a line per validation, precision and warnings on standard error."""
     settings = run_options(args, FinetuneArgs)
     with training_code():
         from sr_core.pruning.finetune import Start, finetune
@@ -82,7 +82,7 @@ def run_finetune(args: argparse.Namespace) -> int:
     start = Start.of_final(final) if final else Start(catalogue.network(candidate), supernet.sha256)
     if settings.model not in {f.name for f in catalogue.finals()}:  # a path, say: not to publish
         settings = replace(settings, model=to_text(candidate))
-    path = finetune(settings, start, supernet, reporter(args.json), warn)
+    path = finetune(settings, start, supernet, reporter(args.json), say)
     print(f"Weights: {path}", file=sys.stderr)
     return 0
 

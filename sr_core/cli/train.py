@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from sr_core.cli.options import add_options, settings_of
 from sr_core.errors import RuntimeUnavailable, TrainingError
-from sr_core.machine import keep_freed_memory
+from sr_core.machine import cores, keep_freed_memory
 from sr_core.options import flag
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.settings import RivalArgs
@@ -52,6 +52,10 @@ def training_code() -> Generator[None]:
     """Guard imports of what trains: say how to install torch, and prepare the process."""
     try:
         yield
+        import torch
+
+        # Its default is a thread per physical core, whatever a container's quota.
+        torch.set_num_threads(min(torch.get_num_threads(), cores()))
         keep_freed_memory()
     except ModuleNotFoundError as error:
         if error.name != "torch":
@@ -70,18 +74,18 @@ def reporter(as_json: bool) -> Callable[[Progress], None]:
     return report
 
 
-def warn(text: str) -> None:
+def say(text: str) -> None:
     """Print a line on standard error."""
-    print(f"warning: {text}", file=sys.stderr)
+    print(text, file=sys.stderr, flush=True)
 
 
 def run_train(args: argparse.Namespace) -> int:
-    """Run `train`: a line per validation, warnings on standard error."""
+    """Run `train`: a line per validation, precision and warnings on standard error."""
     if args.arch is not None:
         return _train_rival(args)
     with training_code():
         from sr_core.supernet.train import train
-    path = train(run_options(args, TrainArgs), reporter(args.json), warn)
+    path = train(run_options(args, TrainArgs), reporter(args.json), say)
     print(f"Weights: {path}", file=sys.stderr)
     return 0
 
@@ -96,7 +100,7 @@ def _train_rival(args: argparse.Namespace) -> int:
     settings = run_options(args, RivalArgs)
     with training_code():
         from sr_core.rivals.train import train
-    path = train(settings, reporter(args.json), warn)
+    path = train(settings, reporter(args.json), say)
     print(f"Weights: {path}", file=sys.stderr)
     return 0
 

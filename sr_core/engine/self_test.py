@@ -29,13 +29,14 @@ _SIZES = ((1, 1), (19, 70))
 
 def check(library: Library) -> None:
     """Raise `EngineError` if a network that uses every kind of group comes out wrong."""
-    rng = np.random.default_rng(0)
+    rng, options = np.random.default_rng(0), ort.SessionOptions()
+    options.intra_op_num_threads = 1
     for scale in (2, 4):
         supernet = random_supernet(SupernetSpec(scale, 16, len(trainable()), trainable()), rng)
         for candidate in _candidates(scale):
             network = extract(supernet, candidate)
             reference = ort.InferenceSession(
-                build(network).SerializeToString(), providers=["CPUExecutionProvider"]
+                build(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
             session = Session(network, library, threads=2)
             for height, width in _SIZES:

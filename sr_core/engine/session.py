@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Generator, Iterator
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from sr_core.engine.library import Bytes, Library, TileArea, aligned_bytes
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
+from sr_core.machine import cores
 from sr_core.network.layers import RGB
 from sr_core.network.plain import Network, plain
 
@@ -46,7 +46,7 @@ class Session:
     def __init__(self, network: Network, library: Library, *, threads: int = 0) -> None:
         """Pack the network for `library`. `threads`: 0 takes one per core."""
         self.scale = plain(network).scale
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores()
         self._library = library
         packed = pack(network)
         self._blob = library.checked(packed.blob)

@@ -7,7 +7,6 @@ convolution does not depend on them, that of a sparse one only through the masks
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -36,7 +35,7 @@ from sr_core.latency.own import OWN
 from sr_core.latency.profile import Anchor, DeviceProfile, HeldOut, Scope, Setting, Spread
 from sr_core.latency.timing import ready, timed_ms
 from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.blocks import BLOCKS, SKIP, Block, trainable
 from sr_core.network.candidate import (
     DENSE,
@@ -125,7 +124,7 @@ def measure(
     sets = max(1, int(seconds // _SET_S))
     probes = _probes(rng, sets, masks=library is not None)
     unseen = [_Job(_random(rng, 4)) for _ in range(held_out)]
-    counts = sorted({1, os.cpu_count() or 1})
+    counts = sorted({1, cores()})
     bench = _Bench(library, rng, seconds, len(counts) * (len(probes) + held_out), report)
     samples = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}

@@ -26,6 +26,7 @@ from sr_core.quality.datasets import ValidationCrops
 from sr_core.supernet.module import Supernet
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
+from sr_core.training.precision import autocast, device
 from sr_core.training.settings import Progress
 
 FINAL = "final.safetensors"
@@ -59,7 +60,7 @@ def finetune(
     start: Start,
     supernet: SupernetWeights,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     *,
     by: str = "",
 ) -> Path:
@@ -69,13 +70,13 @@ def finetune(
         args: settings; with `resume`, weights and masks come from the checkpoint.
         start: where to begin.
         supernet: the shipped weights of the scale, the teacher of `args.distill`.
-        report, warn, by: as for `loop.run`.
+        report, say, by: as for `loop.run`.
     """
     loop.refuse_to_overwrite(args)
     path = args.out / FINAL
     if args.resume and path.with_suffix(".json").exists():
         start = _resumed_start(start, path, supernet.sha256, distill=args.distill > 0)
-    loop.run(args, _TuningTask(args, start, supernet, path), start.history, report, warn, by=by)
+    loop.run(args, TuningTask(args, start, supernet, path), start.history, report, say, by=by)
     return path
 
 
@@ -112,7 +113,7 @@ def refuse_other_supernet(descriptor: Descriptor, supernet_sha256: str, folder: 
         )
 
 
-class _TuningTask:
+class TuningTask:
     """The task of the loop that trains one network."""
 
     def __init__(self, args: TuneArgs, start: Start, supernet: SupernetWeights, path: Path) -> None:
@@ -125,7 +126,7 @@ class _TuningTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network."""
-        with loop.autocast(batch.lr.device, batch.half):
+        with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = (output - batch.hr).abs().mean()
         readings = {"loss_l1": loss.item()}
@@ -158,11 +159,11 @@ class Teacher:
     def __init__(self, supernet: SupernetWeights) -> None:
         spec = supernet.spec
         self._candidate = presets(spec)[0].candidate
-        self._net = Supernet(spec).to(loop.device())
+        self._net = Supernet(spec).to(device())
         self._net.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
 
     def distance(self, output: Tensor, batch: loop.Batch) -> Tensor:
         """Return the mean absolute difference to the teacher's output, which gets no gradient."""
-        with torch.no_grad(), loop.autocast(batch.lr.device, batch.half):
+        with torch.no_grad(), autocast(batch.lr.device, batch.half):
             guide = self._net(batch.lr, self._candidate)
         return (output - guide).abs().mean()

@@ -36,6 +36,7 @@ from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.training import checkpoint, loop
+from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress, command
 
 EPSILON = 0.01
@@ -59,7 +60,7 @@ def prune(
     price: Price,
     supernet: SupernetWeights,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Find ratios that meet `args.budget_ms`, prune, fine-tune.
 
@@ -72,7 +73,7 @@ def prune(
         candidate: its schemes are kept, its ratios are replaced.
         price: the estimate on the device.
         supernet: where the weights come from.
-        report, warn: as for `loop.run`, in both phases.
+        report, say: as for `loop.run`, in both phases.
     """
     loop.refuse_to_overwrite(args)
     by = command(replace(args, resume=False))
@@ -83,13 +84,13 @@ def prune(
         start = Start(extract(supernet, uniform), supernet.sha256)
         steps = args.steps + args.finetune_steps
     else:
-        start = _first_phase(args, budget, whole, supernet, report, warn, by)
+        start = _first_phase(args, budget, whole, supernet, report, say, by)
         steps = args.finetune_steps
     text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
     write_atomic(args.out / "candidate.json", text)
     has_checkpoint = (args.out / checkpoint.NAME).exists()
     tuning = replace(args, steps=steps, resume=args.resume and has_checkpoint)
-    return finetune(tuning, start, supernet, report, warn, by=by)
+    return finetune(tuning, start, supernet, report, say, by=by)
 
 
 def _first_phase(
@@ -98,7 +99,7 @@ def _first_phase(
     whole: ExtractedNetwork,
     supernet: SupernetWeights,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None],
+    say: Callable[[str], None],
     by: str,
 ) -> Start:
     """Run the first phase, and return the pruned network that it leads to."""
@@ -107,7 +108,7 @@ def _first_phase(
     if args.resume and descriptor_path.exists():
         refuse_other_supernet(read_descriptor(descriptor_path), supernet.sha256, args.out)
     task = _RegularisedTask(first, budget, whole, supernet)
-    loop.run(first, task, [], report, warn, by=by)
+    loop.run(first, task, [], report, say, by=by)
     result = read_final(first.out / FINAL)
     history = result.descriptor.training
     return Start(budget_network(budget, tensors_of(result.network)), supernet.sha256, history)
@@ -206,7 +207,7 @@ class _RegularisedTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network, its loss and the regulariser."""
-        with loop.autocast(batch.lr.device, batch.half):
+        with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = l1 = (output - batch.hr).abs().mean()
         if self._teacher:

@@ -64,6 +64,7 @@ class Ablation(Record):
     scale: Count
     processor: Text
     cores: Count
+    """At the disposal of the process (`machine.cores`)."""
     threads: Count
     runtimes: dict[Runtime, Text]
     library_sha256: Sha256

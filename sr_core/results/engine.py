@@ -90,6 +90,7 @@ class EngineBench(Record):
 
     processor: Text
     cores: Count
+    """At the disposal of the process (`machine.cores`)."""
     runtimes: dict[Runtime, Text]
     """Names and versions."""
     library: Text

@@ -41,6 +41,7 @@ class RivalBench(Record):
 
     processor: Text
     cores: Count
+    """At the disposal of the process (`machine.cores`)."""
     runtimes: dict[Runtime, Text]
     """Names and versions."""
     library_sha256: Sha256

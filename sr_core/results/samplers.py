@@ -15,6 +15,7 @@ Hypervolume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class _Bench(Record):
     processor: Text
     cores: Count
+    """At the disposal of the process (`machine.cores`)."""
     commit: Text
     date: Date
     versions: dict[str, str]

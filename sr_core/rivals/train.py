@@ -20,22 +20,23 @@ from sr_core.rivals.module import RivalNet
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.weights import file_name, write_rival
 from sr_core.training import loop
+from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress
 
 
 def train(
     args: RivalArgs,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Train as `loop.run` does. Returns the path of the folded EMA weights."""
     loop.refuse_to_overwrite(args)
-    task = _RivalTask(args)
-    loop.run(args, task, [], report, warn)
+    task = RivalTask(args)
+    loop.run(args, task, [], report, say)
     return task.path
 
 
-class _RivalTask:
+class RivalTask:
     """The task of the loop that trains a rival."""
 
     def __init__(self, args: RivalArgs) -> None:
@@ -45,7 +46,7 @@ class _RivalTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network."""
-        with loop.autocast(batch.lr.device, batch.half):
+        with autocast(batch.lr.device, batch.half):
             loss = (self.module(batch.lr) - batch.hr).abs().mean()
         loss.backward()
         return {"loss_l1": loss.item()}

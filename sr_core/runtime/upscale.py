@@ -25,6 +25,7 @@ from PIL import Image
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import Cancelled
+from sr_core.machine import cores
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import halo
 from sr_core.network.onnx_graph import INPUT, OUTPUT, build
@@ -64,7 +65,7 @@ class Upscaler:
         """Prepare a session on the engine, or without a library on ONNX Runtime.
 
         Args:
-            threads: 0 takes one per core.
+            threads: 0 takes one per core (`machine.cores`).
             tile: side in LR pixels; None takes the runtime's usual one.
         """
         self.network = network
@@ -125,7 +126,7 @@ class Upscaler:
 
 def _on_onnx(network: ExtractedNetwork, threads: int) -> Run:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: one per physical core
+    options.intra_op_num_threads = threads or cores()  # its own default knows of no quota
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # its plan per tile shape adds 60 %, gains no time
     session = ort.InferenceSession(

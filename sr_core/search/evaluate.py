@@ -6,7 +6,6 @@ With the x4 supernet of 12 cells and C = 32, 48 crops of 192 x 192 and two cores
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
+from sr_core.machine import cores
 from sr_core.network.candidate import Candidate
 from sr_core.quality.benchmark import bicubic_upscale
 from sr_core.quality.datasets import ValidationCrops
@@ -54,7 +54,7 @@ class Evaluator:
         self.library = library
         self.catalogue, self.scale, self.crops = catalogue, scale, crops
         self.supernet = catalogue.supernet(scale)
-        self.threads = threads or os.cpu_count() or 1
+        self.threads = threads or cores()
         self._lr = crops.lr.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
         self._references = [Reference(hr, shave=scale) for hr in crops.hr]
         self._pool = ThreadPoolExecutor(self.threads)

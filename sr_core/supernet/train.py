@@ -29,6 +29,7 @@ from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
+from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress
 
 PROBES = (
@@ -41,18 +42,18 @@ PROBES = (
 def train(
     args: TrainArgs,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Path:
     """Run stage 1 as `loop.run` does. Returns the path of the EMA weights."""
     loop.refuse_to_overwrite(args)
-    task, history = _SupernetTask(args), History()
+    task, history = SupernetTask(args), History()
     if args.init_from:
         history = task.load(args.init_from)
-    loop.run(args, task, history, report, warn)
+    loop.run(args, task, history, report, say)
     return task.path
 
 
-class _SupernetTask:
+class SupernetTask:
     """The task of the loop that trains a supernet."""
 
     def __init__(self, args: TrainArgs) -> None:
@@ -87,7 +88,7 @@ class _SupernetTask:
         return {"loss_anchor": loss_anchor.item(), "loss_candidate": float(np.mean(losses))}
 
     def _forward(self, lr: Tensor, candidate: Candidate, half: bool) -> Tensor:
-        with loop.autocast(lr.device, half):
+        with autocast(lr.device, half):
             return self.module(lr, candidate, self.module.torch_masks(candidate))
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,10 +19,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr_core.errors import TrainingError
+from sr_core.machine import processor
 from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
 from sr_core.quality.metrics import Image8
 from sr_core.training import checkpoint, curve
-from sr_core.training.settings import Continues, Progress, RunArgs, differences, run_record
+from sr_core.training.precision import (
+    Choice,
+    choose,
+    device,
+    device_name,
+    image_layout,
+    wait_for_gradients,
+)
+from sr_core.training.settings import (
+    Continues,
+    Progress,
+    RunArgs,
+    differences,
+    run_record,
+    settings_of,
+)
 
 Arrays = Mapping[str, NDArray[np.float32]]
 """Name of a parameter -> its values."""
@@ -41,7 +57,7 @@ class Batch:
     rng: np.random.Generator
     """For the task's own choices; a resumed run draws the same."""
     half: bool
-    """Whether forward passes run in bf16 (`autocast`)."""
+    """Whether forward passes run in bf16 (`precision.autocast`)."""
 
 
 class Task(Protocol):
@@ -73,16 +89,6 @@ class Task(Protocol):
         ...
 
 
-def autocast(device: torch.device, half: bool) -> torch.autocast:
-    """Return the context for a forward pass: bf16 where it is safe, or plain fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half)
-
-
-def device() -> torch.device:
-    """Return the GPU if there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def refuse_to_overwrite(args: RunArgs) -> None:
     """Raise `TrainingError`, before any work, if a new run would overwrite a checkpoint."""
     if not args.resume and (args.out / checkpoint.NAME).exists():
@@ -97,7 +103,7 @@ def run(
     task: Task,
     history: checkpoint.History,
     report: Callable[[Progress], None],
-    warn: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     *,
     by: str = "",
 ) -> None:
@@ -108,14 +114,15 @@ def run(
         task: what is trained; `args.init_from` was already loaded into it.
         history: the runs that led to its weights.
         report: called at each validation, after weights and checkpoint were saved.
-        warn: gets one line if a resumed run's settings or data differ from the earlier ones.
+        say: gets a line on the precision, and a warning if a resumed run's settings or data
+            differ from the earlier ones.
         by: the command that this run is a part of, for the record; by default it is its own.
 
     Raises:
         TrainingError: it cannot start, diverged (the last checkpoint stays) or cannot save.
     """
     refuse_to_overwrite(args)
-    state = _Run(args, task, history, warn, by)
+    state = _Run(args, task, history, say, by)
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         state.loop(report)
@@ -143,7 +150,7 @@ class _Run:
         args: RunArgs,
         task: Task,
         history: checkpoint.History,
-        warn: Callable[[str], None],
+        say: Callable[[str], None],
         by: str,
     ) -> None:
         self.args, self.task, self.net, self.history = args, task, task.module, list(history)
@@ -162,20 +169,45 @@ class _Run:
             self.step, self.log, self.history = checkpoint.load(
                 args.out, self.net, self.ema, self.optimizer
             )
-        continues = _continues(args, history, by)
-        record = run_record(args, self.step, continues, self._facts(), by)
+        facts = self._facts()
+        choice = self._precision(facts)
+        say(f"Precision: {choice.taken} ({choice.reason}).")
+        self._is_bf16 = choice.taken == "bf16"
+        record = run_record(
+            replace(args, precision=choice.taken), self.step, _continues(args, history, by),
+            {**facts, "precision_reason": choice.reason}, by,
+        )  # fmt: skip
         if args.resume and self.history and (changed := differences(self.history[-1], record)):
-            warn(f"Resuming at step {self.step} with changes: {changed}.")
+            say(f"warning: Resuming at step {self.step} with changes: {changed}.")
         self.history.append(record)
 
     def _facts(self) -> dict[str, str]:
-        gpu = self.device.type == "cuda"
         return {
-            "device": torch.cuda.get_device_name(self.device) if gpu else "CPU",
+            "device": device_name(self.device),
             "torch": torch.__version__,
             "data_sha256": self.patches.checksum,
             "validation_crops_sha256": self.val.checksum,
         }
+
+    def _precision(self, facts: Mapping[str, str]) -> Choice:
+        """Decide the precision. Where a run was made it also goes on, exactly."""
+        if self.args.precision == "auto" and self.args.resume and self.history:
+            here = {"processor": processor(), "device": facts["device"]}
+            if here.items() <= self.history[-1].items():
+                return Choice(settings_of(self.history[-1])["precision"], "as the run began")
+        kept = {name: buffer.clone() for name, buffer in self.net.named_buffers()}
+        choice = choose(self.args.precision, self.device, self._trial_step)
+        for name, buffer in self.net.named_buffers():
+            buffer.copy_(kept[name])
+        return choice
+
+    def _trial_step(self, half: bool) -> None:
+        """Compute the gradients of one batch, to time it. The weights stay as they are."""
+        rng = np.random.default_rng(self.args.seed)
+        lr, hr = (self._tensor(a) for a in self.patches.batch(rng, self.args.batch))
+        self.net.zero_grad()
+        self.task.backward(Batch(1, lr, hr, rng, half))
+        wait_for_gradients(self.net)
 
     def loop(self, report: Callable[[Progress], None]) -> None:
         """Train from the current step to the last one."""
@@ -217,12 +249,12 @@ class _Run:
         return readings
 
     def _half(self, step: int) -> bool:
-        return step < self.args.steps - self.args.fp32_last
+        return self._is_bf16 and step < self.args.steps - self.args.fp32_last
 
     def _tensor(self, images: Image8) -> Tensor:
         """Turn (N, H, W, 3) bytes into (N, 3, H, W) in 0..1."""
         tensor = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
-        return tensor.to(torch.float32, memory_format=torch.channels_last).div(255)
+        return tensor.to(torch.float32, memory_format=image_layout(self.device)).div(255)
 
     def _learning_rate(self, step: int) -> float:
         warm = min(1.0, (step + 1) / max(1, self.args.warmup))

@@ -13,6 +13,9 @@ from sr_core.errors import TrainingError
 from sr_core.machine import commit, processor
 from sr_core.options import command_line, flag, option, words
 
+TakenPrecision = Literal["fp32", "bf16"]
+Precision = Literal["auto", TakenPrecision]
+
 
 @dataclass(frozen=True)
 class RunArgs:
@@ -36,7 +39,12 @@ class RunArgs:
     batch: int = option(16, "patches per step")
     lr: float = option(8e-4, "peak learning rate of Adam")
     warmup: int = option(1000, "steps of linear warm-up; cosine decay to 1 % of --lr follows")
-    fp32_last: int = option(0, "so many steps at the end in fp32, the others in bf16")
+    precision: Precision = option(
+        "auto",
+        "of forward and backward passes; auto: bf16 where the hardware multiplies it, else fp32, "
+        "and a short trial where that is not certain",
+    )
+    fp32_last: int = option(0, "so many steps at the end in fp32, whatever --precision")
     ema: float = option(0.999, "decay of the weights' moving average")
     seed: int = option(0, "seed of initialisation, patches and candidates")
     validate_every: int = option(1000, "steps between validations, logs and checkpoints")
@@ -109,6 +117,7 @@ def run_record(
 ) -> dict[str, Any]:
     """Record how a run was started: settings, code version, processor, date.
 
+    `args.precision` is the one that was taken, so that the command repeats the run elsewhere.
     `facts` is what only the trainer knows: device, version of torch, checksums of the data.
     `by` is the command that the run is a part of. By default it is its own.
     """
@@ -127,6 +136,11 @@ def run_record(
     }
 
 
+def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run's record. Before there was a choice, all were in bf16."""
+    return {"precision": "bf16", **record.get("settings", {})}
+
+
 def steps_of(records: Iterable[Mapping[str, Any]]) -> int:
     """Count the steps of all runs, or parts of runs, that these records are of."""
     return sum(int(record["to_step"]) - int(record["from_step"]) for record in records)
@@ -137,7 +151,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
     What an older record does not hold is not compared.
     """
-    old, new = before.get("settings", {}), now["settings"]
+    old, new = settings_of(before), now["settings"]
     texts = [
         f"{flag(name)} {old[name]} -> {value}"
         for name, value in new.items()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 
 from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
-from sr_core.machine import processor
+from sr_core.machine import cores, processor
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, LayerPruning
 from sr_core.results.record import Runtime
@@ -68,7 +67,7 @@ class Savings:
 
     def timed_table(self, view: View, candidate: Candidate, percent: float | None) -> str:
         """Time dense and pruned networks of these blocks in turns, for the same table."""
-        threads = view.threads or os.cpu_count() or 1
+        threads = view.threads or cores()
         timings = time_schemes(
             self._catalogue.supernet(candidate.scale), candidate, _ratios(percent),
             library=self._catalogue.engine, threads=threads,

@@ -24,10 +24,18 @@ from sr_core.runtime.upscale import Upscaler
 from tests import app_root, tiny
 from tests.catalogue.test_final import DESCRIBED
 from tests.cli.test_main import Shell
+from tests.needs import engine
 from tests.tiny import write_manifest
 
 SHORTER = {"command": "finetune", "settings": {"seed": 1}, "from_step": 0, "to_step": 9}
 FASTER = {"command": "b", "settings": {"seed": 1, "lr": 9.0}, "from_step": 0, "to_step": 70}
+
+
+def in_precision(precision: str) -> dict[str, Any]:
+    settings = {"seed": 1, "precision": precision}
+    return {"command": "b", "settings": settings, "from_step": 0, "to_step": 140}
+
+
 BLOCK, CHANNEL = from_text("x4c16_wb50b50b50_s"), from_text("x4c16_wc50c50d_s")
 
 
@@ -47,8 +55,7 @@ def run(folder: Path, text: str, seed: int, **changes: Any) -> str:
 @pytest.fixture
 def root(tiny_root: Path, tmp_path: Path) -> Path:
     made = app_root.write(tmp_path / "root", tiny_root)
-    if Catalogue(made).engine is None:
-        pytest.skip(Catalogue(made).engine_problem)
+    engine(Catalogue(made))
     return made
 
 
@@ -121,6 +128,7 @@ def test_what_cannot_be_compared_is_refused(shell: Shell, tmp_path: Path) -> Non
         ({"data_sha256": "3" * 64}, "training images"),
         ({"training": [SHORTER]}, "number of steps"),
         ({"training": [FASTER, FASTER]}, "settings"),
+        ({"training": [in_precision("fp32")]}, "settings"),
     ],
 )
 def test_runs_of_other_origin_are_not_compared(
@@ -133,6 +141,15 @@ def test_runs_of_other_origin_are_not_compared(
     runs = [(folder, read_final(Path(folder) / "final.safetensors")) for folder in folders]
     with pytest.raises(MeasurementError, match=rf"differ in their {message} \(or"):
         _common(runs)
+
+
+def test_runs_from_before_there_was_a_choice_are_in_bf16(tmp_path: Path) -> None:
+    folders = [
+        run(tmp_path / "a", to_text(BLOCK), 1),
+        run(tmp_path / "b", to_text(BLOCK), 1, training=[in_precision("bf16")]),
+    ]
+    runs = [(folder, read_final(Path(folder) / "final.safetensors")) for folder in folders]
+    assert _common(runs)[0] == 4
 
 
 def test_families_have_as_many_runs_and_seeds(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ from sr_core.results.engine import (
 )
 from sr_core.results.record import read_record, to_json
 from tests.cli.test_main import COUNT, NUMBER, TEXT, Shell, record
+from tests.needs import engine
 from tests.tiny import write_manifest
 
 RUNTIME = {"enum": ["sparse", "onnx"]}
@@ -102,8 +103,7 @@ def engine_root(own_root: Path) -> Path:
     """Tiny supernets and the shipped engine."""
     shutil.copytree(PRECOMPUTED / "engine", own_root / "engine", dirs_exist_ok=True)
     write_manifest(own_root)
-    if Catalogue(own_root).engine is None:
-        pytest.skip(Catalogue(own_root).engine_problem)
+    engine(Catalogue(own_root))
     return own_root
 
 

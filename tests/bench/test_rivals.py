@@ -21,6 +21,7 @@ from tests import app_root
 from tests.catalogue.test_final import DESCRIBED
 from tests.catalogue.test_fronts import header
 from tests.cli.test_main import Shell
+from tests.needs import engine
 from tests.rivals.stored import install
 from tests.tiny import write_manifest
 
@@ -34,8 +35,7 @@ def root(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A small front and a final model above it; three rivals: below the front's best, below the
     final model, above all of ours."""
     made = app_root.write(tmp_path / "root", tiny_root)
-    if Catalogue(made).engine is None:
-        pytest.skip(Catalogue(made).engine_problem)
+    engine(Catalogue(made))
     install(made, "ecbsr-m4c16", 4, 29.3, tmp_path, CROPS)
     install(made, "sesr-m5", 4, 29.8, tmp_path, CROPS)
     install(made, "sesr-m11", 4, 90.0, tmp_path, CROPS)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.space import Space
 from tests import tiny
 from tests.tiny import write_manifest
+from tests.work import instructions
 
 TEXTS = ("x4c16_2w", "x4c16_w_s", "x4c16_rb50b50_wc50c50d")
 PARQUET, JSON = "fronts/x4.parquet", "fronts/x4.json"
@@ -270,15 +270,19 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
         write_front(tmp_path, small_front())
 
 
-def test_two_thousand_rows_read_quickly(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_the_work_of_reading_grows_with_the_rows(tmp_path: Path, rng: np.random.Generator) -> None:
     space = Space(SupernetSpec(4, 32, 12))
-    drawn = {
+    drawn = [
         space.decode({name: some[rng.integers(len(some))] for name, some in space.choices.items()})
-        for _ in range(2000)
-    }
-    front = empty_front(header()).with_run(run(), [found(one) for one in drawn])
-    write_front(tmp_path, front)
-    assert all(path.stat().st_size < 1_000_000 for path in front_paths(tmp_path, 4))
-    start = time.perf_counter()
-    assert len(read_front(tmp_path, 4).candidates) == len(drawn)
-    assert time.perf_counter() - start < 5  # 0.6 s on a quiet computer
+        for _ in range(61)
+    ]
+
+    def reading(candidates: list[Candidate]) -> int:
+        front = empty_front(header()).with_run(run(), [found(one) for one in candidates])
+        write_front(tmp_path, front)
+        assert sum(path.stat().st_size for path in front_paths(tmp_path, 4)) < 40_000
+        return instructions(lambda: read_front(tmp_path, 4).candidates)
+
+    reading(drawn[:1])  # imports, and tables that all share
+    one, few, many = (reading(some) for some in (drawn[:1], drawn[1:21], drawn[21:]))
+    assert many - one < 2.6 * (few - one)

@@ -40,6 +40,7 @@ from sr_core.results.record import Runtime
 from sr_core.runtime.choice import runtime_version
 from tests import tiny
 from tests.tiny import write_manifest
+from tests.waiting import PATIENCE_S
 
 WEIGHTS = "supernets/x4.safetensors"
 DESCRIPTOR = "supernets/x4.json"
@@ -180,7 +181,7 @@ def test_who_reads_waits_for_the_seal_of_who_writes(own_root: Path) -> None:
 
     writer = threading.Thread(target=write)
     writer.start()
-    assert written.wait(10)
+    assert written.wait(PATIENCE_S)
     assert Catalogue(own_root).quality == rows[:1]
     writer.join()
 

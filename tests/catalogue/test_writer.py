@@ -15,6 +15,7 @@ from sr_core.catalogue.writer import changing, is_changing
 from sr_core.errors import CatalogueError
 from sr_core.files import sha256
 from tests.tiny import write_manifest
+from tests.waiting import PATIENCE_S
 
 COUNT = """
 import sys; from pathlib import Path; from sr_core.catalogue.writer import changing
@@ -29,7 +30,7 @@ STAY = """
 import sys, time; from pathlib import Path; from sr_core.catalogue.writer import changing
 with changing(Path(sys.argv[1])):
     print(1, flush=True)
-    time.sleep(60)
+    time.sleep(3600)
 """
 
 
@@ -56,7 +57,7 @@ def test_another_process_waits(tmp_path: Path) -> None:
         assert other.poll() is None
         assert not (tmp_path / "manifest.json").exists()
         (tmp_path / "count").write_text("2")
-    assert other.wait(10) == 0
+    assert other.wait(PATIENCE_S) == 0
     assert (tmp_path / "count").read_text() == "3"
     assert sealed(tmp_path) == {"count": sha256(tmp_path / "count")}  # without the lock itself
 
@@ -78,7 +79,7 @@ def test_nothing_is_lost_of_what_two_processes_and_two_threads_write(tmp_path: P
         thread.start()
     for thread in threads:
         thread.join()
-    assert [other.wait(30) for other in others] == [0, 0]
+    assert [other.wait(PATIENCE_S) for other in others] == [0, 0]
     assert file.read_text() == "20"
     assert sealed(tmp_path) == {"count": sha256(file)}
 
@@ -115,7 +116,7 @@ def test_a_killed_writer_blocks_nobody(tmp_path: Path) -> None:
     other = started(STAY, tmp_path)
     assert is_changing(tmp_path)
     other.kill()
-    other.wait(10)
+    other.wait(PATIENCE_S)
     assert not is_changing(tmp_path)
     write_manifest(tmp_path)
     assert sealed(tmp_path) == {}

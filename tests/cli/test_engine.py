@@ -17,7 +17,7 @@ from sr_core.engine.build import TARGETS, file_name, own_path, target_here
 from sr_core.errors import EngineError
 from tests.cli.test_main import Shell, record
 from tests.engine.conftest import SHIPPED
-from tests.engine.networks import lacking
+from tests.needs import COMPILER, SHIPPED_ENGINE, ZIGLANG, lacking
 from tests.tiny import write_manifest
 
 STATUS = record(
@@ -48,7 +48,7 @@ def shipped(root: Path) -> Path:
     try:
         return root / "engine" / file_name(target_here())
     except EngineError as error:
-        pytest.skip(str(error))
+        lacking(SHIPPED_ENGINE, error)
 
 
 def test_status(shell: Shell, shipped: Path) -> None:
@@ -94,7 +94,7 @@ def test_status_tests_anew(
 
 def test_build_here(shell: Shell) -> None:
     if not build.compilers():
-        lacking("no C compiler: install gcc")
+        lacking(COMPILER)
     assert shell("engine", "build").startswith(f"{own_path()}: UpFront engine, ")
     assert f"\n{own_path()} (built here)\n" in shell("engine", "status")
 
@@ -145,6 +145,6 @@ def test_build_shipped(shell: Shell, root: Path) -> None:
     try:
         lines = shell("engine", "build", "--shipped").splitlines()
     except AssertionError as error:  # another zig
-        lacking(str(error))
+        lacking(ZIGLANG, error)
     assert lines == [str(root / "engine" / file_name(target)) for target in TARGETS]
     assert verify(Catalogue(root)) == []

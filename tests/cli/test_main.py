@@ -540,7 +540,7 @@ def train_words(photos: Path, out: Path, *more: object) -> list[object]:
     return [
         "train", "--data", photos / "train", "--val", photos / "val", "--out", out,
         "--width", 16, "--cells", 2, "--steps", 2, "--patch", 8, "--batch", 2, "--warmup", 1,
-        "--validate-every", 1, *more,
+        "--validate-every", 1, "--precision", "fp32", *more,
     ]  # fmt: skip
 
 
@@ -560,13 +560,19 @@ def test_training_without_torch_says_what_to_install(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_training_process_keeps_its_memory(
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_process_keeps_its_memory_and_to_its_cores(
     shell: Shell, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    torch = pytest.importorskip("torch")
+    torch.set_num_threads(3)
+    monkeypatch.setattr(cli_train, "cores", lambda: 2)
     told: list[str] = []
     monkeypatch.setattr(cli_train, "keep_freed_memory", lambda: told.append("keep"))
     shell.error(*train_words(photos, tmp_path / "run", "--resume"))
     assert told == ["keep"]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -590,7 +596,8 @@ def test_from_photos_to_an_upscaled_image(
     resumed, warned = capsys.readouterr()
     assert re.match(r"step 3/3  loss \d.* steps/s  ETA 0 min  PSNR-Y dB: wide \d", resumed)
     changes = "--steps 2 -> 3, --source-weights {'few': 0.5, 'many': 2.0} -> {}"
-    assert warned.startswith(f"warning: Resuming at step 2 with changes: {changes}.\n")
+    assert f"\nwarning: Resuming at step 2 with changes: {changes}.\n" in warned
+    assert warned.startswith("Precision: ")
     own_shell("publish", run / "supernet.safetensors",
               "--benchmark", tiny.save_benchmark(tmp_path / "benchmark", 4),
               "--val", photos / "val")  # fmt: skip

@@ -64,7 +64,7 @@ def full_root(root: Path, tuned: Path, tmp_path_factory: pytest.TempPathFactory)
 def training(photos: Path, out: Path) -> list[object]:
     return [
         "--data", photos / "train", "--val", photos / "val", "--out", out, "--steps", 2,
-        "--patch", 8, "--batch", 2, "--warmup", 1, "--validate-every", 1,
+        "--patch", 8, "--batch", 2, "--warmup", 1, "--validate-every", 1, "--precision", "fp32",
     ]  # fmt: skip
 
 

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-expect.set_options(timeout=20_000)  # a busy machine is no failure
+from tests.needs import CHROMIUM, lacking
+
+expect.set_options(timeout=60_000)  # a busy machine is no failure
 _QUIET = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
@@ -20,7 +22,7 @@ _QUIET = (
 def browser() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not path:
-        pytest.skip("no Chromium here: install Debian's chromium, or set CHROMIUM to its path")
+        lacking(CHROMIUM)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(_QUIET))
         yield browser

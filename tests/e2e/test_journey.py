@@ -81,7 +81,7 @@ def _row(page: Page, index: int) -> None:
 
 def test_a_point_of_the_plot_shows_its_network(page: Page) -> None:
     points = page.locator("#front .scatterlayer .trace .points path")
-    expect(points.first).to_be_visible(timeout=20_000)
+    expect(points.first).to_be_visible()
     before = page.locator("#card code").first.inner_text()
     page.locator("#front .plot").scroll_into_view_if_needed()
     for index in range(points.count()):
@@ -135,7 +135,7 @@ def test_another_device_and_budget(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.locator("#link textarea")).to_have_value(re.compile("budget=0.001"))
     page.locator("#best").click()
-    expect(page.get_by_text("No stored network meets the budget")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("No stored network meets the budget")).to_be_visible()
 
 
 def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page) -> None:
@@ -147,7 +147,7 @@ def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page)
     expect(total).to_have_text(re.compile(r"\d ms"))
     quality = page.locator("#quality .tile strong").first
     against_dense = page.locator("#quality .tile strong").nth(1)
-    expect(against_dense).to_have_text("+0.00 dB", timeout=15_000)  # of this very network
+    expect(against_dense).to_have_text("+0.00 dB")  # of this very network
     layer = page.locator("#layers tr", has=page.get_by_label(f"{CELL_1_EXPAND} scheme"))
     layer_ms = layer.locator(".figures > *").first
     expect(layer_ms).to_have_text(re.compile(r"\d ms"))
@@ -156,20 +156,20 @@ def test_moving_a_slider_moves_the_milliseconds_and_then_the_quality(page: Page)
     page.get_by_label(f"{CELL_1_EXPAND} scheme").select_option("block")
     expect(layer_ms).not_to_have_text(before_ms)
     expect(total).not_to_have_text(before_total)
-    expect(quality).not_to_have_text(before_db, timeout=15_000)
+    expect(quality).not_to_have_text(before_db)
     halved_ms, halved_db = layer_ms.inner_text(), quality.inner_text()
     slider = page.get_by_label(re.compile(f"^{CELL_1_EXPAND}")).and_(
         page.locator("input[type=range]")
     )
     slider.press("End")
     expect(layer_ms).not_to_have_text(halved_ms)
-    expect(quality).not_to_have_text(halved_db, timeout=15_000)
+    expect(quality).not_to_have_text(halved_db)
     expect(page.locator("#preset input")).to_have_value("Edited below")
     for _ in range(2):
         page.locator("#layers").get_by_role("button", name="↶ Undo").click()
     expect(layer_ms).to_have_text(before_ms)
     expect(total).to_have_text(before_total)
-    expect(quality).to_have_text(before_db, timeout=15_000)
+    expect(quality).to_have_text(before_db)
 
 
 @only_desktop
@@ -228,7 +228,7 @@ def test_compare_two_networks_and_take_the_pictures_home(page: Page, tmp_path: P
     page.locator("#image input[type=file]").first.set_input_files(photo)
     expect(page.locator("#image img")).to_be_visible()
     page.locator("#start").click()
-    expect(page.locator("#grid figure")).to_have_count(4, timeout=30_000)
+    expect(page.locator("#grid figure")).to_have_count(4)
     expect(page.locator("#grid")).to_contain_text(re.compile(r"\d\d?\.\d\d dB"))
     expect(page.locator("#outcome")).to_contain_text("no phone latency")
     with page.expect_download() as waiting:
@@ -243,14 +243,14 @@ def test_a_bad_upload_is_one_sentence_and_the_page_lives_on(page: Page, tmp_path
     bad.write_bytes(b"no image at all")
     page.get_by_role("button", name="Remove Image").click()
     page.locator("#image input[type=file]").first.set_input_files(bad)
-    expect(page.get_by_text("This is not a readable image")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("This is not a readable image")).to_be_visible()
     page.locator("#mode").get_by_text("Upscale as is").click()
     expect(page.locator("#mode input").last).to_be_checked()
 
 
 @pytest.mark.parametrize("page", [(*PHONE[:3], BAD_LINK)], ids=["phone"], indirect=True)
 def test_a_bad_link_gives_a_notice_and_the_start_page(page: Page) -> None:
-    expect(page.get_by_text("There is no device 'toaster'")).to_be_visible(timeout=15_000)
+    expect(page.get_by_text("There is no device 'toaster'")).to_be_visible()
     expect(page.locator("#card h3")).to_be_visible()
     expect(page.locator("#link textarea")).to_have_value(re.compile("device=engine"))
 
@@ -290,7 +290,7 @@ def test_stop_ends_a_running_and_a_waiting_job(
     other.goto(url)
     _open(other, "Compare")
     other.locator("#start").click()
-    expect(other.get_by_text("queue", exact=False).first).to_be_visible(timeout=15_000)
+    expect(other.get_by_text("queue", exact=False).first).to_be_visible()
     other.get_by_role("button", name="Stop").click()
     other.wait_for_timeout(500)
     page.get_by_role("button", name="Stop").click()

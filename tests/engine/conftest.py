@@ -25,7 +25,7 @@ from sr_core.engine.build import (
 from sr_core.engine.library import Bytes, Library
 from sr_core.errors import EngineError
 from sr_core.files import PRECOMPUTED
-from tests.engine.networks import lacking
+from tests.needs import COMPILER, SHIPPED_ENGINE, ZIGLANG, lacking
 
 OWN = "UPFRONT_TEST_ENGINE"
 """Path of another library to test, such as a build with sanitizers."""
@@ -43,7 +43,7 @@ def library() -> Library:
         try:
             return Library(build_here())
         except EngineError as error:
-            lacking(str(error))
+            lacking(COMPILER, error)
     return Library(SHIPPED / file_name(target))
 
 
@@ -60,17 +60,17 @@ def other_library(
     try:
         here = target_here()
     except EngineError as error:
-        pytest.skip(str(error))
+        lacking(SHIPPED_ENGINE, error)
     avx2 = next(target for target in TARGETS if target.name.endswith("avx2"))
     if here.machine != avx2.machine:
-        pytest.skip(f"{here.name} is the only library for this processor")
+        pytest.skip("the shipped engine is the only one for this processor")
     if request.param == "avx2":
         return Library(SHIPPED / file_name(avx2))
     path = tmp_path_factory.mktemp("engine") / "four-lanes.so"
     try:
         path.write_bytes(compiled((*zig(), "-target", avx2.triple, "-mcpu=x86_64", *FLAGS)))
     except EngineError as error:
-        lacking(str(error))
+        lacking(ZIGLANG, error)
     return Library(path)
 
 

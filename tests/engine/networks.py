@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
-from typing import NoReturn
 
 import numpy as np
 import onnxruntime as ort
-import pytest
 from numpy.typing import NDArray
 
 from sr_core.network.candidate import Candidate
@@ -21,16 +18,7 @@ from tests import tiny
 
 TOLERANCE = 1e-4
 """Largest difference to ONNX Runtime, for results near 0..1."""
-COMPLETE = "UPFRONT_COMPLETE_TESTS"
-"""Set where everything that a test needs should be installed: what is lacking is a failure."""
 Images = NDArray[np.float32]
-
-
-def lacking(reason: str) -> NoReturn:
-    """Skip a test, or fail it where nothing should be lacking."""
-    if os.environ.get(COMPLETE):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 def network(candidate: Candidate) -> ExtractedNetwork:

@@ -18,7 +18,9 @@ from sr_core.engine.pack import pack
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate, uniform
 from tests.engine.conftest import SHIPPED
-from tests.engine.networks import TOLERANCE, Images, Reference, images, lacking, network
+from tests.engine.networks import TOLERANCE, Images, Reference, images, network
+from tests.needs import ARM_LIBC, QEMU, ZIGLANG, lacking
+from tests.waiting import PATIENCE_S
 
 TARGET = next(target for target in TARGETS if target.machine == "aarch64")
 EMULATOR, C_LIBRARY = "qemu-aarch64-static", Path("/usr/aarch64-linux-gnu")
@@ -32,9 +34,9 @@ SIZES = ((1, 1), (1, 17), (5, 3), (13, 66))
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """driver.c, compiled."""
     if shutil.which(EMULATOR) is None:
-        lacking(f"no {EMULATOR}: install qemu-user-static")
+        lacking(QEMU)
     if not (C_LIBRARY / "lib").is_dir():
-        lacking(f"no {C_LIBRARY}: install libc6-arm64-cross")
+        lacking(ARM_LIBC)
     path = tmp_path_factory.mktemp("aarch64") / "driver"
     source = Path(__file__).with_name("driver.c")
     options = ("-target", f"{TARGET.triple}.{GLIBC}", "-std=c11", "-O1", "-Wall", "-Wextra")
@@ -43,7 +45,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
             [*zig(), *options, source, "-o", path], capture_output=True, text=True, check=False
         )
     except OSError as error:
-        lacking(f"no zig ({error}): pip install -r requirements-dev.txt")
+        lacking(ZIGLANG, error)
     assert done.returncode == 0, done.stderr
     return path
 
@@ -57,7 +59,7 @@ def emulated(driver: Path, candidate: Candidate, lr: Images, tile: tuple[int, in
     files = [folder / name for name in ("blob", "image", "result")]
     sizes = [str(size) for size in (candidate.scale, height, width, *tile)]
     command = [EMULATOR, "-L", C_LIBRARY, driver, library, *files, *sizes]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     result = np.fromfile(folder / "result", dtype=np.float32)
     return result.reshape(3, candidate.scale * height, candidate.scale * width)

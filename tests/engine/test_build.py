@@ -25,7 +25,7 @@ from sr_core.engine.library import Library
 from sr_core.errors import EngineError
 from sr_core.files import REPOSITORY
 from tests.engine.conftest import SHIPPED
-from tests.engine.networks import lacking
+from tests.needs import GCC, ZIGLANG, lacking
 
 TOOLS = os.environ["PATH"]
 BINUTILS = ("as", "ld")
@@ -50,7 +50,7 @@ def offer_gcc(tools: Path) -> None:
     for name in ("gcc", *BINUTILS):
         found = shutil.which(name, path=TOOLS)
         if found is None:
-            lacking(f"no {name}: install gcc")
+            lacking(GCC, f"there is no {name}")
         (tools / name).symlink_to(found)
 
 
@@ -64,7 +64,7 @@ def test_shipped_libraries_are_what_the_pinned_zig_makes(tmp_path: Path) -> None
     try:
         built = build_shipped(tmp_path)
     except EngineError as error:
-        lacking(str(error))
+        lacking(ZIGLANG, error)
     assert [path.name for path in built] == [file_name(target) for target in TARGETS]
     for path in built:
         shipped = (SHIPPED / path.name).read_bytes()
@@ -97,7 +97,7 @@ def test_with_gcc_alone(tools: Path) -> None:
 def test_with_zig_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, user_data: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     if not module.compilers():
-        lacking("no ziglang: pip install -r requirements-dev.txt")
+        lacking(ZIGLANG)
     assert Library(build_here()).path == own_path()
 
 

@@ -16,7 +16,7 @@ from sr_core.engine.library import Library, find, self_test
 from sr_core.errors import EngineError
 from sr_core.files import sha256
 from tests.engine.conftest import SHIPPED
-from tests.engine.networks import lacking
+from tests.needs import COMPILER, SHIPPED_ENGINE, lacking
 
 HINT = r"`python -m sr_core engine build`\."
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, user_data: Path) -> Path:
     try:
         build.target_here()
     except EngineError as error:
-        pytest.skip(str(error))
+        lacking(SHIPPED_ENGINE, error)
     return shutil.copytree(SHIPPED, tmp_path / "engine")
 
 
@@ -139,7 +139,7 @@ def build_variant(monkeypatch: pytest.MonkeyPatch, folder: Path, function: str, 
     changed.write_text(f"{source[: head.end()]} {body} {source[head.end() :]}")
     monkeypatch.setattr(build, "SOURCE", changed)
     if not build.compilers():
-        lacking("no C compiler: install gcc")
+        lacking(COMPILER)
     module.write_atomic(own_path(), build.compiled((*build.compilers()[-1], *build.FLAGS)))
 
 

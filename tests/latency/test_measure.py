@@ -96,7 +96,7 @@ class MadeUp:
 
     def install(self, patch: pytest.MonkeyPatch, cores: int = 2) -> MadeUp:
         patch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.seconds))
-        patch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: cores))
+        patch.setattr(module, "cores", lambda: cores)
         patch.setattr("sr_core.latency.measure._Bench.sample", self.sample)
         return self
 
@@ -312,7 +312,7 @@ def test_a_real_measurement_on_small_networks(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module, "_PROBES", ((4, (256, 128), 10), (2, (256, 128), 2)))
     monkeypatch.setattr(module, "_CELLS", 2)
     monkeypatch.setattr(module, "OUTPUT_SIZE", (256, 128))
-    monkeypatch.setattr(module, "os", SimpleNamespace(cpu_count=lambda: 1))
+    monkeypatch.setattr(module, "cores", lambda: 1)
     profile = measure(seconds=1e-6, held_out=2)
     assert DeviceProfile.model_validate_json(profile.model_dump_json()) == profile
     assert profile.runtime == f"ONNX Runtime {timing.ort.__version__}"

@@ -36,7 +36,7 @@ START = Start(BEFORE, SUPERNET.sha256)
 def settings(photos: Path, out: Path, **changes: Any) -> FinetuneArgs:
     small: dict[str, Any] = {
         "steps": 6, "patch": 8, "batch": 2, "warmup": 2, "validate_every": 3, "lr": 1e-3,
-        "model": to_text(CANDIDATE),
+        "model": to_text(CANDIDATE), "precision": "fp32",
     }  # fmt: skip
     return FinetuneArgs(photos / "train", photos / "val", out, **(small | changes))
 

@@ -52,7 +52,7 @@ def settings(photos: Path, out: Path, candidate: Candidate, **changes: Any) -> P
     small: dict[str, Any] = {
         "steps": 6, "finetune_steps": 3, "patch": 8, "batch": 2, "warmup": 1,
         "validate_every": 3, "lr": 1e-3, "device": "engine", "budget_ms": middle(candidate),
-        "candidate": to_text(candidate), "ema": 0.5,
+        "candidate": to_text(candidate), "ema": 0.5, "precision": "fp32",
     }  # fmt: skip
     return PruneArgs(photos / "train", photos / "val", out, **(small | changes))
 

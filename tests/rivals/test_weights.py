@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch")
 import torch
 
 from sr_core.errors import CatalogueError

@@ -36,7 +36,7 @@ def work(root: Path, url: str, study: str, log: Path, hang_at: int | None) -> No
         nonlocal done
         with log.open("a") as file:
             file.write(f"{candidate.id}\n")
-        time.sleep(600 if done == hang_at else 0.05)
+        time.sleep(3600 if done == hang_at else 0.05)
         done += 1
         return Evaluation(quality(candidate), 0.5, 0.05)
 

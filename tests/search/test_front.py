@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sr_core.errors import SearchError
 from sr_core.search.front import best_under, hypervolume, knee, non_dominated
+from tests.work import instructions, peak_bytes
 
 Points = list[tuple[float, float]]
 
@@ -46,11 +47,14 @@ def test_equal_points_are_all_kept() -> None:
     assert non_dominated([1, 1, 2, 2], [5, 5, 5, 6]).tolist() == [True, True, False, True]
 
 
-def test_large_fronts_are_quick(rng: np.random.Generator) -> None:
-    cost = rng.random(200_000)
-    start = time.perf_counter()
-    assert non_dominated(cost, cost).all()
-    assert time.perf_counter() - start < 2
+def test_a_front_takes_no_loop_and_no_table_over_its_points(rng: np.random.Generator) -> None:
+    """All points are on the front, which is the worst case of most algorithms."""
+    few, many = rng.random(1_000), rng.random(10_000)
+    assert non_dominated(many, many).all()
+    short, long = (instructions(partial(non_dominated, c, c)) for c in (few, many))
+    assert long == short
+    small, large = (peak_bytes(partial(non_dominated, c, c)) for c in (few, many))
+    assert large < 20 * small
 
 
 def brute_volume(found: Points, reference: tuple[float, float]) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +17,11 @@ from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepare
 from sr_core.search.storage import SharedStudy
 from sr_core.search.study import search
-from tests.engine.networks import lacking
+from tests.needs import POSTGRESQL, lacking
 from tests.search import helpers
 from tests.search.profiles import device, install
 from tests.tiny import write_manifest
+from tests.waiting import PATIENCE_S, until
 
 TRIALS = 40
 
@@ -31,7 +31,7 @@ def server() -> Iterator[str]:
     """URL of a PostgreSQL server."""
     binaries = helpers.postgres_binaries()
     if binaries is None:
-        lacking("no PostgreSQL: install Debian's package postgresql")
+        lacking(POSTGRESQL)
     pytest.importorskip("psycopg")
     with helpers.postgres(binaries) as url:
         yield url
@@ -71,13 +71,13 @@ def test_a_study_outlives_a_worker(own_root: Path, tmp_path: Path, url: str) -> 
     victim.start()
     study = SharedStudy.join(url, "shared")
     try:
-        wait_for(lambda: bool(log.read_text()))  # it has a trial, on which it will hang
+        until(lambda: bool(log.read_text()))  # it has a trial, on which it will hang
         for worker in others:
             worker.start()
-        wait_for(lambda: len(log.read_text().split()) > TRIALS // 4)
+        until(lambda: len(log.read_text().split()) > TRIALS // 4)
         victim.kill()
         for worker in others:
-            worker.join(60)
+            worker.join(PATIENCE_S)
             assert worker.exitcode == 0
     finally:
         for worker in workers:
@@ -103,14 +103,6 @@ def test_a_study_outlives_a_worker(own_root: Path, tmp_path: Path, url: str) -> 
     ]
     assert len(evaluated) == result.run.evaluated == len({t.network for t in result.trials})
     assert len(log.read_text().split()) == evaluated.total()
-
-
-def wait_for(is_so: Callable[[], bool]) -> None:
-    for _ in range(600):
-        if is_so():
-            return
-        time.sleep(0.05)
-    raise AssertionError("waited for half a minute")
 
 
 def test_a_wrong_password_is_not_repeated(server: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from torch.nn import functional as F
 from sr_core.errors import TrainingError
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.supernet.settings import TrainArgs
-from sr_core.training import loop
-from sr_core.training.settings import Progress
+from sr_core.training import loop, precision
+from sr_core.training.settings import Progress, differences, settings_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,7 +40,7 @@ class Task:
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         self.seen.append(("train", batch.step, batch.half))
         self.module.get_buffer("count").add_(1)
-        with loop.autocast(batch.lr.device, batch.half):
+        with precision.autocast(batch.lr.device, batch.half):
             output = F.pixel_shuffle(self.module(batch.lr), 2).float()
         loss = (output - batch.hr).abs().mean()
         loss.backward()
@@ -61,7 +62,8 @@ def settings(photos: Path, out: Path, **changes: Any) -> TrainArgs:
 
 def test_the_last_steps_are_in_fp32(photos: Path, tmp_path: Path) -> None:
     task, reports = Task(), list[Progress]()
-    loop.run(settings(photos, tmp_path, fp32_last=1), task, [], reports.append)
+    args = settings(photos, tmp_path, precision="bf16", fp32_last=1)
+    loop.run(args, task, [], reports.append)
     assert task.seen == [
         ("train", 0, True), ("train", 1, True), ("validate", 2, True),
         ("train", 2, True), ("train", 3, False), ("validate", 2, False),
@@ -90,3 +92,75 @@ def test_a_run_can_be_a_part_of_another_command(photos: Path, tmp_path: Path) ->
     commands = [record["command"] for record in task.written[-1]["training"]]
     assert commands == ["before", "a whole"]
     assert earlier == [{"command": "before"}]
+
+
+def test_the_precision_is_said_and_recorded(photos: Path, tmp_path: Path) -> None:
+    task, lines = Task(), list[str]()
+    loop.run(settings(photos, tmp_path, precision="fp32"), task, [], lambda _: None, lines.append)
+    assert lines == ["Precision: fp32 (as asked)."]
+    assert not any(half for *_, half in task.seen)
+    record = task.written[-1]["training"][-1]
+    assert (record["settings"]["precision"], record["precision_reason"]) == ("fp32", "as asked")
+
+
+def unsure(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
+    """A processor that does not tell, and on which bf16 is faster or slower in a trial."""
+    monkeypatch.setattr(precision, "cpu_flags", lambda: frozenset[str]())
+    times = {"fp32": [2.0], "bf16": [1.0 if faster else 3.0]}
+
+    def tried(step: precision.Step, *_: object) -> dict[str, list[float]]:
+        step(True)
+        step(False)
+        return times
+
+    monkeypatch.setattr(precision, "times_ms", tried)
+
+
+def test_a_trial_leaves_the_run_as_it_was(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.run(settings(photos, tmp_path / "asked", precision="fp32"), Task(), [], lambda _: None)
+    unsure(monkeypatch, faster=False)
+    task = Task()
+    loop.run(settings(photos, tmp_path / "tried"), task, [], lambda _: None)
+    assert task.seen[:2] == [("train", 1, True), ("train", 1, False)]
+    record = task.written[-1]["training"][-1]
+    assert record["settings"]["precision"] == "fp32"
+    assert "--precision fp32" in record["command"]
+    assert record["precision_reason"].endswith("a trial: 2 ms in fp32, 3 ms in bf16")
+    asked, tried = (
+        load_file(tmp_path / name / "checkpoint.safetensors") for name in ("asked", "tried")
+    )
+    assert {name: value.tobytes() for name, value in asked.items()} == {
+        name: value.tobytes() for name, value in tried.items()
+    }
+
+
+def test_a_resumed_run_keeps_its_precision_on_the_same_hardware(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsure(monkeypatch, faster=True)
+    loop.run(settings(photos, tmp_path), Task(), [], lambda _: None)
+    unsure(monkeypatch, faster=False)
+    lines: list[str] = []
+    task = Task()
+    more = settings(photos, tmp_path, steps=6, resume=True)
+    loop.run(more, task, [], lambda _: None, lines.append)
+    assert lines[0] == "Precision: bf16 (as the run began)."
+    assert ("train", 5, True) in task.seen
+
+    monkeypatch.setattr(loop, "processor", lambda: "Another")
+    lines.clear()
+    loop.run(replace(more, steps=8), Task(), [], lambda _: None, lines.append)
+    assert lines[0].startswith("Precision: fp32 (")
+    assert lines[1] == (
+        "warning: Resuming at step 6 with changes: --steps 6 -> 8, --precision bf16 -> fp32."
+    )
+
+
+def test_before_there_was_a_choice_all_runs_were_in_bf16() -> None:
+    assert settings_of({"settings": {"lr": 1}}) == {"precision": "bf16", "lr": 1}
+    assert settings_of({"settings": {"precision": "fp32"}}) == {"precision": "fp32"}
+    data = {"data_sha256": "0", "validation_crops_sha256": "0"}
+    now = {"settings": {"precision": "fp32"}, **data}
+    assert differences({"settings": {}, **data}, now) == "--precision bf16 -> fp32"

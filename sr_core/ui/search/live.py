@@ -22,6 +22,7 @@ from uuid import uuid4
 
 from sr_core.errors import SearchError
 from sr_core.files import REPOSITORY
+from sr_core.machine import cores
 from sr_core.options import words
 from sr_core.search.events import Event, Failure, Start, Trial, parse_event
 from sr_core.search.settings import SearchArgs
@@ -33,7 +34,7 @@ Phase = Literal[
 ACTIVE: frozenset[Phase] = frozenset({"starting", "running", "pausing", "cancelling"})
 """A worker is running."""
 WORKER = (sys.executable, "-m", "sr_core")
-THREADS = min(2, os.cpu_count() or 1)
+THREADS = min(2, cores())
 """Of a worker; there is one worker per as many cores at most."""
 LIMIT_S = 600.0
 """Running time of a search, pauses left out."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 
 from sr_core.errors import SearchError
+from sr_core.machine import cores
 from sr_core.ui.search.live import ACTIVE, WORKER, LiveSearch, Settings, Snapshot
 
 
@@ -18,7 +18,7 @@ class Searches:
         self, root: Path, *, worker: Sequence[str] = WORKER, at_once: int | None = None
     ) -> None:
         self._root, self._worker = root, worker
-        self._at_once = at_once or max(1, (os.cpu_count() or 1) // 2)
+        self._at_once = at_once or max(1, cores() // 2)
         self._lock = threading.Lock()
         self._of: dict[str, LiveSearch] = {}
         self._results: dict[str, Snapshot] = {}

@@ -3,8 +3,9 @@
     python fake_worker.py EVENTS --root ROOT search --seed SEED ...
 
 EVENTS has a line for `start` and one for each trial. The seed, a place in `WAYS`, decides how it
-goes: `steady` gives a trial every 20 ms, `endless` sleeps in its second one, `crash` ends in its
-fourth, `refused` gives an error, and `babble` something else than events. Imports nothing slow.
+goes: `steady` gives a trial every 20 ms, `endless` sleeps for ever after `ENDLESS_AFTER` of them,
+`crash` ends in its fourth, `refused` gives an error, and `babble` something else than events.
+Imports nothing slow.
 """
 
 import argparse
@@ -16,6 +17,8 @@ import time
 from pathlib import Path
 
 WAYS = ("steady", "endless", "crash", "refused", "babble")
+ENDLESS_AFTER = 6
+"""Trials."""
 
 
 def main() -> int:
@@ -66,8 +69,8 @@ def _work(way: str, done: int) -> None:
     time.sleep(0.02)
     if way == "crash" and done == 3:
         os._exit(9)
-    if way == "endless" and done == 1:
-        time.sleep(60)
+    if way == "endless" and done == ENDLESS_AFTER:
+        time.sleep(3600)
 
 
 def _tell(event: dict[str, object]) -> None:

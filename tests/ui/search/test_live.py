@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -27,8 +29,9 @@ from sr_core.ui.search.sessions import Searches
 from sr_core.ui.search.view import FROM_FILE, SearchView
 from tests import app_root
 from tests.catalogue.test_fronts import run
-from tests.ui.search.fake_worker import WAYS
+from tests.ui.search.fake_worker import ENDLESS_AFTER, WAYS
 from tests.ui.search.made_up import FINISHED, START, STEADY, trial
+from tests.waiting import PATIENCE_S, until
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def begin(worker: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Liv
 
 
 def wait(search: LiveSearch, condition: Callable[[Snapshot], bool]) -> Snapshot:
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE_S
     while not condition(snapshot := search.snapshot()):
         assert time.monotonic() < end, snapshot
         time.sleep(0.01)
@@ -67,19 +70,26 @@ def alive(pid: int) -> bool:
 
 
 def test_trials_come_in_one_by_one_with_speed_and_time_left(
-    begin: Callable[..., LiveSearch],
+    begin: Callable[..., LiveSearch], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = begin("steady", trials=40)
+    """A trial comes whenever the clock is looked at, which then moves on by 20 ms."""
+    looks = count()
+    clock = SimpleNamespace(monotonic=lambda: next(looks) * 0.02)
+    monkeypatch.setattr("sr_core.ui.search.live.time", clock)
+    search = begin("endless", trials=40)
     assert search.snapshot().phase == "starting"
-    running = wait(search, lambda now: 5 <= len(now.trials) < 12)
+    running = wait(search, lambda now: len(now.trials) == ENDLESS_AFTER)
     assert running.phase == "running"
     assert running.start is not None
     assert running.start.objective == app_root.ENGINE
     assert running.start.budget_ms == 12
-    assert running.evaluated_per_s == pytest.approx(50, rel=0.8)
-    assert running.eta_s == pytest.approx((40 - len(running.trials)) / 50, rel=2)
+    assert running.evaluated_per_s == pytest.approx(50)
+    assert running.eta_s == pytest.approx((40 - ENDLESS_AFTER) / 50)
     assert os.getpriority(os.PRIO_PROCESS, search.pid) == 10
-    finished = settled(search)
+
+
+def test_a_finished_search_has_all_trials(begin: Callable[..., LiveSearch]) -> None:
+    finished = settled(begin("steady", trials=40))
     assert (finished.phase, len(finished.trials), finished.message) == ("finished", 40, "")
     assert finished.trials[3] == trial(3)
     assert finished.eta_s is None
@@ -146,13 +156,13 @@ def test_cancel_kills_the_worker_in_mid_trial_and_keeps_what_was_found(
 ) -> None:
     monkeypatch.setattr("sr_core.ui.search.live._GRACE_S", 0.1)
     search = begin("endless")
-    wait(search, lambda now: len(now.trials) == 1)
+    wait(search, lambda now: len(now.trials) == ENDLESS_AFTER)
     search.cancel()
     assert settled(search).phase == "cancelled"
     search.close()
     assert not alive(search.pid)
     assert not search.folder.exists()
-    assert len(search.snapshot().trials) == 1
+    assert len(search.snapshot().trials) == ENDLESS_AFTER
     search.resume()
     assert search.snapshot().phase == "cancelled"
 
@@ -199,10 +209,7 @@ def test_a_worker_ends_with_its_server(worker: tuple[str, ...], tmp_path: Path) 
         [sys.executable, "-c", code, tmp_path, *worker], capture_output=True, cwd=REPOSITORY,
         check=False, env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
-    end = time.monotonic() + 10
-    while alive(int(done.stdout)):
-        assert time.monotonic() < end, "the worker outlives its server"
-        time.sleep(0.02)
+    until(lambda: not alive(int(done.stdout)), "the worker's end")
 
 
 def test_a_server_runs_so_many_searches_and_no_more(

@@ -25,6 +25,7 @@ from tests import app_root
 from tests.ui.held import built, held
 from tests.ui.search.fake_worker import WAYS
 from tests.ui.search.made_up import FINISHED, NETWORKS
+from tests.waiting import PATIENCE_S
 
 ANN: Any = SimpleNamespace(session_hash="ann")
 CURRENT = NETWORKS[3].to_json()
@@ -60,7 +61,7 @@ def start(search: Search, way: str, *, who: Any = ANN, **changes: Any) -> Update
 
 def ticked(search: Search, phase: str) -> Updates:
     """What the page shows once the search is in a phase."""
-    end = time.monotonic() + 15
+    end = time.monotonic() + PATIENCE_S
     while True:
         shown = search.on_tick(asked(search), ANN)
         if f"<strong>{phase}" in shown[search.progress]:
