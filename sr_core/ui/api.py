@@ -14,7 +14,7 @@ from sr_core.errors import InvalidImage
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import to_text
-from sr_core.runtime.image import MAX_PIXELS_UI
+from sr_core.runtime.read import MAX_PIXELS_UI
 from sr_core.search.front import non_dominated
 from sr_core.ui import comparison
 from sr_core.ui.components.image_input import ImageInput

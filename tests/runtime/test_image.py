@@ -16,17 +16,9 @@ import pytest
 from PIL import Image, ImageCms
 
 from sr_core.errors import InvalidImage
-from sr_core.runtime.image import (
-    MAX_PIXELS_CLI,
-    check_output,
-    join,
-    network_input,
-    open_image,
-    quantise,
-    result_mode,
-    save_image,
-    split,
-)
+from sr_core.runtime.image import join, network_input, quantise, result_mode, split
+from sr_core.runtime.read import MAX_PIXELS_CLI, open_image
+from sr_core.runtime.write import check_output, save_image
 from tests.tiny import drawn
 
 LIMIT = 2_000_000
@@ -106,7 +98,6 @@ BAD_FILES = {
     "deep rgb.tif": (deep_tiff(3), "16 bits per channel"),
     "deep rgba.tif": (deep_tiff(4), "16 bits per channel"),
     "moves.gif": (frames("GIF"), "2 frames or pages"),
-    "moves.png": (frames("PNG"), "2 frames or pages"),
     "moves.webp": (frames("WEBP"), "2 frames or pages"),
     "pages.tif": (frames("TIFF"), "2 frames or pages"),
 }  # fmt: skip
