@@ -7,22 +7,26 @@ from typing import Any
 
 from PIL import Image, ImageCms
 
-_SPACES = {"L": "GRAY", "LA": "GRAY", "I;16": "GRAY", "RGB": "RGB", "RGBA": "RGB"}
+_SPACES = {
+    "L": "GRAY", "LA": "GRAY", "I;16": "GRAY", "RGB": "RGB", "RGBA": "RGB", "CMYK": "CMYK",
+}  # fmt: skip
 """What a profile must describe to belong to an image of this mode."""
 
 
 def converted(image: Image.Image, mode: str) -> Image.Image:
     """Return the image in `mode`: L, LA, RGB or RGBA.
 
-    CMYK goes through its profile to sRGB, or without one by inverting the inks. Lab goes to sRGB.
+    CMYK goes through its profile to sRGB, or without a sound one by inverting the inks. Lab goes to
+    sRGB.
     """
     if image.mode == mode:
         return image
+    found = None
     if image.mode == "LAB":
-        return _to_srgb(image, ImageCms.createProfile("LAB")).convert(mode)
-    if image.mode == "CMYK" and (inks := _profile(image, "CMYK")):
-        return _to_srgb(image, inks).convert(mode)
-    return image.convert(mode)
+        found = _to_srgb(image, ImageCms.createProfile("LAB"))
+    elif image.mode == "CMYK":
+        found = _to_srgb(image, _profile(image, "CMYK"))
+    return (found or image).convert(mode)
 
 
 def profile(image: Image.Image, mode: str) -> bytes | None:
@@ -30,43 +34,41 @@ def profile(image: Image.Image, mode: str) -> bytes | None:
 
     A damaged profile is none, and neither is that of another kind of colour.
     """
-    space = _SPACES[mode]
-    if image.mode in {"CMYK", "LAB"} or _profile(image, space) is None:
+    if image.mode in {"CMYK", "LAB"} or _profile(image, _SPACES[mode]) is None:
         return None
     return image.info["icc_profile"]
 
 
 def in_srgb(image: Image.Image) -> Image.Image:
-    """Return a copy of an L, RGB, LA or RGBA image in sRGB, for formats without profiles."""
-    own = _profile(image, _SPACES[image.mode])
-    if own is None:
+    """Return an L, LA, RGB or RGBA image in sRGB, without profile, for formats that have none."""
+    mode = image.mode.removesuffix("A")
+    colours = _to_srgb(image.convert(mode), _profile(image, mode))
+    if colours is None:
         return image
-    alpha = image.getchannel("A") if image.mode.endswith("A") else None
-    result = _to_srgb(image.convert(image.mode.removesuffix("A")), own)
-    if image.mode.startswith("L"):
-        result = result.convert("L")
-    if alpha is not None:
-        result.putalpha(alpha)
-    result.info = {k: v for k, v in image.info.items() if k != "icc_profile"}
+    result = colours.convert(mode)
+    if image.mode != mode:
+        result.putalpha(image.getchannel("A"))
+    result.info = {name: value for name, value in image.info.items() if name != "icc_profile"}
     return result
 
 
-def _profile(image: Image.Image, space: str) -> ImageCms.ImageCmsProfile | None:
+def _profile(image: Image.Image, mode: str) -> Any:
+    """Return the image's profile, None unless it is sound and describes such colours."""
     content = image.info.get("icc_profile")
-    if not content:
-        return None
     try:
-        found = ImageCms.ImageCmsProfile(io.BytesIO(content))
+        found: Any = ImageCms.ImageCmsProfile(io.BytesIO(content)) if content else None
+        return found if found and found.profile.xcolor_space.strip() == _SPACES[mode] else None
     except (OSError, ValueError):
         return None
-    stated: str = getattr(found.profile, "xcolor_space", "")  # Pillow types it too widely
-    return found if stated.strip() == space else None
 
 
-def _to_srgb(image: Image.Image, source: Any) -> Image.Image:
-    """Convert with the perceptual intent, which is the default of profiles and of browsers."""
-    result = ImageCms.profileToProfile(
-        image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
-    )
-    assert result is not None  # it is None only where a conversion is in place
-    return result
+def _to_srgb(image: Image.Image, source: Any) -> Image.Image | None:
+    """Convert by the perceptual intent, the default of profiles and browsers; None if it fails."""
+    if source is None:
+        return None
+    try:
+        return ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except ImageCms.PyCMSError:  # the header is sound, its tables are not
+        return None

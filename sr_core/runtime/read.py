@@ -78,8 +78,15 @@ def _decoded(data: bytes, *, max_pixels: int, min_side: int) -> Image.Image:
                 f"The image has {frames} frames or pages: give a single still image."
             )
         layout.prepare(image)
-        image.load()
+        _load(image)
         return _finished(image, metadata or _of_pillow(image), layout)
+
+
+def _load(image: Image.Image) -> None:
+    try:
+        image.load()
+    except Exception:  # whatever the decoder says: the file was recognised, its pixels are bad
+        raise problems.damaged() from None
 
 
 def _pixels_only(data: bytes) -> tuple[bytes, Metadata | None]:
@@ -135,8 +142,6 @@ def _file_problem(source: Path | BinaryIO) -> str:
 def _unreadable(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno:
         return f"The file cannot be read ({error.strerror}): check the path and its permissions."
-    if "truncated" in str(error) or "broken" in str(error):
-        return str(problems.damaged())
     return f"This is not a readable image: expected one of {', '.join(FORMATS)}."
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 
-from sr_core.runtime.formats.ifd import ORIENTATION, Directory, resolution, turn
+from sr_core.runtime.formats.ifd import ORIENTATION, RESOLUTION, Directory, resolution, turn
 
 PREFIX = b"Exif\0\0"
 _EXIF_TAGS = 0x8769
+_INNER = (_EXIF_TAGS, 0x8825)
+"""Tags that point to the directories of the exposure and of the place."""
 _WIDTHS, _HEIGHTS = (0x100, 0xA002), (0x101, 0xA003)
 _THUMBNAILS = ((0x201, 0x202), (0x111, 0x117))
 """Tags with place and length of a JPEG thumbnail, and of an uncompressed one."""
@@ -28,11 +30,16 @@ def dpi(block: bytes) -> tuple[float, float] | None:
 def upright(block: bytes) -> bytes:
     """Return the block for the turned image, without thumbnail; empty if it is damaged.
 
-    All other tags stay byte by byte, so that notes of the camera's maker keep their offsets.
+    Odd tags are dropped, since some readers refuse the whole image for one of them. All others stay
+    byte by byte, so that notes of the camera's maker keep their offsets.
     """
     if (tags := _read(block)) is None:
         return b""
     data, first = tags
+    for directory in (first, *_inner(data, first, _INNER)):
+        directory.keep({tag for tag in directory.tags() if directory.sound(tag)})
+    if resolution(first) is None:
+        first.keep(first.tags() - RESOLUTION)
     first.set_integer(ORIENTATION, 1)
     end = _without_thumbnail(data, first)
     return PREFIX + bytes(data[:end])
@@ -43,10 +50,7 @@ def resized(block: bytes, size: tuple[int, int]) -> bytes:
     if (tags := _read(block)) is None:
         return b""
     data, first = tags
-    directories = [first]
-    if inner := _directory(data, first.integer(_EXIF_TAGS)):
-        directories.append(inner)
-    for directory in directories:
+    for directory in (first, *_inner(data, first, (_EXIF_TAGS,))):
         for names, value in zip((_WIDTHS, _HEIGHTS), size, strict=True):
             for tag in names:
                 directory.set_integer(tag, value)
@@ -73,6 +77,12 @@ def _directory(data: bytearray, offset: int | None) -> Directory | None:
         return Directory(data, offset)
     except ValueError:
         return None
+
+
+def _inner(data: bytearray, first: Directory, tags: Sequence[int]) -> list[Directory]:
+    """Return the directories that the given tags of the first one point to."""
+    places = [first.integer(tag) for tag in tags]
+    return [found for at in places if at is not None and (found := _directory(data, at))]
 
 
 def _without_thumbnail(data: bytearray, first: Directory) -> int:

@@ -43,6 +43,9 @@ _FORMS = {
 }  # fmt: skip
 """Of TIFF and of BigTIFF."""
 MAGICS = tuple(_FORMS)
+ORIENTATION = 0x112
+RESOLUTION = frozenset({0x11A, 0x11B, 0x128})
+"""Across, down, and their unit."""
 
 
 class Directory:
@@ -90,6 +93,14 @@ class Directory:
         start = at + 4 + size if length <= size else self._unpack(word, at + 4 + size)
         found = bytes(self._data[start : start + length])
         return found if len(found) == length else b""
+
+    def sound(self, tag: int) -> bool:
+        """Tell whether a tag has values of a known type, all in the data, and no fraction over 0.
+
+        Negative denominators are odd too: they mostly are 2 to the power of 32 less 1, unsigned.
+        """
+        fractions = self._values(tag, _RATIONALS)
+        return bool(self.raw(tag)) and all(below > 0 for below in fractions[1::2])
 
     def set_integer(self, tag: int, value: int) -> None:
         """Change a tag that holds one integer; leave any other as it is."""
@@ -173,6 +184,3 @@ def turn(directory: Directory) -> int:
     """Return how the image is turned, 1 (upright) to 8. Anything else counts as upright."""
     value = directory.integer(ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else 1
-
-
-ORIENTATION = 0x112
