@@ -48,7 +48,7 @@ def pixels_only(data: bytes) -> tuple[bytes, Metadata]:
     header, transparent, kept, rest = b"", b"", [SIGNATURE], dict[bytes, bytes]()
     for chunk in _chunks(data):
         if chunk.critical:
-            if not chunk.whole:
+            if not chunk.whole and chunk.kind != b"IEND":  # behind which nothing can be missing
                 raise damaged()
             header = header or (chunk.data if chunk.kind == b"IHDR" else b"")
             kept.append(chunk.encoded())
