@@ -216,14 +216,14 @@ from PIL import Image
 from sr_core.catalogue import publish, store
 from sr_core.report import tables
 from sr_core.quality import benchmark, datasets
-from sr_core.runtime import image, upscale
+from sr_core.runtime import read, upscale
 from sr_core.catalogue.verify import verify
 
 root, folder = map(Path, sys.argv[1:])
 catalogue = store.Catalogue(root)
 assert verify(catalogue) == []
 upscaler = upscale.Upscaler(catalogue.network(catalogue.models(4)[0].candidate), threads=1)
-picture = image.open_image(folder / "a.png", max_pixels=10_000)
+picture = read.open_image(folder / "a.png", max_pixels=10_000)
 print(upscaler.upscale(picture).size)
 pairs = datasets.benchmark_pairs(folder, None, 4)
 print(benchmark.score(pairs, benchmark.network_upscale(upscaler.upscale), scale=4).n)

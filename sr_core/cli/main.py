@@ -315,8 +315,9 @@ def _layer_row(layer: ConvLayer) -> dict[str, Any]:
 def _upscale(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from sr_core.runtime.image import MAX_PIXELS_CLI, check_output, open_image, save_image
+    from sr_core.runtime.read import MAX_PIXELS_CLI, open_image
     from sr_core.runtime.upscale import Upscaler
+    from sr_core.runtime.write import check_output, save_image
 
     catalogue = Catalogue(args.root)
     network = _network(catalogue, args.model, args.scale)

@@ -16,12 +16,16 @@ from pathlib import Path
 import numpy as np
 import skimage
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from sr_core.errors import DatasetError
+from sr_core.errors import DatasetError, InvalidImage
 from sr_core.quality.metrics import Image8
+from sr_core.runtime.image import split
+from sr_core.runtime.read import open_image
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_MAX_PIXELS = 178_000_000
+"""Where Pillow suspects an attack. Tools for training crop, and those that test pay for more."""
 BENCHMARKS = ("Set5", "Set14", "BSD100")
 """Test sets: for reporting, never for choosing."""
 VALIDATION_CROPS = 48
@@ -52,24 +56,17 @@ def list_images(folder: Path) -> list[Path]:
 def read_image(path: Path) -> Image8:
     """Read an image file, upright, as uint8: (H, W) if it is greyscale, else (H, W, 3) RGB.
 
-    Alpha is left out. Raises `DatasetError` if it is unreadable or has values beyond 8 bits, which
-    Pillow would clip to white.
+    Alpha is left out. Raises `DatasetError` if it is unreadable or has values beyond 8 bits.
     """
     try:
-        with Image.open(path) as image:
-            mode = _READ_AS.get(image.mode)
-            if mode is None:
-                raise DatasetError(
-                    f"{path.name} has pixels of Pillow's mode {image.mode}: expected 8-bit "
-                    "greyscale or colour."
-                )
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(image if image.mode == mode else image.convert(mode))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DatasetError(f"{path.name} cannot be read as an image ({error}).") from None
-
-
-_READ_AS = {"1": "L", "L": "L", "LA": "L"} | dict.fromkeys(("P", "RGB", "RGBA", "CMYK"), "RGB")
+        pixels = split(open_image(path, max_pixels=_MAX_PIXELS, min_side=1)).pixels
+    except InvalidImage as error:
+        raise DatasetError(f"{path.name} cannot be read. {error}") from None
+    if pixels.itemsize > 1:
+        raise DatasetError(
+            f"{path.name} has 16 bits per channel: expected 8-bit greyscale or colour."
+        )
+    return pixels.astype(np.uint8, copy=False)
 
 
 def as_rgb(image: Image8) -> Image8:

@@ -30,6 +30,7 @@ from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import halo
 from sr_core.network.onnx_graph import INPUT, OUTPUT, build
 from sr_core.runtime import image as images
+from sr_core.runtime.alpha import Layer, filled
 from sr_core.runtime.choice import runtime_name
 
 _GIVE_BACK = ort.RunOptions()
@@ -95,11 +96,12 @@ class Upscaler:
         It stays of the same kind: colour, greyscale, alpha, 16-bit grey.
 
         Args:
-            image: any mode `runtime.image.split` takes.
+            image: from `runtime.read.open_image`, or of any mode `runtime.image.split` takes.
             report: progress callback.
             should_stop: asked before each tile; true raises `Cancelled`.
         """
         planes = images.split(image)
+        layer = _layer(planes)
         height, width = planes.pixels.shape[:2]
         layout = list(tiles(height, width, tile=self._tile, halo=self._halo))
         colours = images.result_mode(image).removesuffix("A")
@@ -108,20 +110,32 @@ class Upscaler:
             if should_stop():
                 raise Cancelled(f"Stopped after {done} of {len(layout)} tiles.")
             rows, columns = _scaled(tile.keep, self.scale)
-            sr = images.quantise(self._run_tile(planes.pixels, tile), planes.pixels)
+            sr = images.quantise(self._run_tile(planes.pixels, layer, tile), planes.pixels)
             result.paste(Image.fromarray(sr), (columns.start, rows.start))
             if report:
                 report(done + 1, len(layout))
         return images.join(result, planes)
 
-    def _run_tile(self, pixels: images.Pixels, tile: Tile) -> NDArray[np.float32]:
+    def _run_tile(
+        self, pixels: images.Pixels, layer: Layer | None, tile: Tile
+    ) -> NDArray[np.float32]:
         """Return the output (3, h, w) for `tile.keep`. The halo is run and cut off again."""
-        sr = self.run(images.network_input(pixels[tile.read]))[0]
+        seen = layer.seen if layer else pixels
+        sr = self.run(images.network_input(seen[tile.read]))[0]
+        if layer:
+            sr = layer.corrected(sr, tile.read, self.scale)
         inner = tuple(
             slice(keep.start - read.start, keep.stop - read.start)
             for keep, read in zip(tile.keep, tile.read, strict=True)
         )
         return sr[:, *_scaled((inner[0], inner[1]), self.scale)]
+
+
+def _layer(planes: images.Planes) -> Layer | None:
+    if planes.alpha is None:
+        return None
+    colours, opacity = planes.pixels.astype(np.uint8, copy=False), np.asarray(planes.alpha)
+    return Layer(colours, opacity, filled(colours, opacity))
 
 
 def _on_onnx(network: ExtractedNetwork, threads: int) -> Run:

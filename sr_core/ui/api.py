@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -14,10 +15,11 @@ from sr_core.errors import InvalidImage
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import to_text
-from sr_core.runtime.image import MAX_PIXELS_UI
+from sr_core.runtime.read import MAX_PIXELS_UI
 from sr_core.search.front import non_dominated
 from sr_core.ui import comparison
 from sr_core.ui.components.image_input import ImageInput
+from sr_core.ui.components.picture import cached_png
 from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing
 from sr_core.ui.state import CORES
@@ -82,7 +84,7 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
             layers = describe(candidate, *lr_size(candidate.scale, view.size))
             return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
 
-    def upscale(image: Image.Image | None, network: str) -> Image.Image:
+    def upscale(image: Image.Image | None, network: str) -> Path:
         """Enlarge an image with a network, by its text or name; a fine-tuned model's name also
         stands for its weights."""
         with friendly():
@@ -90,7 +92,7 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
                 raise InvalidImage("There is no image: send one.")
             choice = pick(catalogue, str(network))
             upscaler = upscalers.get(catalogue.check(choice.candidate), choice.final)
-            return upscaler.upscale(image)
+            return cached_png(result, upscaler.upscale(image), "image")
 
     for function in (models, front, estimate):
         api(function, api_name=function.__name__)

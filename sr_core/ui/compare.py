@@ -16,7 +16,7 @@ from sr_core.errors import InvalidCandidate, InvalidImage
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.machine import processor
 from sr_core.network.notation import to_text
-from sr_core.runtime.image import MAX_PIXELS_UI
+from sr_core.runtime.read import MAX_PIXELS_UI
 from sr_core.runtime.upscale import Report
 from sr_core.ui import comparison, samples
 from sr_core.ui.components.image_input import ImageInput

@@ -18,6 +18,7 @@ from sr_core.network.candidate import Candidate
 from sr_core.quality.datasets import downscale
 from sr_core.quality.metrics import Image8, psnr_y, ssim_y
 from sr_core.runtime import image as images
+from sr_core.runtime.read import MIN_SIDE
 from sr_core.runtime.upscale import Report, Upscaler
 
 Mode = Literal["upscale", "test"]
@@ -165,10 +166,10 @@ def view(image: Image.Image) -> Image.Image:
 
 def _original(image: Image.Image, scale: int) -> tuple[Image8, str]:
     """Return what a test compares with, (H, W) or (H, W, 3), and a note of what it leaves out."""
-    if min(image.size) < images.MIN_SIDE * scale:
+    if min(image.size) < MIN_SIDE * scale:
         raise InvalidImage(
             f"The image has {image.width}x{image.height} pixels: to test x{scale}, it is shrunk "
-            f"first and needs at least {images.MIN_SIDE * scale}x{images.MIN_SIDE * scale}."
+            f"first and needs at least {MIN_SIDE * scale}x{MIN_SIDE * scale}."
         )
     planes = images.split(image)
     if planes.alpha is not None:

@@ -73,7 +73,9 @@ def test_values_beyond_8_bits_are_refused(
 ) -> None:
     path = tmp_path / "deep.tif"
     Image.fromarray((noise(rng, 6, 8).astype(np.float64) * 257).astype(kind)).save(path)
-    with pytest.raises(DatasetError, match=r"deep\.tif has pixels of .*mode [IF].* expected 8-bit"):
+    with pytest.raises(
+        DatasetError, match=r"deep\.tif (has 16 bits per channel|cannot be read\. .* values)"
+    ):
         read_image(path)
 
 

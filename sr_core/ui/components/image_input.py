@@ -9,11 +9,11 @@ from gradio.data_classes import ImageData
 from PIL import Image
 
 from sr_core.errors import InvalidImage
-from sr_core.runtime.image import MAX_PIXELS_UI, open_image
+from sr_core.runtime.read import MAX_PIXELS_UI, open_image
 
 
 class ImageInput(gr.Image):
-    """`gr.Image` whose value is read by `runtime.image.open_image`.
+    """`gr.Image` whose value is read by `runtime.read.open_image`.
 
     Alpha, greyscale and 16-bit greyscale survive. EXIF orientation is applied.
     """

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 import gradio as gr
-from gradio.processing_utils import save_pil_to_cache
 from PIL import Image
 
 from sr_core.ui.components import source
+from sr_core.ui.components.picture import cached_png
 
 MAX_TILES = 6
 Origin = Literal["measured", "estimated", "published", "counted"]
@@ -110,6 +109,5 @@ class ZoomGrid(gr.HTML):
 
         `name`, without ending, is what browsers save it as. Raises `OSError` if the disk is full.
         """
-        path = save_pil_to_cache(image, cache_dir=self.GRADIO_CACHE, name=name, format="png")
-        self.temp_files.add(path)  # so that `delete_cache` of the page finds it
-        return "gradio_api/file=" + quote(Path(path).as_posix(), safe="/:")
+        path = cached_png(self, image, name)
+        return "gradio_api/file=" + quote(path.as_posix(), safe="/:")
