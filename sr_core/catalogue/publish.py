@@ -11,7 +11,9 @@ from sr_core.catalogue.final import checked_name, read_tuned_final, write_final
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
     LICENCE,
+    QUALITY,
     changing,
+    check_writable,
     install_supernet,
     keep_history,
     write_quality,
@@ -71,6 +73,7 @@ def publish(
         report: gets a line per model.
     """
     scale = read_spec(weights).scale
+    check_writable(root, QUALITY)
     sets = _sets(benchmark, val, scale)
     with changing(root):
         install_supernet(root, weights)
@@ -107,6 +110,7 @@ def publish_final(
     catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
         raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
+    check_writable(root, f"models/{name}.safetensors")
     scale = final.candidate.scale
     sets = _sets(benchmark, val, scale)
 

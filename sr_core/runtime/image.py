@@ -8,7 +8,6 @@ applied. CMYK and palette images become RGB. Refused, since Pillow would cut the
 from __future__ import annotations
 
 import io
-import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from sr_core.errors import InvalidImage
-from sr_core.files import write_atomic
+from sr_core.files import check_target, write_or_keep
 
 Pixels = NDArray[np.uint8 | np.uint16]
 Depth = TypeVar("Depth", bound=np.uint8 | np.uint16)
@@ -207,19 +206,14 @@ def join(colours: Image.Image, planes: Planes) -> Image.Image:
 def check_output(image: Image.Image, scale: int, path: Path) -> None:
     """Raise `InvalidImage`, before any work, if the upscaled `image` cannot go to `path`.
 
-    Checks the suffix, what its format can hold, and that files can be made in the folder.
+    Checks the suffix, what its format can hold, and that the file can be written.
     """
     size = (image.width * scale, image.height * scale)
     _check_format(save_format(path), result_mode(image), size)
-    folder = path.resolve().parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # the one sure test: permissions say nothing of a read-only disk
-    except OSError as error:
-        raise InvalidImage(
-            f"Cannot save {path.name} in {folder} ({error.strerror}): give a folder that exists "
-            "and can be written to."
-        ) from None
+    folder = path.parent
+    if not folder.is_dir():
+        raise InvalidImage(f"Cannot save {path.name} in {folder}: give a folder that exists.")
+    check_target(path, InvalidImage)
 
 
 def save_format(path: Path) -> str:
@@ -254,11 +248,9 @@ def save_image(image: Image.Image, path: Path) -> None:
     buffer = io.BytesIO()
     try:
         image.save(buffer, kind, icc_profile=image.info.get("icc_profile"), **options)
-        write_atomic(path, buffer.getvalue())
     except (OSError, ValueError) as error:  # encoders raise either
-        raise InvalidImage(
-            f"Cannot save {path.name} ({error}): try PNG, or another place."
-        ) from None
+        raise InvalidImage(f"Cannot save {path.name} ({error}): try PNG.") from None
+    write_or_keep(path, buffer.getvalue(), InvalidImage)
 
 
 _SAVE_FORMATS = {

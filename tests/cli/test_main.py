@@ -25,6 +25,7 @@ from sr_core.files import REPOSITORY
 from sr_core.network.candidate import uniform
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
+from sr_core.report import pages
 from sr_core.report.facts import training_facts
 from sr_core.report.tables import results_table
 from sr_core.runtime.upscale import Upscaler
@@ -267,6 +268,13 @@ def save_text(path: Path) -> Path:
         ("in.png", "gone/out.png", (), "give a folder that exists"),
         ("clear.png", "out.jpg", (), "JPEG cannot hold the image's transparency"),
         ("long.png", "out.webp", (), "WEBP cannot hold 32x16384 pixels"),
+        ("in.png", "folder.png", (), "folder.png is a folder: give the name of a file"),
+        ("in.png", "in.png", (), "is the image itself, which would be replaced"),
+        ("in.png", "folder.png/../in.png", (), "is the image itself"),
+        ("in.png", "link.png", (), "is the image itself"),
+        ("link.png", "in.png", (), "is the image itself"),
+        ("in.png", "hard.png", (), "is the image itself"),
+        ("in.png", "♥" * 84 + ".png", (), "File name too long"),
     ],
 )
 def test_upscale_refuses_before_the_work_and_writes_nothing(
@@ -286,6 +294,9 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
     tiny.save_drawn(tmp_path / "long.png", 8, 4096)
     tiny.drawn(12, 12).convert("RGBA").save(tmp_path / "clear.png")
     save_text(tmp_path / "text.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "in.png")
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "in.png")
     before = sorted(tmp_path.iterdir())
     assert message in shell.error("upscale", tmp_path / source, tmp_path / target, *options)
     assert sorted(tmp_path.iterdir()) == before
@@ -514,6 +525,16 @@ def test_table_writes_the_blocks_of_pages(shell: Shell, tiny_root: Path, tmp_pat
     assert page.read_text() == (
         f"# A\n\n<!-- stored: once-for-all -->\n{table}\n<!-- end -->\n\nB\n"
     )
+
+
+def test_table_looks_at_the_pages_before_it_makes_them(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_: Catalogue) -> NoReturn:
+        raise AssertionError("made first")
+
+    monkeypatch.setattr(pages, "blocks", work)
+    assert "is a folder: give the name of a file" in shell.error("table", "--write", tmp_path)
 
 
 def test_table_writes_no_page_if_one_is_faulty(shell: Shell, tmp_path: Path) -> None:

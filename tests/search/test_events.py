@@ -56,5 +56,5 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     assert read_result(path.read_bytes(), path.name) == result
     with pytest.raises(SearchError, match=r"mine\.json holds no search result \(start"):
         read_result(path.read_text().replace('"start"', '"begin"'), "mine.json")
-    with pytest.raises(SearchError, match=r"Cannot write .*: give another --out"):
+    with pytest.raises(SearchError, match=r"Cannot write .* The result is kept in .*\.json: move"):
         write_result(path / "below-a-file.json", result)
