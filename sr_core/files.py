@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
@@ -141,6 +142,33 @@ def _replaceable(path: Path) -> Path:
 def _beside(target: Path) -> Path:
     """Return a new name in the same folder. It is short: the target's own may have no room."""
     return target.with_name(f".{secrets.token_hex(4)}.tmp")
+
+
+def read_utf8(path: Path) -> bytes:
+    """Return the content of a text file as UTF-8 without a byte-order mark. Raises `OSError`."""
+    return as_utf8(path.read_bytes())
+
+
+def as_utf8(data: bytes) -> bytes:
+    """Return text that people may have edited as UTF-8 without a byte-order mark.
+
+    With such a mark it may be UTF-8, UTF-16 or UTF-32, as Windows' editors write them. What is
+    none of these comes back as it is, for the parser to refuse.
+    """
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            with suppress(UnicodeDecodeError):
+                return data.removeprefix(mark).decode(encoding).encode()
+    return data
+
+
+_MARKS = (  # UTF-32 first: its mark begins with that of UTF-16
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
 
 
 def sha256(path: Path) -> str:

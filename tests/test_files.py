@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -17,9 +18,11 @@ import pytest
 
 from sr_core.errors import SearchError, UpFrontError
 from sr_core.files import (
+    as_utf8,
     check_target,
     is_same_file,
     kept,
+    read_utf8,
     sha256,
     write_atomic,
     write_or_keep,
@@ -139,6 +142,10 @@ def _circle(path: Path) -> Path:
     return path
 
 
+def _named(*names: str) -> Callable[[Path], Path]:
+    return lambda path: path.parent.joinpath(*names)
+
+
 def _socket(path: Path) -> Path:
     with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as server:
         server.bind(path.name)  # the whole path may be longer than a socket's can be
@@ -152,10 +159,10 @@ def _socket(path: Path) -> Path:
         (_below_a_file, "Not a directory"),
         (_circle, r"Cannot write .*\(Too many levels of symbolic links\): give a path"),
         (_socket, "Cannot write"),
-        (lambda path: path.with_name("a" * 256), "File name too long"),
-        (lambda path: path.with_name("♥" * 86), "File name too long"),
-        (lambda path: path / ("a" * 256) / "file.json", "File name too long"),
-        (lambda path: path / "new" / ("a" * 256), "File name too long"),
+        (_named("a" * 256), "File name too long"),
+        (_named("♥" * 86), "File name too long"),
+        (_named("new", "a" * 256, "file.json"), "File name too long"),
+        (_named("new", "a" * 256), "File name too long"),
     ],
 )
 def test_a_path_that_cannot_be_written_is_refused_before_the_work(
@@ -179,10 +186,10 @@ def test_what_is_read_only_is_found_before_the_work(
     path, plain = tmp_path / "file.json", Path.open
     path.write_text("old")
 
-    def denied(self: Path, *words: str) -> IO[Any]:
-        if mode in words:
+    def denied(self: Path, how: str) -> IO[Any]:
+        if mode == how:
             raise PermissionError(errno.EACCES, "Permission denied", str(self))
-        return plain(self, *words)
+        return plain(self, how)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", denied)
@@ -233,6 +240,18 @@ def test_a_result_is_kept_in_the_temporary_folder_if_the_users_is_full_too(
     assert Path(place).read_text() == "new"
     full.add(tmp_path)
     assert kept(".json", "new").startswith("It could not be kept elsewhere")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
+def test_text_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    mark = codecs.BOM_UTF16_BE if encoding == "utf-16-be" else b""
+    (tmp_path / "file.txt").write_bytes(mark + "naïve".encode(encoding))
+    assert read_utf8(tmp_path / "file.txt").decode() == "naïve"
+
+
+def test_what_is_no_text_comes_back_as_it_is() -> None:
+    for data in (b"", b"\xff", b"\xff\xfe\xd8", b"\xef\xbb\xbf\xff"):
+        assert as_utf8(data) == data
 
 
 def test_one_file_is_recognised_by_all_its_names(tmp_path: Path) -> None:

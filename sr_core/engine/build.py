@@ -147,7 +147,7 @@ def compiled(command: tuple[str, ...]) -> bytes:
         try:
             process = subprocess.run(
                 [*command, SOURCE.name, "-o", out.name], cwd=folder, capture_output=True, text=True,
-                timeout=_BUILD_SECONDS, check=False,
+                errors="replace", timeout=_BUILD_SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineError(f"{name} cannot compile the kernel ({error}).") from None

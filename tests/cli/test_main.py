@@ -185,9 +185,11 @@ def test_describe_lists_every_layer(shell: Shell) -> None:
     assert f"kept {row['params_kept']:,} of {row['params_dense']:,} parameters" in text
 
 
-def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path, encoding: str) -> None:
+    """As editors save it: those of Windows put a byte-order mark first."""
     candidate = uniform(scale=2, width=16, blocks=("wide", "skip"), scheme="channel", ratio=0.5)
-    (tmp_path / "own.json").write_text(json.dumps(candidate.to_json()))
+    (tmp_path / "own.json").write_text(json.dumps(candidate.to_json()), encoding)
     described = shell.json("describe", "--model", tmp_path / "own.json")
     assert described["id"] == candidate.id
     assert described["params_kept"] < described["params_dense"]
