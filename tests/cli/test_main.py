@@ -478,15 +478,15 @@ def test_publish_checks_everything_before_it_replaces_anything(
 
 def test_image_set_checksum_covers_the_images_that_were_used(tmp_path: Path) -> None:
     hr, lr = (tiny.save_benchmark(tmp_path, 4) / f"Set5/{name}" for name in ("HR", "LRx4"))
-    (lr / "unused.png").write_bytes(b"not one of them")
-    given = ImageSet.of("Set5", hr, lr)
-    made = ImageSet.of("Set5", hr, None)
-    assert given == ImageSet.of("Set5", hr, lr)
+    (lr / "unused.txt").write_bytes(b"not one of them")
+    given = ImageSet.of("Set5", hr, lr, 4)
+    made = ImageSet.of("Set5", hr, None, 4)
+    assert given == ImageSet.of("Set5", hr, lr, 4)
     tiny.save_drawn(lr / "a.png", 12, 10, seed=99)
-    other_lr = ImageSet.of("Set5", hr, lr)
-    assert ImageSet.of("Set5", hr, None) == made
+    other_lr = ImageSet.of("Set5", hr, lr, 4)
+    assert ImageSet.of("Set5", hr, None, 4) == made
     tiny.save_drawn(hr / "a.png", 49, 42, seed=99)
-    other_hr = ImageSet.of("Set5", hr, lr)
+    other_hr = ImageSet.of("Set5", hr, lr, 4)
     assert len({s.sha256 for s in (given, made, other_lr, other_hr)}) == 4
 
 
@@ -498,7 +498,7 @@ def test_publish_misses_an_lr_image_before_it_replaces_anything(
     benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
     (benchmark / "Set5/LRx4/b.png").unlink()
     message = own_shell.error("publish", weights, "--benchmark", benchmark)
-    assert "has no b.png: each HR image needs its LR" in message
+    assert "has no LR image of b.png: " in message
     assert (own_root / "supernets/x4.safetensors").read_bytes() == before
 
 
