@@ -2,7 +2,9 @@
 
 import sys
 
+from sr_core.streams import prepare_streams
 from sr_core.ui.server import serve
 
 if __name__ == "__main__":
+    prepare_streams()
     sys.exit(serve())

@@ -101,7 +101,7 @@ def commit() -> str:
 
     def git(*words: str) -> str:
         process = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True
+            ["git", *words], cwd=here, capture_output=True, text=True, errors="replace", check=True
         )
         return process.stdout.strip()
 

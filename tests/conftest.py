@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -54,6 +55,20 @@ def user_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An own, empty data folder, for tests that write into it."""
     monkeypatch.setenv("UPFRONT_DATA", str(tmp_path / "user-data"))
     return tmp_path / "user-data"
+
+
+@pytest.fixture
+def full(monkeypatch: pytest.MonkeyPatch) -> set[Path]:
+    """Paths to and below which nothing can be written: their disks are full."""
+    places, replace = set[Path](), Path.replace
+
+    def unless_full(self: Path, target: Path) -> Path:
+        if any(target.is_relative_to(place) for place in places):
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", unless_full)
+    return places
 
 
 @pytest.fixture(scope="session")

@@ -20,11 +20,12 @@ SOURCES = {
     for path in sorted((REPOSITORY / "sr_core").rglob("*.py"))
 }
 ORDER = (
-    "errors, machine, options < files < results < network < engine < runtime < quality, latency"
-    " < training < supernet, rivals < catalogue < pruning, search < bench, report < cli < ui"
+    "errors, machine, options, streams < files < results < network < engine < runtime < "
+    "quality, latency < training < supernet, rivals < catalogue < pruning, search < bench, report"
+    " < cli < ui"
 )
-"""Each folder of sr_core (and each of its four modules) imports only what stands left of it."""
-LOOSE = ("errors", "machine", "options", "files", "__main__")
+"""Each folder of sr_core (and each of its modules) imports only what stands left of it."""
+LOOSE = ("errors", "machine", "options", "streams", "files", "__main__")
 WITH_TORCH = {
     "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
     "sr_core.training.precision",

@@ -11,7 +11,9 @@ from sr_core.catalogue.final import checked_name, read_tuned_final, write_final
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
     LICENCE,
+    QUALITY,
     changing,
+    check_writable,
     install_supernet,
     keep_history,
     write_quality,
@@ -20,7 +22,8 @@ from sr_core.errors import CatalogueError, DatasetError
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.weights import read_spec
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
-from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum, list_images
+from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksum
+from sr_core.quality.folders import hr_images, paired_images
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import Quality
 from sr_core.runtime.upscale import Upscaler
@@ -40,14 +43,11 @@ class ImageSet:
     """Over names and contents of the HR images and, where given, their LR images."""
 
     @classmethod
-    def of(cls, name: str, hr: Path, lr: Path | None) -> ImageSet:
+    def of(cls, name: str, hr: Path, lr: Path | None, scale: int) -> ImageSet:
         """Find and checksum the images. Raises `DatasetError` if some are missing."""
-        files = list_images(hr)
-        checksum = folder_checksum(hr, files)
+        checksum = folder_checksum(hr, hr_images(hr))
         if lr:
-            small = [lr / path.relative_to(hr) for path in files]
-            if missing := [path for path in small if not path.is_file()]:
-                raise DatasetError(f"{lr} has no {missing[0].name}: each HR image needs its LR.")
+            small = [path for _, path in paired_images(hr, lr, scale)]
             both = f"HR {checksum} LR {folder_checksum(lr, small)}"
             checksum = hashlib.sha256(both.encode()).hexdigest()
         return cls(name, hr, lr, checksum)
@@ -71,6 +71,7 @@ def publish(
         report: gets a line per model.
     """
     scale = read_spec(weights).scale
+    check_writable(root, QUALITY)
     sets = _sets(benchmark, val, scale)
     with changing(root):
         install_supernet(root, weights)
@@ -107,6 +108,7 @@ def publish_final(
     catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
         raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
+    check_writable(root, f"models/{name}.safetensors")
     scale = final.candidate.scale
     sets = _sets(benchmark, val, scale)
 
@@ -131,7 +133,7 @@ def publish_final(
 
 
 def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
-    more = [ImageSet.of(VALIDATION, val, None)] if val else []
+    more = [ImageSet.of(VALIDATION, val, None, scale)] if val else []
     return benchmark_sets(benchmark, scale) + more
 
 
@@ -151,7 +153,7 @@ def _score(
 
 def benchmark_sets(benchmark: Path, scale: int) -> list[ImageSet]:
     """Return Set5, Set14 and BSD100. Raises `DatasetError` if something is missing."""
-    return [ImageSet.of(name, *_set_folders(benchmark / name, scale)) for name in BENCHMARKS]
+    return [ImageSet.of(name, *_set_folders(benchmark / name, scale), scale) for name in BENCHMARKS]
 
 
 def score_sets(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sr_core.catalogue.publish import benchmark_sets, score_sets
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import LICENCE, changing, install_rival
+from sr_core.catalogue.writer import LICENCE, changing, check_writable, install_rival
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import CatalogueError
@@ -41,6 +41,7 @@ def publish_rival(
     """
     weights = _weights(folder)
     rival = read_rival(weights)
+    check_writable(root, f"rivals/{weights.name}")
     scale, crops = rival.network.scale, validation_crops(val, rival.network.scale)
     run = runner(rival.network, Catalogue(root).engine)
     psnr_db = score_crops(run, crops, scale=scale)

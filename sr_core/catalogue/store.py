@@ -41,7 +41,7 @@ from sr_core.catalogue.writer import (
 )
 from sr_core.engine.library import Library, find
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
-from sr_core.files import PRECOMPUTED
+from sr_core.files import PRECOMPUTED, read_utf8
 from sr_core.latency.own import OWN, own_device, own_device_path
 from sr_core.latency.profile import BASES, DeviceProfile, profile_json, read_profile
 from sr_core.network.candidate import Candidate, model_id
@@ -359,7 +359,7 @@ class Catalogue:
         if not reference.lower().endswith(".json"):
             return self.candidate_by_name(reference)
         try:
-            text = Path(reference).read_text(encoding="utf-8")
+            text = read_utf8(Path(reference)).decode()
         except (OSError, ValueError) as error:
             raise InvalidCandidate(f"Cannot read {reference} ({error}).") from None
         return Candidate.loads(text)

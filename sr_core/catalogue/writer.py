@@ -6,14 +6,14 @@ Every file is replaced whole or not at all. Callers write inside `changing`, whi
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
 
-from sr_core.errors import CatalogueError
-from sr_core.files import sha256, write_atomic
+from sr_core.errors import CatalogueError, UpFrontError
+from sr_core.files import check_target, kept, sha256, write_atomic
 from sr_core.network.weights import read_descriptor, read_supernet
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
@@ -83,6 +83,25 @@ def changing(root: Path) -> Generator[None]:
     with lock:
         yield
         _seal(root)
+
+
+def check_writable(root: Path, *names: str) -> None:
+    """Raise `CatalogueError`, before long work, if these files of `root` cannot be written.
+
+    A root that is not there is left to whoever reads it first.
+    """
+    if root.is_dir():
+        for name in (_LOCK, MANIFEST, *names):
+            check_target(root / name, CatalogueError)
+
+
+@contextmanager
+def keeping(result: Callable[[], str]) -> Generator[None]:
+    """Keep the JSON text of a result in another file if it cannot be stored inside."""
+    try:
+        yield
+    except UpFrontError as error:
+        raise type(error)(f"{error} {kept('.json', result())}") from error
 
 
 def is_changing(root: Path) -> bool:

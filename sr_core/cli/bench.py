@@ -12,7 +12,12 @@ from pathlib import Path
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import (
+    ABLATIONS,
+    ENGINE_BENCH,
+    RIVAL_BENCH,
     changing,
+    check_writable,
+    keeping,
     write_ablations,
     write_engine_bench,
     write_rival_bench,
@@ -93,6 +98,8 @@ def run_engine(args: argparse.Namespace) -> int:
 
     if args.quick and args.store:
         raise MeasurementError("Only full results are stored: leave out --quick or --store.")
+    if args.store:
+        check_writable(args.root, ENGINE_BENCH)
     with tqdm(unit="sitting", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -101,10 +108,10 @@ def run_engine(args: argparse.Namespace) -> int:
 
         job = bench_engine.QUICK if args.quick else bench_engine.FULL
         bench = bench_engine.bench_engine(Catalogue(args.root), job, report=report)
-    if args.store:
-        with changing(args.root):
-            write_engine_bench(args.root, bench)
     print(to_json(bench) if args.json else "\n".join(_engine_lines(bench)))
+    if args.store:
+        with keeping(lambda: to_json(bench)), changing(args.root):
+            write_engine_bench(args.root, bench)
     return 0
 
 
@@ -125,6 +132,8 @@ def run_rivals(args: argparse.Namespace) -> int:
 
     if args.scale and args.store:
         raise MeasurementError("Only full results are stored: leave out --scale or --store.")
+    if args.store:
+        check_writable(args.root, RIVAL_BENCH)
     with tqdm(unit="sitting", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -135,7 +144,7 @@ def run_rivals(args: argparse.Namespace) -> int:
         bench = bench_rivals(Catalogue(args.root), JOB, scales, report=report)
     print(to_json(bench) if args.json else _rival_text(bench, rivals_table(bench)))
     if args.store:
-        with changing(args.root):
+        with keeping(lambda: to_json(bench)), changing(args.root):
             write_rival_bench(args.root, bench)
     return 0
 
@@ -166,13 +175,14 @@ def run_ablation(args: argparse.Namespace) -> int:
     runs = [_label_and_folder(text) for text in args.runs]
     catalogue, job = Catalogue(args.root), Job(args.question, runs, args.benchmark)
     if args.store:
+        check_writable(args.root, ABLATIONS)
         _ = catalogue.ablations  # if they are damaged, say so before measuring
     ablation = bench_ablation(
         catalogue, job, report=lambda line: print(line, file=sys.stderr, flush=True)
     )
     print(ablation.model_dump_json(indent=1) if args.json else ablation_table(ablation))
     if args.store:
-        with changing(args.root):
+        with keeping(lambda: to_json(ablation)), changing(args.root):
             write_ablations(args.root, merge(Catalogue(args.root).ablations, ablation))
     return 0
 

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import changing, write_search_bench
+from sr_core.catalogue.writer import (
+    SAMPLER_BENCH,
+    WORKER_BENCH,
+    changing,
+    check_writable,
+    keeping,
+    write_search_bench,
+)
 from sr_core.cli.options import add_option
 from sr_core.results.record import to_json
 from sr_core.search.settings import SearchArgs
@@ -53,6 +60,8 @@ def run_samplers(args: argparse.Namespace) -> int:
     settings = SearchArgs(
         scale=args.scale, val=args.val, objective=args.objective, budget_ms=args.budget_ms
     )
+    if args.store:
+        check_writable(args.root, SAMPLER_BENCH)
     with tqdm(unit="run", total=args.seeds * len(SAMPLERS), disable=None) as bar:
 
         def report(run: SamplerRun) -> None:
@@ -61,9 +70,9 @@ def run_samplers(args: argparse.Namespace) -> int:
 
         catalogue = Catalogue(args.root)
         bench = bench_samplers(catalogue, settings, args.evaluations, args.seeds, report)
+    print(to_json(bench) if args.json else "\n".join(_sampler_lines(bench)))
     if args.store:
         _store(args.root, bench)
-    print(to_json(bench) if args.json else "\n".join(_sampler_lines(bench)))
     return 0
 
 
@@ -77,20 +86,22 @@ def run_workers(args: argparse.Namespace) -> int:
         scale=args.scale, val=args.val, objective=args.objective, sampler="random",
         trials=args.trials,
     )  # fmt: skip
+    if args.store:
+        check_writable(args.root, WORKER_BENCH)
     with tqdm(unit="study", total=len(WORKERS), disable=None) as bar:
 
         def report(_: WorkerRow) -> None:
             bar.update()
 
         bench = bench_workers(Catalogue(args.root), settings, report)
+    print(to_json(bench) if args.json else "\n".join(_worker_lines(bench)))
     if args.store:
         _store(args.root, bench)
-    print(to_json(bench) if args.json else "\n".join(_worker_lines(bench)))
     return 0
 
 
 def _store(root: Path, bench: SamplerBench | WorkerBench) -> None:
-    with changing(root):
+    with keeping(lambda: to_json(bench)), changing(root):
         write_search_bench(root, bench)
 
 

@@ -13,12 +13,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import changing, write_file
+from sr_core.catalogue.writer import changing, check_writable, keeping, write_file
 from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
+from sr_core.files import check_target
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
+from sr_core.latency.own import own_device_path
 from sr_core.latency.profile import DeviceProfile, profile_json
 from sr_core.network.layers import OUTPUT_SIZE
+from sr_core.results.record import to_json
 
 
 def add_measure_options(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +88,10 @@ def run_measure(args: argparse.Namespace) -> int:
         raise MeasurementError(f"--seconds {args.seconds:g}: expected a time above 0.")
     catalogue = Catalogue(args.root)
     libraries = _libraries(catalogue, args.engine)
+    if args.ship:
+        check_writable(args.root, "devices/profile.json")
+    else:
+        check_target(own_device_path(), MeasurementError)
     with tqdm(unit="network", disable=None) as bar:
 
         def report(done: int, total: int) -> None:
@@ -96,9 +103,11 @@ def run_measure(args: argparse.Namespace) -> int:
         )
     if args.ship:
         profiles = [measured_elsewhere(profile) for profile in profiles]
-        paths = _ship(args.root, profiles)
-    else:
-        paths = [catalogue.keep_device(profile) for profile in profiles]
+    with keeping(lambda: to_json(profiles)):
+        if args.ship:
+            paths = _ship(args.root, profiles)
+        else:
+            paths = [catalogue.keep_device(profile) for profile in profiles]
     if args.json:
         print(json.dumps([profile.model_dump(mode="json") for profile in profiles], indent=1))
         return 0

@@ -68,11 +68,12 @@ from sr_core.cli.train import (
     run_publish_rival,
     run_train,
 )
-from sr_core.errors import InvalidCandidate, UpFrontError
-from sr_core.files import PRECOMPUTED
+from sr_core.errors import CatalogueError, InvalidCandidate, InvalidImage, UpFrontError
+from sr_core.files import PRECOMPUTED, check_target, is_same_file
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import ConvLayer, describe, lr_size, totals
 from sr_core.runtime.choice import add_engine_option, engine_or_none
+from sr_core.streams import prepare_streams
 
 AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 """`add_parser` of what `add_subparsers` returns, whose type argparse keeps private."""
@@ -80,6 +81,7 @@ AddParser: TypeAlias = Callable[..., argparse.ArgumentParser]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command, and return the exit code."""
+    prepare_streams()
     try:
         try:
             args = _parser().parse_args(argv)
@@ -319,6 +321,10 @@ def _upscale(args: argparse.Namespace) -> int:
     from sr_core.runtime.upscale import Upscaler
     from sr_core.runtime.write import check_output, save_image
 
+    if is_same_file(args.input, args.output):
+        raise InvalidImage(
+            f"{args.output} is the image itself, which would be replaced: give another name."
+        )
     catalogue = Catalogue(args.root)
     network = _network(catalogue, args.model, args.scale)
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
@@ -402,6 +408,8 @@ def _verify(args: argparse.Namespace) -> int:
 def _table(args: argparse.Namespace) -> int:
     from sr_core.report.pages import blocks, write_pages
 
+    for page in args.write or ():
+        check_target(page, CatalogueError)
     texts = blocks(Catalogue(args.root))
     if args.write:
         write_pages(args.write, texts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_core.catalogue.store import Catalogue
+from sr_core.catalogue.writer import check_writable
 from sr_core.cli.latency import add_estimate_options
 from sr_core.cli.options import add_option, add_options, settings_of
 from sr_core.errors import LatencyError, SearchError, UpFrontError
@@ -98,6 +100,9 @@ def _with_events(args: argparse.Namespace) -> int:
     from sr_core.search.events import Event, Failure, line
     from sr_core.search.study import search
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # who reads events knows no other
+
     def report(event: Event) -> None:
         print(line(event), flush=True)
 
@@ -108,15 +113,16 @@ def _with_events(args: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except (UpFrontError, OSError) as error:
-        report(Failure(message=str(error)))
+        # A path in it may not be valid Unicode, which JSON has to be.
+        report(Failure(message=str(error).encode(errors="backslashreplace").decode()))
         return 1
     return 0
 
 
 def _wait_for_stop(stop: threading.Event) -> None:
-    """Set `stop` when standard input says `stop`, ends, or is not text."""
+    """Set `stop` when standard input says `stop`, ends, or cannot be read."""
     try:
-        with suppress(UnicodeDecodeError):
+        with suppress(UnicodeDecodeError, OSError):
             for text in sys.stdin:
                 if text.strip() == "stop":
                     break
@@ -134,6 +140,7 @@ def _benchmark(args: argparse.Namespace) -> int:
         raise SearchError("--scale is missing: give 2 or 4.")
     catalogue = Catalogue(args.root)
     front = _front(catalogue, args.scale)
+    check_writable(args.root, f"fronts/x{args.scale}.parquet")
     sets = benchmark_sets(args.benchmark, args.scale)
     rows = rows_to_measure(front, catalogue.devices)
     library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from sr_core.errors import EngineError
-from sr_core.files import sha256, write_atomic
+from sr_core.files import check_target, sha256, write_atomic
 from sr_core.machine import cpu_flags, user_data
 
 SOURCE = Path(__file__).with_name("kernel.c")
@@ -100,6 +100,7 @@ def build_shipped(folder: Path) -> list[Path]:
 
 def build_here() -> Path:
     """Compile for this computer, with zig or the system's C compiler, and return the path."""
+    check_target(own_path(), EngineError)
     # Compilers for Arm know the instruction set by the processor's name only.
     native = "-mcpu=native" if platform.machine() in ("aarch64", "arm64") else "-march=native"
     faults: list[str] = []
@@ -146,7 +147,7 @@ def compiled(command: tuple[str, ...], source: Path = SOURCE) -> bytes:
         try:
             process = subprocess.run(
                 [*command, source.name, "-o", out.name], cwd=folder, capture_output=True, text=True,
-                timeout=_BUILD_SECONDS, check=False,
+                errors="replace", timeout=_BUILD_SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise EngineError(f"{name} cannot compile the kernel ({error}).") from None

@@ -8,6 +8,7 @@ predictions: how far the predictions are from a phone was not published.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sr_core.errors import DatasetError
+from sr_core.files import read_utf8
 from sr_core.latency.calibrate import (
     Sample,
     channel_ranges,
@@ -82,7 +84,7 @@ def galaxy_profiles(table: Path, date: str) -> list[DeviceProfile]:
 def _read(table: Path) -> list[tuple[tuple[str, str], Sample]]:
     """Read every block of the table with its (device, processor)."""
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with io.StringIO(read_utf8(table).decode(), newline="") as file:
             reader = csv.DictReader(file)
             if missing := _COLUMNS - set(reader.fieldnames or ()):
                 raise DatasetError(

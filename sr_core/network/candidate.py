@@ -207,7 +207,7 @@ class Candidate:
     def loads(cls, text: str) -> Candidate:
         """Parse JSON text. `InvalidCandidate` stands for malformed JSON too."""
         try:
-            data = json.loads(text)
+            data = json.loads(text.removeprefix("\ufeff"))  # a mark that came along
         except (ValueError, RecursionError) as error:
             raise InvalidCandidate(f"The candidate is not valid JSON: {error}.") from None
         return cls.from_json(data)

@@ -7,6 +7,7 @@ LR images are made by antialiased bicubic downscaling (Pillow's, which is MATLAB
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sr_core.errors import DatasetError, InvalidImage
+from sr_core.quality.folders import hr_images, paired_images
 from sr_core.quality.metrics import Image8
 from sr_core.runtime.image import split
 from sr_core.runtime.read import open_image
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 _MAX_PIXELS = 178_000_000
 """Where Pillow suspects an attack. Tools for training crop, and those that test pay for more."""
 BENCHMARKS = ("Set5", "Set14", "BSD100")
@@ -41,16 +42,6 @@ _SAMPLE_CENTRES: dict[str, tuple[tuple[int, int], ...]] = {
 }
 """Photographs that scikit-image bundles; rows and columns of the crops' centres."""
 SAMPLE_CROPS = "12 crops of 192×192 pixels of scikit-image's sample photographs"
-
-
-def list_images(folder: Path) -> list[Path]:
-    """List the images below `folder`, by relative path. Raises `DatasetError` without one."""
-    if not folder.is_dir():
-        raise DatasetError(f"{folder} is not a folder: give one that holds images.")
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS)
-    if not files:
-        raise DatasetError(f"No image in {folder}: expected {', '.join(EXTENSIONS)} files.")
-    return files
 
 
 def read_image(path: Path) -> Image8:
@@ -90,7 +81,7 @@ def folder_checksum(folder: Path, files: Sequence[Path]) -> str:
     """Return the SHA-256 over the relative names and contents of `files`, in order."""
     digest = hashlib.sha256()
     for path in files:
-        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()))
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
@@ -106,30 +97,26 @@ class Pair:
 
 
 def benchmark_pairs(hr_folder: Path, lr_folder: Path | None, scale: int) -> Iterator[Pair]:
-    """Yield pairs by file name. HR is cropped from the top left to scale x LR.
+    """Yield pairs of images. HR is cropped from the top left to scale x LR.
 
-    Without `lr_folder` the LR images are made by `downscale`.
+    LR images are found by `paired_images`. Without `lr_folder` they are made by `downscale`.
     """
-    for path in list_images(hr_folder):
-        hr = read_image(path)
-        if lr_folder is None:
-            lr, hr = downscale(hr, scale)
-        else:
-            lr_path = lr_folder / path.relative_to(hr_folder)
-            if not lr_path.is_file():
-                raise DatasetError(f"{lr_folder} has no {path.name}: each HR image needs its LR.")
-            lr = read_image(lr_path)
-            height, width = lr.shape[0] * scale, lr.shape[1] * scale
-            spare = (hr.shape[0] - height, hr.shape[1] - width)
-            if min(spare) < 0 or max(spare) >= scale:
-                raise DatasetError(
-                    f"{path.name}: HR is {hr.shape[1]}x{hr.shape[0]}, which is not x{scale} of "
-                    f"LR {lr.shape[1]}x{lr.shape[0]}: give LR images of the model's scale."
-                )
-            if hr.ndim != lr.ndim:
-                raise DatasetError(f"{path.name}: HR and LR must both be greyscale or both RGB.")
-            hr = hr[:height, :width]
-        yield Pair(path.name, lr, hr)
+    if lr_folder is None:
+        for path in hr_images(hr_folder):
+            yield Pair(path.name, *downscale(read_image(path), scale))
+        return
+    for path, lr_path in paired_images(hr_folder, lr_folder, scale):
+        hr, lr = read_image(path), read_image(lr_path)
+        height, width = lr.shape[0] * scale, lr.shape[1] * scale
+        spare = (hr.shape[0] - height, hr.shape[1] - width)
+        if min(spare) < 0 or max(spare) >= scale:
+            raise DatasetError(
+                f"{path.name}: HR is {hr.shape[1]}x{hr.shape[0]}, which is not x{scale} of "
+                f"LR {lr.shape[1]}x{lr.shape[0]}: give LR images of the model's scale."
+            )
+        if hr.ndim != lr.ndim:
+            raise DatasetError(f"{path.name}: HR and LR must both be greyscale or both RGB.")
+        yield Pair(path.name, lr, hr[:height, :width])
 
 
 @dataclass(frozen=True)
@@ -146,7 +133,7 @@ class ValidationCrops:
 
 def validation_crops(folder: Path, scale: int) -> ValidationCrops:
     """Cut the centres of `VALIDATION_CROPS` images, evenly spaced over the sorted folder."""
-    files = list_images(folder)
+    files = hr_images(folder)
     picks = np.linspace(0, len(files) - 1, VALIDATION_CROPS).round().astype(int)
     return _with_lr([_centre_crop(files[i]) for i in dict.fromkeys(picks.tolist())], scale)
 
@@ -187,7 +174,7 @@ class TrainingPatches:
     def __init__(
         self, folder: Path, scale: int, patch: int, source_weights: dict[str, float] | None = None
     ) -> None:
-        files = list_images(folder)
+        files = hr_images(folder)
         self.scale, self.patch = scale, patch
         self.checksum = folder_checksum(folder, files)
         weights = source_weights or {}

@@ -86,7 +86,7 @@ def write_pages(paths: Sequence[Path], texts: Mapping[str, str]) -> None:
     pages: dict[Path, str] = {}
     for path in paths:
         try:
-            pages[path] = fill(path.read_text(encoding="utf-8"), texts, path.name)
+            pages[path] = fill(path.read_text(encoding="utf-8-sig"), texts, path.name)
         except (OSError, UnicodeDecodeError) as error:
             raise CatalogueError(f"Cannot read {path} ({error}): give Markdown files.") from None
     for path, text in pages.items():

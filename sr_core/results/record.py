@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from sr_core.errors import CatalogueError, UpFrontError
+from sr_core.files import read_utf8
 
 Kind = TypeVar("Kind")
 Runtime = Literal["sparse", "onnx"]
@@ -54,14 +55,14 @@ class Record(BaseModel):
 def read_record(
     path: Path, kind: type[Kind], *, remake: str, error: type[UpFrontError] = CatalogueError
 ) -> Kind:
-    """Read the record in a JSON file (UTF-8), or the list or tuple of records.
+    """Read the record in a JSON file, or the list or tuple of records.
 
     Raises `error` if the file is missing, cannot be read or holds anything else. Its text names
     the first fault. `remake` says what helps then, such as "restore it".
     """
     name = "/".join(path.parts[-2:])
     try:
-        return TypeAdapter(kind).validate_json(path.read_bytes())
+        return TypeAdapter(kind).validate_json(read_utf8(path))
     except ValidationError as wrong:
         raise error(f"{name} is damaged ({fault(wrong)}): {remake}.") from None
     except FileNotFoundError:

@@ -7,14 +7,13 @@ without its thumbnail and with the new size. A format without profiles gets colo
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from sr_core.errors import InvalidImage
-from sr_core.files import write_atomic
+from sr_core.files import check_target, write_or_keep
 from sr_core.runtime.colour import in_srgb
 from sr_core.runtime.formats import exif
 from sr_core.runtime.formats.tiff import PIXEL_TAGS
@@ -24,19 +23,14 @@ from sr_core.runtime.image import result_mode
 def check_output(image: Image.Image, scale: int, path: Path) -> None:
     """Raise `InvalidImage`, before any work, if the upscaled `image` cannot go to `path`.
 
-    Checks the suffix, what its format can hold, and that files can be made in the folder.
+    Checks the suffix, what its format can hold, and that the file can be written.
     """
     size = (image.width * scale, image.height * scale)
     _check_format(save_format(path), result_mode(image), size)
-    folder = path.resolve().parent
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass  # the one sure test: permissions say nothing of a read-only disk
-    except OSError as error:
-        raise InvalidImage(
-            f"Cannot save {path.name} in {folder} ({error.strerror}): give a folder that exists "
-            "and can be written to."
-        ) from None
+    folder = path.parent
+    if not folder.is_dir():
+        raise InvalidImage(f"Cannot save {path.name} in {folder}: give a folder that exists.")
+    check_target(path, InvalidImage)
 
 
 def save_format(path: Path) -> str:
@@ -69,11 +63,10 @@ def save_image(image: Image.Image, path: Path) -> None:
     kind = save_format(path)
     _check_format(kind, image.mode, image.size)
     try:
-        write_atomic(path, encoded(image, kind))
+        data = encoded(image, kind)
     except (OSError, ValueError) as error:  # encoders raise either
-        raise InvalidImage(
-            f"Cannot save {path.name} ({error}): try PNG, or another place."
-        ) from None
+        raise InvalidImage(f"Cannot save {path.name} ({error}): try PNG.") from None
+    write_or_keep(path, data, InvalidImage)
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:

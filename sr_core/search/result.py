@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from sr_core.catalogue.fronts import Run
 from sr_core.errors import SearchError
-from sr_core.files import write_atomic
+from sr_core.files import as_utf8, write_or_keep
 from sr_core.results.record import Record, Sha256, Text, fault, to_json
 from sr_core.search.events import Start, Trial
 
@@ -29,7 +29,7 @@ class SearchResult(Record):
 def read_result(data: str | bytes, name: str) -> SearchResult:
     """Read the content of a file called `name`. `SearchError` names the first fault."""
     try:
-        return SearchResult.model_validate_json(data)
+        return SearchResult.model_validate_json(as_utf8(data) if isinstance(data, bytes) else data)
     except ValidationError as error:
         raise SearchError(
             f"{name} holds no search result ({fault(error)}): expected a file that "
@@ -38,8 +38,8 @@ def read_result(data: str | bytes, name: str) -> SearchResult:
 
 
 def write_result(path: Path, result: SearchResult) -> None:
-    """Write the file whole or not at all. Raises `SearchError` if it cannot be written."""
-    try:
-        write_atomic(path, to_json(result))
-    except OSError as error:
-        raise SearchError(f"Cannot write {path} ({error}): give another --out.") from error
+    """Write the file whole or not at all.
+
+    Raises `SearchError` if it cannot be written, which says where the result is kept instead.
+    """
+    write_or_keep(path, to_json(result), SearchError)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from sr_core.catalogue.fronts import Crops, Front, Header, Run, empty_front, write_front
 from sr_core.catalogue.store import Catalogue
-from sr_core.catalogue.writer import changing
-from sr_core.errors import SearchError
+from sr_core.catalogue.writer import changing, check_writable, keeping
+from sr_core.errors import CatalogueError, SearchError
+from sr_core.files import check_target, is_stream, write_atomic
 from sr_core.quality.metrics import PROTOCOL
+from sr_core.results.record import to_json
 from sr_core.search.evaluate import Scorer
 from sr_core.search.events import End, Event
 from sr_core.search.result import SearchResult, write_result
@@ -37,7 +40,8 @@ def search(
 
     Raises:
         SearchError: settings that leave no result, a front or study made with other crops or
-            weights, a storage that cannot be used, a file that cannot be written.
+            weights, a storage that cannot be used, a file that cannot be written (found before
+            the search; if it happens later, the result is kept elsewhere).
         CatalogueError: a stored front that is damaged or of other weights.
         LatencyError: there is no such device.
     """
@@ -47,6 +51,10 @@ def search(
             "Without --val a search leaves the stored front alone: give --out FILE.json for its "
             "result, or a --storage."
         )
+    if args.out:
+        check_target(args.out, SearchError)
+    if args.val and not args.worker:
+        check_writable(catalogue.root, f"fronts/x{args.scale}.parquet")
     setup = prepare(catalogue, args)
     try:
         return _run(setup, start, report, should_stop)
@@ -96,7 +104,7 @@ def _alone(
                 last_save = time.monotonic()
     finally:
         if tally.trials:
-            _save(setup, tally, run)
+            _finish(setup, tally, run)
 
 
 def _together(
@@ -119,13 +127,30 @@ def _together(
 
 
 def _save(setup: Setup, tally: Tally, earlier: Run | None) -> Run | None:
-    """Save the results, and return the run as it is stored now. `earlier` is the last such run."""
-    if setup.args.out:
-        write_result(setup.args.out, _result(setup, tally))
-    if not setup.args.val:
-        return None
-    with changing(setup.root):
-        return _append(setup, tally, earlier)
+    """Save the results so far, and return the run as it is stored now.
+
+    `earlier` is the last such run. If a file cannot be written the search goes on: perhaps it can
+    be in the end, and else `_finish` says so.
+    """
+    if setup.args.out and not is_stream(setup.args.out):  # a stream gets one result
+        with suppress(OSError):
+            write_atomic(setup.args.out, to_json(_result(setup, tally)))
+    if setup.args.val:
+        with suppress(CatalogueError), changing(setup.root):
+            return _append(setup, tally, earlier)
+    return earlier
+
+
+def _finish(setup: Setup, tally: Tally, earlier: Run | None) -> None:
+    """Save the results. What cannot be stored is kept elsewhere, and the error says where."""
+    try:
+        if setup.args.val:
+            result = _result(setup, tally)
+            with keeping(lambda: to_json(result)), changing(setup.root):
+                _append(setup, tally, earlier)
+    finally:
+        if setup.args.out:
+            write_result(setup.args.out, _result(setup, tally))
 
 
 def _append(setup: Setup, tally: Tally, earlier: Run | None = None) -> Run:

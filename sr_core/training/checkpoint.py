@@ -17,7 +17,6 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from sr_core.errors import TrainingError
-from sr_core.files import write_atomic
 
 NAME = "checkpoint.safetensors"
 Log = list[dict[str, float]]
@@ -27,16 +26,15 @@ History = list[dict[str, Any]]
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-def save(
-    folder: Path,
+def dump(
     net: nn.Module,
     ema: dict[str, Tensor],
     optimizer: torch.optim.Adam,
     step: int,
     log: Log,
     history: History,
-) -> None:
-    """Write the checkpoint of a run folder."""
+) -> bytes:
+    """Return the content of a checkpoint."""
     tensors = {f"net.{name}": p.detach() for name, p in net.named_parameters()}
     tensors |= {f"buffer.{name}": value for name, value in net.named_buffers()}
     tensors |= {f"ema.{name}": value for name, value in ema.items()}
@@ -45,7 +43,7 @@ def save(
         tensors |= {f"adam.{key}.{name}": state[key] for key in _MOMENTS if key in state}
     whole = {name: value.contiguous() for name, value in tensors.items()}
     metadata = {"step": str(step), "log": json.dumps(log), "history": json.dumps(history)}
-    write_atomic(folder / NAME, to_bytes(whole, metadata))
+    return to_bytes(whole, metadata)
 
 
 def load(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr_core.errors import TrainingError
+from sr_core.files import check_target, is_same_file, kept, write_atomic
 from sr_core.machine import processor
 from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
 from sr_core.quality.metrics import Image8
@@ -90,12 +91,21 @@ class Task(Protocol):
 
 
 def refuse_to_overwrite(args: RunArgs) -> None:
-    """Raise `TrainingError`, before any work, if a new run would overwrite a checkpoint."""
+    """Raise `TrainingError`, before any work, if the run folder cannot be written to.
+
+    A new run must not overwrite a checkpoint, or the weights that it starts from, either.
+    """
     if not args.resume and (args.out / checkpoint.NAME).exists():
         raise TrainingError(
             f"{args.out} holds a checkpoint, which a new run would overwrite: use --resume or "
             "another --out."
         )
+    if args.init_from and is_same_file(args.init_from.parent, args.out):
+        raise TrainingError(
+            f"{args.out} holds the weights to start from, which the run would overwrite: give "
+            "another --out."
+        )
+    check_target(args.out / checkpoint.NAME, TrainingError)
 
 
 def run(
@@ -130,7 +140,8 @@ def run(
         raise
     except OSError as error:
         raise TrainingError(
-            f"Could not write to {args.out} ({error}): free some space and use --resume."
+            f"Could not write to {args.out} ({error}): free some space and use --resume. "
+            f"{state.kept()}".rstrip()
         ) from error
 
 
@@ -211,6 +222,9 @@ class _Run:
 
     def loop(self, report: Callable[[Progress], None]) -> None:
         """Train from the current step to the last one."""
+        if self.step >= self.args.steps:  # the weights of a state that was kept may be missing
+            self.history.pop()
+            self._write(self._validate())
         readings: list[dict[str, float]] = []
         start_s, first_step = time.perf_counter(), self.step
         while self.step < self.args.steps:
@@ -280,16 +294,28 @@ class _Run:
     def _save(self, progress: Progress) -> None:
         self.log.append(progress.row())
         self.history[-1]["to_step"] = self.step
+        self._write(progress.psnr_db)
+
+    def _write(self, psnr_db: Mapping[str, float]) -> None:
+        """Write weights, curve and checkpoint of the current step."""
         descriptor: dict[str, Any] = {
             "training": self.history,
             "data_sha256": self.patches.checksum,
             "validation_crops_sha256": self.val.checksum,
-            "validation_psnr_y_db": progress.psnr_db,
+            "validation_psnr_y_db": psnr_db,
         }
         ema = {name: value.cpu().contiguous().numpy() for name, value in self.ema.items()}
         self.task.write(ema, descriptor)
         curve.write(self.args.out, self.log)
         # Last: whatever an interruption leaves undone, resuming does.
-        checkpoint.save(
-            self.args.out, self.net, self.ema, self.optimizer, self.step, self.log, self.history
+        write_atomic(self.args.out / checkpoint.NAME, self._state())
+
+    def _state(self) -> bytes:
+        return checkpoint.dump(
+            self.net, self.ema, self.optimizer, self.step, self.log, self.history
         )
+
+    def kept(self) -> str:
+        """Keep the state elsewhere, if any was reached, and say where in a sentence."""
+        place = self.args.out / checkpoint.NAME
+        return kept(".safetensors", self._state(), then=f"move it to {place}") if self.log else ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema
 import numpy as np
@@ -30,6 +31,7 @@ from sr_core.bench.sitting import Call, interleaved
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_engine_bench
+from sr_core.cli.main import main
 from sr_core.errors import CatalogueError
 from sr_core.files import PRECOMPUTED
 from sr_core.network.candidate import WIDTHS
@@ -244,6 +246,36 @@ def test_full_results_are_stored(shell: Shell, engine_root: Path) -> None:
     (engine_root / "results/engine.json").write_text(to_json(stored) + " ")
     with pytest.raises(CatalogueError, match="does not match its checksum"):
         _ = Catalogue(engine_root).engine_bench
+
+
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    own_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> NoReturn:
+        raise AssertionError("measured first")
+
+    for name in ("engine.bench_engine", "rivals.bench_rivals", "workers.bench_workers",
+                 "samplers.bench_samplers", "ablation.bench_ablation"):  # fmt: skip
+        monkeypatch.setattr(f"sr_core.bench.{name}", work)
+    shutil.rmtree(own_root / "results")
+    (own_root / "results").write_text("in the way")
+    shell = Shell(own_root, capsys)
+    for words in (
+        ("engine",), ("rivals",), ("workers", "--scale", "4"), ("samplers", "--scale", "4"),
+        ("ablation", "schemes", "a=b", "--benchmark", own_root),
+    ):  # fmt: skip
+        assert "Not a directory" in shell.error("bench", *words, "--store")
+
+
+def test_results_that_cannot_be_stored_are_printed_and_kept(
+    engine_root: Path, capsys: pytest.CaptureFixture[str], full: set[Path]
+) -> None:
+    full.add(engine_root)
+    assert main(["--root", str(engine_root), "bench", "engine", "--store"]) == 1
+    printed, message = capsys.readouterr()
+    assert "times as fast as ONNX Runtime dense" in printed
+    (place,) = re.findall(r"No space left.* kept in (.*\.json): move", message)
+    read_record(Path(place), EngineBench, remake="")
 
 
 def test_without_an_engine_it_says_why(own_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

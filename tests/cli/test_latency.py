@@ -301,6 +301,16 @@ def test_a_failed_measurement_writes_nothing(
     assert not user_data.exists()
 
 
+@pytest.mark.parametrize("ship", [True, False])
+def test_a_measurement_that_cannot_be_stored_is_kept(
+    shell: Shell, root: Path, user_data: Path, made_up: MadeUp, full: set[Path], ship: bool
+) -> None:
+    full.update([root, user_data / "devices"])
+    message = shell.error("measure", *(["--ship"] if ship else []))
+    (place,) = re.findall(r"No space left.* kept in (.*\.json): move", message)
+    assert json.loads(Path(place).read_text())[0]["processor"]
+
+
 def test_measure_into_a_folder_that_cannot_be_is_one_sentence(
     shell: Shell, user_data: Path, made_up: MadeUp
 ) -> None:

@@ -25,6 +25,7 @@ from sr_core.files import REPOSITORY
 from sr_core.network.candidate import uniform
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
+from sr_core.report import pages
 from sr_core.report.facts import training_facts
 from sr_core.report.tables import results_table
 from sr_core.runtime.upscale import Upscaler
@@ -184,9 +185,11 @@ def test_describe_lists_every_layer(shell: Shell) -> None:
     assert f"kept {row['params_kept']:,} of {row['params_dense']:,} parameters" in text
 
 
-def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_describe_takes_a_candidate_file(shell: Shell, tmp_path: Path, encoding: str) -> None:
+    """As editors save it: those of Windows put a byte-order mark first."""
     candidate = uniform(scale=2, width=16, blocks=("wide", "skip"), scheme="channel", ratio=0.5)
-    (tmp_path / "own.json").write_text(json.dumps(candidate.to_json()))
+    (tmp_path / "own.json").write_text(json.dumps(candidate.to_json()), encoding)
     described = shell.json("describe", "--model", tmp_path / "own.json")
     assert described["id"] == candidate.id
     assert described["params_kept"] < described["params_dense"]
@@ -267,6 +270,13 @@ def save_text(path: Path) -> Path:
         ("in.png", "gone/out.png", (), "give a folder that exists"),
         ("clear.png", "out.jpg", (), "JPEG cannot hold the image's transparency"),
         ("long.png", "out.webp", (), "WEBP cannot hold 32x16384 pixels"),
+        ("in.png", "folder.png", (), "folder.png is a folder: give the name of a file"),
+        ("in.png", "in.png", (), "is the image itself, which would be replaced"),
+        ("in.png", "folder.png/../in.png", (), "is the image itself"),
+        ("in.png", "link.png", (), "is the image itself"),
+        ("link.png", "in.png", (), "is the image itself"),
+        ("in.png", "hard.png", (), "is the image itself"),
+        ("in.png", "♥" * 84 + ".png", (), "File name too long"),
     ],
 )
 def test_upscale_refuses_before_the_work_and_writes_nothing(
@@ -286,6 +296,9 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
     tiny.save_drawn(tmp_path / "long.png", 8, 4096)
     tiny.drawn(12, 12).convert("RGBA").save(tmp_path / "clear.png")
     save_text(tmp_path / "text.png")
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "link.png").symlink_to(tmp_path / "in.png")
+    (tmp_path / "hard.png").hardlink_to(tmp_path / "in.png")
     before = sorted(tmp_path.iterdir())
     assert message in shell.error("upscale", tmp_path / source, tmp_path / target, *options)
     assert sorted(tmp_path.iterdir()) == before
@@ -465,15 +478,15 @@ def test_publish_checks_everything_before_it_replaces_anything(
 
 def test_image_set_checksum_covers_the_images_that_were_used(tmp_path: Path) -> None:
     hr, lr = (tiny.save_benchmark(tmp_path, 4) / f"Set5/{name}" for name in ("HR", "LRx4"))
-    (lr / "unused.png").write_bytes(b"not one of them")
-    given = ImageSet.of("Set5", hr, lr)
-    made = ImageSet.of("Set5", hr, None)
-    assert given == ImageSet.of("Set5", hr, lr)
+    (lr / "unused.txt").write_bytes(b"not one of them")
+    given = ImageSet.of("Set5", hr, lr, 4)
+    made = ImageSet.of("Set5", hr, None, 4)
+    assert given == ImageSet.of("Set5", hr, lr, 4)
     tiny.save_drawn(lr / "a.png", 12, 10, seed=99)
-    other_lr = ImageSet.of("Set5", hr, lr)
-    assert ImageSet.of("Set5", hr, None) == made
+    other_lr = ImageSet.of("Set5", hr, lr, 4)
+    assert ImageSet.of("Set5", hr, None, 4) == made
     tiny.save_drawn(hr / "a.png", 49, 42, seed=99)
-    other_hr = ImageSet.of("Set5", hr, lr)
+    other_hr = ImageSet.of("Set5", hr, lr, 4)
     assert len({s.sha256 for s in (given, made, other_lr, other_hr)}) == 4
 
 
@@ -485,7 +498,7 @@ def test_publish_misses_an_lr_image_before_it_replaces_anything(
     benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
     (benchmark / "Set5/LRx4/b.png").unlink()
     message = own_shell.error("publish", weights, "--benchmark", benchmark)
-    assert "has no b.png: each HR image needs its LR" in message
+    assert "has no LR image of b.png: " in message
     assert (own_root / "supernets/x4.safetensors").read_bytes() == before
 
 
@@ -514,6 +527,16 @@ def test_table_writes_the_blocks_of_pages(shell: Shell, tiny_root: Path, tmp_pat
     assert page.read_text() == (
         f"# A\n\n<!-- stored: once-for-all -->\n{table}\n<!-- end -->\n\nB\n"
     )
+
+
+def test_table_looks_at_the_pages_before_it_makes_them(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(_: Catalogue) -> NoReturn:
+        raise AssertionError("made first")
+
+    monkeypatch.setattr(pages, "blocks", work)
+    assert "is a folder: give the name of a file" in shell.error("table", "--write", tmp_path)
 
 
 def test_table_writes_no_page_if_one_is_faulty(shell: Shell, tmp_path: Path) -> None:

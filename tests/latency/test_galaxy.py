@@ -156,6 +156,15 @@ def test_a_table_that_is_no_text_is_refused(tmp_path: Path, content: bytes) -> N
         galaxy_profiles(saved(tmp_path, content), "2025-01-02")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_column(
+    tmp_path: Path, rng: np.random.Generator, encoding: str
+) -> None:
+    text = drawn_table(rng)
+    plain = galaxy_profiles(saved(tmp_path, text), "2025-01-02")
+    assert galaxy_profiles(saved(tmp_path, text.encode(encoding)), "2025-01-02") == plain
+
+
 def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"Cannot read .*none\.csv .*No such file"):
         galaxy_profiles(tmp_path / "none.csv", "2025-01-02")

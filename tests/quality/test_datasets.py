@@ -17,7 +17,6 @@ from sr_core.quality.datasets import (
     benchmark_pairs,
     downscale,
     folder_checksum,
-    list_images,
     read_image,
     sample_crops,
     validation_crops,
@@ -37,20 +36,6 @@ def save(image: Image8, path: Path) -> Path:
 
 def flat(value: int, side: int) -> Image8:
     return np.full((side, side, 3), value, dtype=np.uint8)
-
-
-def test_list_images_is_recursive_and_sorted(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a/z.jpg", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    assert list_images(tmp_path) == [tmp_path / "a/z.jpg", tmp_path / "b.PNG"]
-
-
-@pytest.mark.parametrize("folder", ["", "missing", "file.txt"])
-def test_no_images_no_dataset(tmp_path: Path, folder: str) -> None:
-    (tmp_path / "file.txt").touch()
-    with pytest.raises(DatasetError, match=r"No image in|is not a folder"):
-        list_images(tmp_path / folder)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "RGB", "RGBA", "P", "CMYK"])
@@ -174,7 +159,8 @@ def test_lr_that_does_not_fit_is_refused(
 
 def test_missing_lr_is_refused(tmp_path: Path) -> None:
     save(flat(0, 20), tmp_path / "HR/a.png")
-    with pytest.raises(DatasetError, match=r"LR has no a\.png"):
+    save(flat(0, 20), tmp_path / "LR/b.png")
+    with pytest.raises(DatasetError, match=r"LR has no LR image of a\.png"):
         list(benchmark_pairs(tmp_path / "HR", tmp_path / "LR", 2))
 
 

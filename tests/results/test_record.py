@@ -43,7 +43,7 @@ FAULTS: list[tuple[object, str]] = [
     (None, "the file: Input should be an object, got None"),
 ]
 NO_JSON = [
-    b"", b"{", b"no json", b'"' + b"x" * 1_000_000, b"\xff\xfe", b"\xef\xbb\xbf{}", b"\0",
+    b"", b"{", b"no json", b'"' + b"x" * 1_000_000, b"\xff\xfe", b"\xef\xbb\xbf{", b"\0",
     b"[" * 100_000, b'{"parts":' * 100_000, b'{"parts": [{"n": ' + b"1" * 10_000 + b"}]}",
     b'{"\\ud800": 1}',
 ]  # fmt: skip
@@ -98,6 +98,12 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_the_caller_chooses_the_error(tmp_path: Path) -> None:
     with pytest.raises(LatencyError, match=r"phone\.json is missing: measure again\.$"):
         read_record(tmp_path / "phone.json", Part, remake="measure again", error=LatencyError)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_damage(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "part.json").write_text(to_json(Part(n=3)), encoding)
+    assert read_record(tmp_path / "part.json", Part, remake="") == Part(n=3)
 
 
 def test_what_is_written_comes_back(tmp_path: Path) -> None:

@@ -1,11 +1,7 @@
 from __future__ import annotations
 
-import errno
 import io
-import os
-import tempfile
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -79,19 +75,22 @@ def test_too_large_for_the_format_is_refused(tmp_path: Path, suffix: str, limit:
         ("RGBA", "out.jpg", "JPEG cannot hold the image's transparency"),
         ("P with one transparent colour", "out.bmp", "BMP cannot hold the image's transparency"),
         ("I;16", "out.webp", "WEBP cannot hold the image's 16 bits"),
-        ("RGB", "gone/out.png", "Cannot save out.png in .*gone .*give a folder that exists"),
+        ("RGB", "gone/out.png", "Cannot save out.png in .*gone: give a folder that exists"),
         ("RGB", "file.txt/out.png", "Cannot save out.png in .*file.txt"),
+        ("RGB", "folder.png", "folder.png is a folder: give the name of a file"),
+        ("RGB", f"{'o' * 252}.png", r"\(File name too long\)"),
     ],
 )
 def test_output_is_checked_before_there_is_any(
     tmp_path: Path, kind: str, name: str, expected: str
 ) -> None:
     (tmp_path / "file.txt").touch()
+    (tmp_path / "folder.png").mkdir()
     with KEPT[kind][0]() as image:
         check_output(image, 4, tmp_path / "out.png")
         with pytest.raises(InvalidImage, match=expected):
             check_output(image, 4, tmp_path / name)
-    assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.txt", "folder.png"]
 
 
 @pytest.mark.parametrize(("suffix", "limit"), [(".webp", 16_383), (".jpg", 65_500)])
@@ -102,25 +101,16 @@ def test_size_of_the_output_is_checked(tmp_path: Path, suffix: str, limit: int) 
         check_output(Image.new("L", (8, side + 1)), 4, tmp_path / f"out{suffix}")
 
 
-def test_folder_without_permission_is_found_before_the_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_loses_neither_the_old_file_nor_the_image(
+    tmp_path: Path, user_data: Path, full: set[Path]
 ) -> None:
-    def denied(**_: object) -> NoReturn:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
-    with pytest.raises(InvalidImage, match=r"Cannot save out\.png in .*\(Permission denied\)"):
-        check_output(drawn(8, 8), 4, tmp_path / "out.png")
-
-
-def test_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> NoReturn:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     path = tmp_path / "out.png"
     path.write_bytes(b"old")
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InvalidImage, match=r"Cannot save out\.png .*No space left"):
+    full.add(path)
+    with pytest.raises(InvalidImage, match=r"Cannot write .*out\.png \(No space left") as caught:
         save_image(drawn(8, 8), path)
     assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+    (kept,) = (user_data / "kept").iterdir()
+    assert f"kept in {kept}: " in str(caught.value)
+    with Image.open(kept) as image:
+        assert (np.asarray(image) == np.asarray(drawn(8, 8))).all()

@@ -54,7 +54,9 @@ def test_a_result_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "new" / "result.json"
     write_result(path, result)
     assert read_result(path.read_bytes(), path.name) == result
+    for encoding in ("utf-8-sig", "utf-16"):  # edited on Windows
+        assert read_result(path.read_text().encode(encoding), path.name) == result
     with pytest.raises(SearchError, match=r"mine\.json holds no search result \(start"):
         read_result(path.read_text().replace('"start"', '"begin"'), "mine.json")
-    with pytest.raises(SearchError, match=r"Cannot write .*: give another --out"):
+    with pytest.raises(SearchError, match=r"Cannot write .* The result is kept in .*\.json: move"):
         write_result(path / "below-a-file.json", result)

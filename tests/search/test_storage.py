@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -157,6 +158,13 @@ def test_other_crops_or_weights_are_refused(root: Path, photos: Path, args: Sear
         ("fridge://x/y", "is no database URL .*fridge"),
         ("sqlite://", "a database in memory cannot be shared"),
         ("sqlite:////nowhere/s.db", "unable to open database file"),
+        ("sqlite:////dev", "cannot be opened .*: give a file in a folder that can be written to"),
+        ("", "is no database URL"),
+        ("{}", "is no database URL"),
+        ("s.db", "is no database URL"),
+        ("postgres://x/y", "is no database URL .*postgres"),
+        ("sqlite+fridge:///s.db", r"is no database URL .*sqlite\.fridge"),
+        ("mysql+pymysql://me:{secret}%@x/{y}", r"driver of mysql\+pymysql://me:\*\*\*@x/%7By%7D"),
         ("mysql+pymysql://me:secret@x/y", r"driver of mysql\+pymysql://me:\*\*\*@x/y is not inst"),
         ("mysql+pymysql://me:s%40cret@x/y?password=s%40cret", r"//me:\*\*\*@x/y is not inst"),
         ("mysql+pymysql://x/y?ssl_password=secret", r"driver of mysql\+pymysql://x/y is not inst"),
@@ -192,6 +200,78 @@ def test_what_a_driver_says_is_repeated_unless_it_holds_a_secret(
     with pytest.raises(SearchError) as caught, database_errors(url):
         raise SQLAlchemyError(told)
     assert shown in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["{}.db", "{SCHEMA_VERSION}.db", "100%.db", "a b.db", "\udcff.db"])
+def test_a_database_may_have_any_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SearchError, match="There is no study mine in"):
+        SharedStudy.join(f"sqlite:///{tmp_path}/{name}", "mine")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_no_folder_is_made_for_a_database(tmp_path: Path) -> None:
+    with pytest.raises(SearchError, match="unable to open database file"):
+        SharedStudy.join(f"sqlite:///{tmp_path}/nowhere/s.db", "mine")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_read_only_database_is_a_sentence(tmp_path: Path) -> None:
+    open_database(f"sqlite:///{tmp_path}/s.db").engine.dispose()
+    url = f"sqlite:///file:{tmp_path}/s.db?mode=ro&uri=true"
+    storage = open_database(url)
+    with pytest.raises(SearchError, match=r"is read-only .*: give a file"), database_errors(url):
+        optuna.create_study(storage=storage)
+    storage.engine.dispose()
+
+
+@pytest.fixture
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
+    """s.db, in whose middle of a transaction another program is."""
+    monkeypatch.setattr("sr_core.search.database._LOOK_S", 0.01)
+    open_database(f"sqlite:///{tmp_path}/s.db").engine.dispose()
+    other = sqlite3.connect(tmp_path / "s.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    yield other
+    other.close()
+
+
+def test_a_database_that_is_in_use_for_long_is_a_sentence(
+    held: sqlite3.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sr_core.search.database.PATIENCE_S", 0.05)
+    with pytest.raises(SearchError, match=r"s\.db is in use by another program: end that, then go"):
+        SharedStudy.join(f"sqlite:///{tmp_path}/s.db", "mine")
+
+
+def test_a_database_that_is_in_use_for_a_while_is_waited_for(
+    held: sqlite3.Connection, tmp_path: Path
+) -> None:
+    later = threading.Timer(0.2, held.rollback)
+    later.start()
+    with pytest.raises(SearchError, match="There is no study mine"):
+        SharedStudy.join(f"sqlite:///{tmp_path}/s.db", "mine")
+    later.join()
+
+
+def test_a_sign_of_life_that_cannot_be_given_is_one_line_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = open_database(f"sqlite:///{tmp_path}/s.db")
+    trial = storage.create_new_trial(storage.create_new_study([StudyDirection.MINIMIZE]))
+    with monkeypatch.context() as patch:
+        patch.setattr("sr_core.search.database.PATIENCE_S", 0.0)
+        patch.setattr("sr_core.search.database._LOOK_S", 0.01)
+        storage.engine.dispose()
+        with sqlite3.connect(tmp_path / "s.db", isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            for _ in range(3):
+                storage.record_heartbeat(trial)
+        other.close()
+    (record,) = caplog.records
+    assert record.getMessage().startswith("The study's database does not answer")
+    assert record.exc_info is None
+    storage.record_heartbeat(trial)
+    storage.engine.dispose()
 
 
 def test_a_study_in_the_making_is_waited_for(

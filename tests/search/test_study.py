@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from sr_core.catalogue.fronts import Front
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.errors import LatencyError, SearchError
+from sr_core.errors import CatalogueError, LatencyError, SearchError
 from sr_core.network.candidate import Candidate
 from sr_core.network.weights import SupernetSpec
 from sr_core.search import study
@@ -18,6 +19,7 @@ from sr_core.search.events import Event, Start
 from sr_core.search.front import hypervolume
 from sr_core.search.objective import latency, objective
 from sr_core.search.propose import SamplerProposer
+from sr_core.search.result import read_result
 from sr_core.search.settings import SearchArgs
 from sr_core.search.space import Space
 from sr_core.search.study import search
@@ -185,6 +187,61 @@ def test_results_are_written_on_the_way(
     monkeypatch.setattr(study, "write_front", write)
     search(Catalogue(root), settings(photos))
     assert sizes == [*range(1, 13), 12]
+
+
+@pytest.mark.parametrize("place", ["out", "front"])
+def test_a_place_that_cannot_be_written_is_found_before_the_search(
+    root: Path, photos: Path, tmp_path: Path, evaluated: list[Candidate], place: str
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    if place == "front":
+        (root / "fronts").write_text("in the way")
+    args = settings(photos, out=tmp_path / "folder.json" if place == "out" else None)
+    expected = SearchError if place == "out" else CatalogueError
+    with pytest.raises(expected, match=r"folder\.json is a folder|Cannot write .*Not a directory"):
+        search(Catalogue(root), args)
+    assert evaluated == []
+
+
+@pytest.mark.parametrize("place", ["out", "front"])
+@pytest.mark.usefixtures("evaluated")
+def test_a_result_that_cannot_be_stored_in_the_end_is_kept(
+    root: Path, photos: Path, tmp_path: Path, full: set[Path], place: str
+) -> None:
+    out = tmp_path / "result.json"
+
+    def fill() -> bool:
+        full.add(out if place == "out" else root)
+        return False
+
+    with pytest.raises((SearchError, CatalogueError), match="No space left on device") as caught:
+        search(Catalogue(root), settings(photos, out=out), should_stop=fill)
+    (place_kept,) = re.findall(r"kept in (.*\.json):", str(caught.value))
+    assert len(read_result(Path(place_kept).read_bytes(), "kept").trials) == 12
+    full.clear()
+    front = Catalogue(root).front(4)  # the other place has the result too
+    assert (front is not None, out.exists()) == (place == "out", place == "front")
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_a_disk_that_is_full_for_a_while_does_not_end_a_search(
+    root: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: set[Path]
+) -> None:
+    monkeypatch.setattr(study, "SAVE_EVERY_S", 0.0)
+    out, asked = tmp_path / "result.json", iter(range(100))
+
+    def full_from_3_to_6() -> bool:
+        full.clear()
+        full.update([root, out] if 3 <= next(asked) <= 6 else [])
+        return False
+
+    args = settings(photos, out=out)
+    result = search(Catalogue(root), args, should_stop=full_from_3_to_6)
+    front = Catalogue(root).front(4)
+    assert front is not None
+    assert (len(front.header.runs), len(front.rows)) == (1, result.run.evaluated)
+    assert read_result(out.read_bytes(), "out") == result
+    assert verify(Catalogue(root)) == []
 
 
 @pytest.mark.usefixtures("evaluated")

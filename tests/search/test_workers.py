@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import multiprocessing
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
+from sr_core.search.database import open_database
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepare
 from sr_core.search.storage import SharedStudy
@@ -42,6 +46,33 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/studies.db"
     return request.getfixturevalue("server")
+
+
+@pytest.fixture
+def new_url(request: pytest.FixtureRequest, url: str) -> str:
+    """A database without tables."""
+    if url.startswith("sqlite"):
+        return url
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE fresh")
+    engine.dispose()
+    return url.replace("/postgres?", "/fresh?")
+
+
+def test_all_who_start_together_on_a_new_database_can_use_it(new_url: str) -> None:
+    together = threading.Barrier(6)
+
+    def start(_: int) -> str:
+        together.wait()
+        storage = open_database(new_url)
+        version = storage.get_current_version()
+        storage.engine.dispose()
+        return version
+
+    with ThreadPoolExecutor(together.parties) as pool:
+        (version,) = set(pool.map(start, range(together.parties)))
+    assert version
 
 
 def started(root: Path, url: str) -> SearchArgs:

@@ -25,7 +25,7 @@ from sr_core.network.blocks import Block
 from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.presets import presets
-from sr_core.network.weights import SupernetSpec, read_supernet
+from sr_core.network.weights import SupernetSpec, read_descriptor, read_supernet
 from sr_core.quality.benchmark import network_upscale
 from sr_core.quality.datasets import TrainingPatches, validation_crops
 from sr_core.quality.metrics import psnr_y
@@ -470,8 +470,39 @@ def test_full_disk_leaves_the_earlier_checkpoint(
 
 def test_a_file_in_place_of_the_run_folder_is_refused(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").write_text("taken")
-    with pytest.raises(TrainingError, match=r"Could not write to .*out"):
-        train(settings(photos, tmp_path / "out"), nothing)
+    with pytest.raises(TrainingError, match=r"Cannot write .*out/checkpoint.* \(Not a directory\)"):
+        train(settings(photos / "nothing here", tmp_path / "out"), nothing)
+
+
+def test_a_state_that_cannot_be_written_is_kept_and_gone_on_with(
+    photos: Path, tmp_path: Path, user_data: Path, full: set[Path]
+) -> None:
+    """Also that of the last step, after which nothing is left to train."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    train(settings(photos, whole, steps=2, validate_every=2), nothing)
+    args = settings(photos, run, steps=2, validate_every=2)
+    full.add(run)
+    with pytest.raises(TrainingError, match="No space left") as caught:
+        train(args, nothing)
+    full.clear()
+    (state,) = (user_data / "kept").iterdir()
+    assert f"kept in {state}: move it to {run / CHECKPOINT}." in str(caught.value)
+    state.rename(run / CHECKPOINT)
+    train(replace(args, resume=True), nothing)
+    weights = "supernet.safetensors"
+    assert (run / weights).read_bytes() == (whole / weights).read_bytes()
+    assert read_descriptor(run / weights)["training"][-1]["to_step"] == 2
+
+
+def test_a_run_does_not_overwrite_the_weights_that_it_starts_from(
+    photos: Path, tmp_path: Path
+) -> None:
+    weights = train(settings(photos, tmp_path, steps=1), nothing)
+    (tmp_path / CHECKPOINT).unlink()
+    before = weights.read_bytes()
+    with pytest.raises(TrainingError, match="holds the weights to start from, which the run would"):
+        train(settings(photos, tmp_path, init_from=weights), nothing)
+    assert weights.read_bytes() == before
 
 
 def test_diverged_run_stops_and_keeps_its_checkpoint(
