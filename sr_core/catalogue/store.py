@@ -8,7 +8,8 @@
     fronts/x4.parquet+.json        networks that the search evaluated, and its runs
     rivals/NAME-x4.safetensors+.json  published architectures, trained here
     results/published.json         accuracy of others' models, with sources
-    results/engine.json            our engine beside ONNX Runtime (`bench engine --store`)
+    results/engine-avx2.json, ...  our engine beside others (`bench engine --store`), a file for
+                                   each instruction set
     results/rivals.json            re-trained published architectures beside ours (`bench rivals`)
     results/ablations.json         families of fine-tuned networks side by side (`bench ablation`)
     results/samplers.json          the search's samplers at equal evaluations (`bench samplers`)
@@ -40,6 +41,7 @@ from sr_core.catalogue.writer import (
     write_file,
 )
 from sr_core.engine.library import Library, find
+from sr_core.engine.shipped import INSTRUCTIONS, load
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.own import OWN, own_device, own_device_path
@@ -208,9 +210,13 @@ class Catalogue:
         return self._result(_PUBLISHED, list[PublishedModel]) or []
 
     @cached_property
-    def engine_bench(self) -> EngineBench | None:
-        """What `bench engine --store` measured, None without the file."""
-        return self._result(ENGINE_BENCH, EngineBench, "bench engine --store")
+    def engine_benches(self) -> tuple[EngineBench, ...]:
+        """What `bench engine --store` measured with each instruction set, the best one first."""
+        found = [
+            self._result(ENGINE_BENCH.format(option), EngineBench, "bench engine --store")
+            for option in INSTRUCTIONS
+        ]
+        return tuple(bench for bench in found if bench)
 
     def rivals(self, scale: int) -> list[Rival]:
         """List the published architectures that were trained here, the smallest first."""
@@ -263,6 +269,13 @@ class Catalogue:
         """The sparse engine, None if it cannot be used here (see `engine_problem`)."""
         return self._engine[0]
 
+    def library(self, option: str) -> Library:
+        """Return a shipped library, or the one built here, by the name of `engine.shipped`.
+
+        Raises `EngineError` if it cannot run here.
+        """
+        return load(option, self.root / _ENGINE, self._engine_checksums())
+
     @property
     def engine_problem(self) -> str:
         """Why there is no engine, in a sentence. Empty if there is one."""
@@ -273,14 +286,17 @@ class Catalogue:
         if not self._use_engine:
             return None, "The sparse engine was switched off by --engine onnx."
         try:
-            checksums = {
-                name.removeprefix(_ENGINE): digest
-                for name, digest in self.manifest.items()
-                if name.startswith(_ENGINE)
-            }
-            return find(self.root / _ENGINE, checksums), ""
+            return find(self.root / _ENGINE, self._engine_checksums()), ""
         except (CatalogueError, EngineError) as error:
             return None, str(error)
+
+    def _engine_checksums(self) -> dict[str, str]:
+        """Return file name -> SHA-256 of the shipped libraries."""
+        return {
+            name.removeprefix(_ENGINE): digest
+            for name, digest in self.manifest.items()
+            if name.startswith(_ENGINE)
+        }
 
     @cached_property
     def devices(self) -> list[DeviceProfile]:

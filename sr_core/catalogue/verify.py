@@ -140,7 +140,7 @@ def _check_published(catalogue: Catalogue) -> list[str]:
 
 
 def _check_engine_bench(catalogue: Catalogue) -> list[str]:
-    _ = catalogue.engine_bench  # raises what is wrong
+    _ = catalogue.engine_benches  # raises what is wrong
     return []
 
 
