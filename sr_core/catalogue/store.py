@@ -41,11 +41,17 @@ from sr_core.catalogue.writer import (
     write_file,
 )
 from sr_core.engine.library import Library, find
-from sr_core.engine.shipped import INSTRUCTIONS, load
+from sr_core.engine.shipped import INSTRUCTIONS, load, shipped_sha256
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.own import OWN, own_device, own_device_path
-from sr_core.latency.profile import BASES, DeviceProfile, profile_json, read_profile
+from sr_core.latency.profile import (
+    BASES,
+    DeviceProfile,
+    of_earlier_engine,
+    profile_json,
+    read_profile,
+)
 from sr_core.network.candidate import Candidate, model_id
 from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedNetwork, extract
@@ -302,13 +308,25 @@ class Catalogue:
     def devices(self) -> list[DeviceProfile]:
         """Latency profiles, the best founded first: this computer's, if it was measured.
 
-        Among equally founded ones, those of the sparse engine come first.
+        Among equally founded ones, those of the sparse engine come first. One of an earlier
+        engine stands with those that were measured elsewhere.
         """
-        profiles = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        paths = sorted((self.root / "devices").glob("*.json"))
+        profiles = [self._of_its_engine(self._device(path)) for path in paths]
         own = [own_device(name, lambda name=name: self._runtime_version(name)) for name in OWN]
         self.device_problem = " ".join(problem for _, problem in own if problem)
         profiles += [profile for profile, _ in own if profile]
-        return sorted(profiles, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
+        return sorted(profiles, key=_standing)
+
+    def _of_its_engine(self, profile: DeviceProfile) -> DeviceProfile:
+        """Return a shipped profile, marked if the engine it was measured with is not shipped."""
+        if profile.runtime_id != "sparse" or not profile.basis.startswith("measured"):
+            return profile
+        checksums = self._engine_checksums()
+        library = profile.library
+        present = shipped_sha256(library.instructions, checksums) if library else set(checksums)
+        is_present = not present or (library is not None and library.sha256 in present)
+        return profile if is_present else of_earlier_engine(profile)
 
     def _runtime_version(self, runtime_id: Runtime) -> str:
         """Return the version of the runtime at hand, empty if there is none."""
@@ -426,6 +444,14 @@ class Catalogue:
     def manifest(self) -> dict[str, str]:
         """File name -> SHA-256."""
         return self._manifest.entries
+
+
+def _standing(profile: DeviceProfile) -> tuple[int, bool, bool]:
+    """Return where a profile stands in the list of devices."""
+    is_earlier = profile.basis == "measured with an earlier engine"
+    basis = "measured elsewhere" if is_earlier else profile.basis
+    is_own = is_earlier and profile.id in OWN.values()
+    return BASES.index(basis), profile.runtime_id != "sparse", not is_own
 
 
 def bicubic_id(scale: int) -> str:

@@ -106,6 +106,11 @@ def _check_devices(catalogue: Catalogue) -> list[str]:
                 f"devices/{path.name} is profile {profile.id!r}, {profile.basis}: expected "
                 "its id as file name, and no profile of this computer."
             )
+        if profile.runtime_id == "sparse" and profile.library is None:
+            problems.append(
+                f"devices/{path.name} does not name the engine's library that it was measured "
+                "with: run `measure --ship`."
+            )
     return problems
 
 

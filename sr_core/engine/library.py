@@ -60,8 +60,10 @@ class Library:
             self._c = _declared(ctypes.CDLL(str(path)))
         except (OSError, AttributeError) as error:
             raise EngineError(f"The library cannot be loaded ({error}).") from None
-        version, self.lanes = divmod(self._c.sr_facts(), 256)
+        self.lanes, version, more_vectors, _ = self._c.sr_facts().to_bytes(4, "little")
         """Floats in a vector."""
+        self.chunk_columns = (4 + more_vectors) * self.lanes
+        """Columns that the kernel computes at once."""
         if version != VERSION:
             raise EngineError(
                 f"The library reads version {version} of packed networks, not {VERSION}."

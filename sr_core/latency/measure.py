@@ -18,6 +18,7 @@ from statistics import median
 import numpy as np
 
 from sr_core.engine.library import Library
+from sr_core.files import sha256
 from sr_core.latency.calibrate import (
     Floats,
     Sample,
@@ -31,11 +32,20 @@ from sr_core.latency.calibrate import (
     mape_percent,
     spread_factor,
 )
+from sr_core.latency.calm import Watch, require_little_drift
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.own import OWN
-from sr_core.latency.profile import Anchor, DeviceProfile, HeldOut, Scope, Setting, Spread
-from sr_core.latency.timing import ready, timed_ms
-from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
+from sr_core.latency.profile import (
+    Anchor,
+    DeviceProfile,
+    EngineLibrary,
+    HeldOut,
+    Scope,
+    Setting,
+    Spread,
+)
+from sr_core.latency.timing import ready
+from sr_core.latency.work import Workload, dense, engine
 from sr_core.machine import processor
 from sr_core.network.blocks import BLOCKS, SKIP, Block, trainable
 from sr_core.network.candidate import (
@@ -51,7 +61,7 @@ from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.results.record import Runtime
-from sr_core.runtime.choice import runtime_version
+from sr_core.runtime.choice import instructions, runtime_version
 
 WARM_UPS, RUNS = 1, 5
 """Frames per candidate: discarded, and timed (their median counts)."""
@@ -120,6 +130,9 @@ def measure(
             some minutes give more, and so a surer interval.
         held_out: random candidates per thread count that the fit does not see.
         report: progress callback.
+
+    Raises:
+        MeasurementError: the computer is too busy, or too slow for enough probes.
     """
     rng = np.random.default_rng(seed)
     sets = max(1, int(seconds // _SET_S))
@@ -130,6 +143,7 @@ def measure(
     samples = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}
     drift = bench.sample(probes[0], counts[-1]).ms / samples[counts[-1]][0].ms - 1
+    require_little_drift(drift)
     return _profile(library, samples, checks, drift)
 
 
@@ -163,10 +177,14 @@ class _Bench:
         self._seconds_per_job = seconds / jobs
         self._jobs = jobs
         self._report = report
+        self._watch = Watch()
         self._done = 0
 
     def samples(self, jobs: Sequence[_Job], threads: int, *, at_least: int) -> list[Sample]:
-        """Time `jobs` in order until their share of the time is used up."""
+        """Time `jobs` in order until their share of the time is used up.
+
+        Raises `MeasurementError` if the computer is too busy.
+        """
         end = time.monotonic() + self._seconds_per_job * len(jobs)
         samples: list[Sample] = []
         for job in jobs:
@@ -175,6 +193,7 @@ class _Bench:
             samples.append(self.sample(job, threads))
             self._report(self._done + len(samples), self._jobs)
         self._done += len(jobs)
+        self._watch.require_calm()
         return samples
 
     def sample(self, job: _Job, threads: int) -> Sample:
@@ -182,8 +201,8 @@ class _Bench:
         network = extract(self._supernets[job.candidate.scale], job.candidate)
         size = lr_size(job.candidate.scale, job.output)
         run = ready(network, self._library, threads=threads, size=size)
-        times_ms = [timed_ms(run) for _ in range(WARM_UPS + RUNS)]
-        return Sample(describe(job.candidate, *size), median(times_ms[WARM_UPS:]))
+        times_ms = self._watch.times_ms(run, threads=threads, warm_ups=WARM_UPS, runs=RUNS)
+        return Sample(describe(job.candidate, *size), median(times_ms))
 
 
 def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
@@ -245,7 +264,7 @@ def _profile(
     runtime_id: Runtime = "sparse" if library else "onnx"
     most, samples = max(probes.items())
     step = 1 if library else best_channel_step(samples)
-    columns = CHUNK_VECTORS * library.lanes if library else 1
+    columns = library.chunk_columns if library else 1
     near_mib = best_near_mib(samples, most, columns) if library else 0.0
     work = {n: engine(n, columns, near_mib) if library else dense(step) for n in probes}
     ties: Ties = "large kernels" if library else "none"
@@ -259,6 +278,9 @@ def _profile(
         processor=processor(),
         runtime=runtime_version(library),
         runtime_id=runtime_id,
+        library=EngineLibrary(instructions=instructions(library), sha256=sha256(library.path))
+        if library
+        else None,
         precision="fp32",
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         basis="measured here",

@@ -37,8 +37,6 @@ Work = tuple[float, float, float, float, float, float, float]
 """How often each of `TERMS` counts for one layer and frame."""
 Workload = Callable[[Sequence[ConvLayer]], list[Work]]
 """The work of each layer of a network, which `describe` lists."""
-CHUNK_VECTORS = 4
-"""Vectors of columns that the engine's kernel computes at once."""
 _KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
 
 

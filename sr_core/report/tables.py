@@ -8,6 +8,7 @@ from itertools import groupby
 from sr_core.catalogue.final import Final
 from sr_core.catalogue.store import Catalogue, Quality
 from sr_core.latency.estimate import estimate
+from sr_core.latency.own import OWN
 from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate
@@ -233,10 +234,10 @@ def samplers_table(bench: SamplerBench) -> str:
 def profiles_table(catalogue: Catalogue) -> str:
     """Return a row per shipped latency profile and number of threads."""
     header = [
-        "device profile", "basis", "threads", "fitted to", "error of the fit",
+        "device profile", "runtime", "basis", "threads", "fitted to", "error of the fit",
         "held-out networks", "their mean error", "inside their 90 % interval",
     ]  # fmt: skip
-    lines = [row(header), row(["---", "---", "--:", "---", "---", "--:", "--:", "--:"])]
+    lines = [row(header), row(["---"] * 3 + ["--:", "---", "---"] + ["--:"] * 3)]
     for device in shipped_devices(catalogue):
         anchors = "; ".join(f"{anchor.n:,}: {anchor.what}" for anchor in device.anchors)
         error = "; ".join(anchor.error or "-" for anchor in device.anchors)
@@ -245,7 +246,8 @@ def profiles_table(catalogue: Catalogue) -> str:
             if check := setting.held_out:
                 held_out = [str(check.n), f"{check.mape_percent:.1f} %", f"{check.coverage:.0%}"]
             threads = str(setting.threads or "-")
-            lines.append(row([f"`{device.id}`", device.basis, threads, anchors, error, *held_out]))
+            name = [f"`{device.id}`", device.runtime, device.basis]
+            lines.append(row([*name, threads, anchors, error, *held_out]))
     return "\n".join(lines)
 
 
@@ -277,7 +279,7 @@ def budgets_table(catalogue: Catalogue, scale: int) -> str:
 
 def shipped_devices(catalogue: Catalogue) -> list[DeviceProfile]:
     """Return the profiles of precomputed/, without those of this computer."""
-    return [device for device in catalogue.devices if device.basis != "measured here"]
+    return [device for device in catalogue.devices if device.id not in OWN.values()]
 
 
 def _spread(values: Sequence[float], decimals: int) -> str:

@@ -18,13 +18,21 @@ FOLDER = PRECOMPUTED / "engine"
 CHECKSUMS = {path.name: sha256(path) for path in FOLDER.glob("*.so")}
 
 
+def passes(_: Path) -> str:
+    return ""
+
+
+def crashes(_: Path) -> str:
+    return "it ended with SIGILL"
+
+
 def on(patch: pytest.MonkeyPatch, target: Target, flags: frozenset[str] | None = None) -> None:
     """Pretend to be a computer that `target` is for, whose libraries all pass their self-test."""
     patch.setattr(module.platform, "system", lambda: "Linux")
     patch.setattr(module.platform, "machine", lambda: target.machine)
     patch.setattr(module, "cpu_flags", lambda: target.needs if flags is None else flags)
-    patch.setattr(module, "self_test", lambda _: "")
-    patch.setattr(module, "Library", lambda path: path)
+    patch.setattr(module, "self_test", passes)
+    patch.setattr(module, "Library", Path)
 
 
 def test_every_target_has_a_name() -> None:
@@ -65,7 +73,7 @@ def test_missing_and_damaged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     shutil.copy(FOLDER / file_name(target), tmp_path)
     with pytest.raises(EngineError, match="does not match its checksum: restore it"):
         load("avx2", tmp_path, {})
-    monkeypatch.setattr(module, "self_test", lambda _: "it ended with SIGILL")
+    monkeypatch.setattr(module, "self_test", crashes)
     with pytest.raises(EngineError, match=r"does not work on this computer \(it ended with SIG"):
         load("avx2", tmp_path, CHECKSUMS)
 
