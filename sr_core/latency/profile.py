@@ -200,7 +200,7 @@ class DeviceProfile(Record):
     channel_step: int = Field(ge=1, le=64)
     """The runtime computes whole steps of channels: 20 cost as much as 32 where the step is 16."""
     column_step: int = Field(default=1, ge=1, le=64)
-    """Columns that the sparse engine computes at once."""
+    """Columns that the sparse engine computes in whole steps, as the fit found it."""
     near_mib: NonNegative = 0.0
     """MiB of the cache from which the sparse engine reads at full speed, as the fit found it."""
     settings: tuple[Setting, ...] = Field(min_length=1)

@@ -211,7 +211,7 @@ def test_a_busy_computer_keeps_its_earlier_profile(
 ) -> None:
     shell("measure", "--held-out", 0)
     before = own_device_path("onnx").read_bytes()
-    monkeypatch.setattr("sr_core.latency.calm.MOST_DRIFT", 0.0)
+    monkeypatch.setattr("sr_core.latency.calm.MOST_DIFFERENT", -1.0)
     error = shell.error("measure", "--held-out", 0, "--seed", 1)
     assert "too busy to measure" in error
     assert "Close other programs and measure again; nothing was stored." in error

@@ -18,6 +18,7 @@ from sr_core.latency.calibrate import Sample
 from sr_core.latency.estimate import estimate
 from sr_core.latency.measure import (
     MIN_PROBES,
+    PASSES,
     RUNS,
     WARM_UPS,
     measure,
@@ -104,8 +105,8 @@ class MadeUp:
 @pytest.fixture
 def busy_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests share their computer with other programs."""
-    monkeypatch.setattr(calm.Watch, "require_calm", lambda _: None)  # pyright: ignore[reportUnknownLambdaType]
-    monkeypatch.setattr(calm, "MOST_DRIFT", 99.0)
+    monkeypatch.setattr(calm, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(calm, "MOST_DIFFERENT", 1.0)
 
 
 @pytest.fixture
@@ -150,9 +151,9 @@ def test_the_interval_holds_at_every_scale_and_size(
 
 def test_the_held_out_check_is_of_networks_that_the_fit_did_not_see(made_up: MadeUp) -> None:
     profile = measure(held_out=30, seed=3)
-    probes = {(candidate.id, output) for candidate, output, _ in made_up.timed[:80]}
-    unseen = [candidate for candidate, _, threads in made_up.timed[80:-1] if threads == 2]
-    assert len(unseen) == 30
+    probes = {(candidate.id, output) for candidate, output, _ in made_up.timed[:160]}
+    unseen = [candidate for candidate, _, threads in made_up.timed[160:] if threads == 2]
+    assert len(unseen) == 30 * PASSES
     assert not {(candidate.id, (1280, 720)) for candidate in unseen} & probes
     for setting in profile.settings:
         assert setting.held_out is not None
@@ -168,7 +169,7 @@ def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.Monk
 
     def slower(_: object, job: Job, threads: int) -> Sample:
         sample = made_up.sample(job, threads)
-        is_unseen = 80 < len(made_up.timed) <= 100
+        is_unseen = len(made_up.timed) > 80 * PASSES
         return Sample(sample.layers, 2 * sample.ms) if is_unseen else sample
 
     monkeypatch.setattr("sr_core.latency.measure._Bench.sample", slower)
@@ -181,7 +182,7 @@ def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.Monk
 def test_without_unseen_networks_nothing_is_claimed(made_up: MadeUp) -> None:
     profile = measure(held_out=0)
     assert [setting.held_out for setting in profile.settings] == [None, None]
-    assert len(made_up.timed) == 81
+    assert len(made_up.timed) == 80 * PASSES
 
 
 def test_noise_widens_the_interval(monkeypatch: pytest.MonkeyPatch, busy_is_fine: None) -> None:
@@ -218,11 +219,11 @@ def test_the_same_seed_gives_the_same_networks(monkeypatch: pytest.MonkeyPatch) 
     assert timed[0] == timed[1] != timed[2]
 
 
-@pytest.mark.parametrize(("seconds_per_network", "probes"), [(0.1, 40), (1.0, 24), (30.0, 20)])
+@pytest.mark.parametrize(("seconds_per_network", "probes"), [(0.05, 40), (0.5, 24), (30.0, 20)])
 def test_a_slow_computer_times_fewer_networks(
     monkeypatch: pytest.MonkeyPatch, seconds_per_network: float, probes: int
 ) -> None:
-    """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 40 probes."""
+    """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 2 x 40 probes."""
     made_up = MadeUp(seconds_per_network=seconds_per_network).install(monkeypatch)
     reports: list[tuple[int, int]] = []
 
@@ -234,14 +235,14 @@ def test_a_slow_computer_times_fewer_networks(
     unseen = [setting.held_out.n for setting in profile.settings if setting.held_out is not None]
     assert len(unseen) == 2
     assert min(unseen) >= 5
-    assert len(reports) == len(made_up.timed) - 1  # the last is timed again, for the drift
+    assert len(reports) == len(made_up.timed)
     done = [number for number, _ in reports]
     assert done == sorted(set(done))
-    assert done[-1] <= 100
-    assert {total for _, total in reports} == {100}
-    if seconds_per_network == 0.1:
-        assert done == list(range(1, 101))
-    if seconds_per_network == 1.0:
+    assert done[-1] <= 200
+    assert {total for _, total in reports} == {200}
+    if seconds_per_network == 0.05:
+        assert done == list(range(1, 201))
+    if seconds_per_network == 0.5:
         assert made_up.seconds == pytest.approx(60, abs=6)
 
 
@@ -287,8 +288,9 @@ class FakeSession:
 def test_a_time_is_the_median_after_the_warm_up(
     monkeypatch: pytest.MonkeyPatch, busy_is_fine: None
 ) -> None:
-    assert (WARM_UPS, RUNS) == (1, 5)
-    session = FakeSession([900.0, 7.0, 3.0, 50.0, 2.0, 5.0])
+    """The faster of two: 7 and 5."""
+    assert (PASSES, WARM_UPS, RUNS) == (2, 1, 3)
+    session = FakeSession([900.0, 7.0, 3.0, 50.0, 300.0, 5.0, 70.0, 2.0])
     monkeypatch.setattr(timing.ort, "InferenceSession", session.create)
     clock = SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3, process_time=lambda: 0.0)
     monkeypatch.setattr(timing, "time", clock)
@@ -297,8 +299,8 @@ def test_a_time_is_the_median_after_the_warm_up(
     sample = time_one(candidate, (64, 32), threads=3)
     assert sample.ms == pytest.approx(5.0)
     assert sample.layers == describe(candidate, 8, 16)
-    assert session.shapes == [(1, 3, 8, 16)] * 6
-    assert session.options == [(3, ["CPUExecutionProvider"])]
+    assert session.shapes == [(1, 3, 8, 16)] * 8
+    assert session.options == [(3, ["CPUExecutionProvider"])] * 2
 
 
 def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sample:
@@ -379,23 +381,40 @@ def test_a_measured_profile_is_shipped() -> None:
     assert SHIPPED
 
 
+def test_a_disturbance_in_one_pass_does_no_harm(
+    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every seventh timing takes three times as long."""
+
+    def sample(_: object, job: Job, threads: int) -> Sample:
+        found = made_up.sample(job, threads)
+        return Sample(found.layers, found.ms * (1 if len(made_up.timed) % 7 else 3))
+
+    monkeypatch.setattr("sr_core.latency.measure._Bench.sample", sample)
+    profile = measure(held_out=10)
+    assert profile.spread.inside < 1.08
+    assert not any("not calm" in caveat for caveat in profile.caveats)
+
+
 @pytest.mark.parametrize(
     ("slower", "outcome"),
-    [(1.03, "calm"), (1.18, "warned"), (0.85, "warned"), (1.5, "refused"), (0.6, "refused")],
+    [(1.03, "calm"), (1.15, "warned"), (0.87, "warned"), (1.5, "refused"), (0.6, "refused")],
 )
 def test_a_computer_that_was_not_calm_is_said_so(
     made_up: MadeUp, monkeypatch: pytest.MonkeyPatch, slower: float, outcome: str
 ) -> None:
-    """The first network is timed again at the end; all others do not change."""
+    """All networks take another time in the second pass."""
+    seen: set[tuple[Candidate, tuple[int, int], int]] = set()
 
     def sample(_: object, job: Job, threads: int) -> Sample:
-        found = made_up.sample(job, threads)
-        again = len(made_up.timed) == 81
+        found, key = made_up.sample(job, threads), (job.candidate, job.output, threads)
+        again = key in seen
+        seen.add(key)
         return Sample(found.layers, found.ms * slower) if again else found
 
     monkeypatch.setattr("sr_core.latency.measure._Bench.sample", sample)
     if outcome == "refused":
-        with pytest.raises(MeasurementError, match=r"too busy to measure: .*time changed by [+-]"):
+        with pytest.raises(MeasurementError, match=r"too busy to measure: 100% of the networks"):
             measure(held_out=0)
         return
     profile = measure(held_out=0)
@@ -466,7 +485,7 @@ def test_the_engines_probes_have_every_scheme(
 def test_both_runtimes_share_the_time_and_the_progress(
     monkeypatch: pytest.MonkeyPatch, fake_library: Library
 ) -> None:
-    made_up = MadeUpEngine(seconds_per_network=0.7)
+    made_up = MadeUpEngine(seconds_per_network=0.35)
     made_up.install(monkeypatch)
     reports: list[tuple[int, int]] = []
 
@@ -478,7 +497,7 @@ def test_both_runtimes_share_the_time_and_the_progress(
     assert [profile.id for profile in profiles] == [OWN["sparse"], OWN["onnx"]]
     done = [number for number, _ in reports]
     assert done == sorted(done)
-    assert {total for _, total in reports} == {200}
+    assert {total for _, total in reports} == {400}
     assert made_up.seconds < 1.4 * 60  # not less than `MIN_PROBES` each
 
 
