@@ -104,6 +104,7 @@ def engine_bench() -> EngineBench:
     ]  # fmt: skip
     return EngineBench(
         processor="Made-up <processor>", cores=2, library="a.so", library_sha256="0" * 64,
+        instructions="AVX2",
         runtimes={"sparse": "UpFront engine, AVX9", "onnx": "ONNX Runtime 9"}, precision="fp32",
         output=(1280, 720), date="2026-01-01", pause_ms=25, warm_ups=1, runs_per_visit=2,
         sittings=tuple(sittings), rows=tuple(rows), frames=tuple(frames),

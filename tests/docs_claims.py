@@ -49,8 +49,8 @@ def samplers(catalogue: Catalogue) -> SamplerBench:
 
 
 def bench(catalogue: Catalogue) -> EngineBench:
-    assert catalogue.engine_bench
-    return catalogue.engine_bench
+    """The claims of docs/engine.md are about the AVX-512 machine, where all rows were timed."""
+    return next(one for one in catalogue.engine_benches if one.instructions == "AVX-512")
 
 
 def fine_grained_pays(catalogue: Catalogue) -> bool:
@@ -236,12 +236,6 @@ CLAIMS: list[tuple[str, str, Callable[[Catalogue], bool]]] = [
     ),
     (ENGINE, "At equal MACs a channel-pruned network is faster", channel_is_faster),
     (ENGINE, "Networks of 32 channels gain less", wide_gain_less),
-    (
-        ENGINE,
-        "All 18 networks of the benchmark",
-        lambda c: len({(r.scale, r.channels, r.cells) for r in bench(c).rows}) == 18,
-    ),
-    (ENGINE, "beside ONNX Runtime 1.31.1", lambda c: bench(c).runtimes["onnx"].endswith("1.31.1")),
     (
         MEASURING,
         "48 crops of 192×192 pixels",

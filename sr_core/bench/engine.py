@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ import onnxruntime as ort
 from PIL import Image
 
 from sr_core.bench.engine_nets import Entry, Net, cell_weights, entries, int8_model, kept_weights
+from sr_core.bench.mnn import Peer, mnn_name
 from sr_core.bench.sitting import (
     DISTURBED,
     PAUSE_S,
@@ -31,14 +33,20 @@ from sr_core.bench.sitting import (
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
 from sr_core.engine.session import Images, Session
-from sr_core.errors import EngineError
 from sr_core.files import sha256
 from sr_core.machine import cores, processor
 from sr_core.network.layers import OUTPUT_SIZE, RGB, lr_size
 from sr_core.network.onnx_graph import INPUT, build
-from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
+from sr_core.results.engine import (
+    Contender,
+    EngineBench,
+    EngineRow,
+    FrameTime,
+    Sitting,
+    Variant,
+)
 from sr_core.results.record import Runtime
-from sr_core.runtime.choice import runtime_name
+from sr_core.runtime.choice import instructions, runtime_name
 from sr_core.runtime.upscale import Upscaler
 
 FRAME_MODELS = ("x4-wide", "x4-wide-block75")
@@ -56,16 +64,22 @@ class Job:
     """For one network and thread count, and for the upscaler."""
     rounds: int
     """Of a sitting at least, however long they take."""
+    peers: bool = False
+    """Whether MNN takes part."""
     output: tuple[int, int] = OUTPUT_SIZE
 
 
-QUICK = Job((Net(24, 8, 4),), 16, 3)
+RESIDUAL = Net(16, 10, 4, "residual")
+QUICK = Job((Net(24, 8, 4), RESIDUAL), 16, 3)
 FULL = Job(
-    tuple(
-        Net(channels, cells, scale)
-        for scale in (4, 2)
-        for channels in (16, 24, 32)
-        for cells in (4, 8, 12)
+    (
+        *(
+            Net(channels, cells, scale)
+            for scale in (4, 2)
+            for channels in (16, 24, 32)
+            for cells in (4, 8, 12)
+        ),
+        RESIDUAL,
     ),
     6,  # with the large x2 networks, which take longer: 8 minutes on two cores
     3,
@@ -77,7 +91,7 @@ class _Contestant:
     """A network in a ready session."""
 
     scheme: Variant
-    runtime: Runtime
+    runtime: Contender
     density: float
     macs_g: float
     run: Call
@@ -87,7 +101,7 @@ class _Contestant:
 class _Reference:
     """What the rows of a sitting are compared with."""
 
-    median_ms: dict[Runtime, float]
+    median_ms: dict[Contender, float]
     """Of the dense network."""
     macs_g: float
     """Of the dense network."""
@@ -96,17 +110,24 @@ class _Reference:
 
 
 def bench_engine(
-    catalogue: Catalogue, job: Job, *, report: Report = lambda done, total: None
+    catalogue: Catalogue,
+    library: Library,
+    job: Job,
+    *,
+    report: Report = lambda done, total: None,
 ) -> EngineBench:
-    """Time all of `job` with one and with two threads. Raises `EngineError` without an engine."""
-    library = catalogue.engine
-    if library is None:
-        raise EngineError(catalogue.engine_problem)
+    """Time all of `job` with one and with two threads.
+
+    Raises `MeasurementError` where MNN takes part and fails, or computes something else.
+    """
+    runtimes: dict[Contender, str] = {"sparse": runtime_name(library), "onnx": runtime_name(None)}
+    if job.peers:
+        runtimes["mnn"] = mnn_name()
     counts = sorted({1, min(2, cores())})
     sittings: list[Sitting] = []
     rows: list[EngineRow] = []
     for net in job.nets:
-        lineup = list(entries(net))
+        lineup = list(entries(net, peers=job.peers))
         for threads in counts:
             report(len(sittings), len(job.nets) * len(counts))
             result = _sit(net, lineup, library, threads, job)
@@ -118,7 +139,8 @@ def bench_engine(
     return EngineBench(
         processor=processor(),
         cores=cores(),
-        runtimes={"sparse": runtime_name(library), "onnx": runtime_name(None)},
+        runtimes=runtimes,
+        instructions=instructions(library),
         library=library.path.name,
         library_sha256=sha256(library.path),
         precision="fp32 (int8 where the scheme says so)",
@@ -137,15 +159,16 @@ def _sit(
     net: Net, lineup: Sequence[Entry], library: Library, threads: int, job: Job
 ) -> tuple[Sitting, list[EngineRow]]:
     """Time one network, its pruned versions and its rivals."""
-    contestants = _contestants(lineup, library, threads, job)
     peaks: list[float] = []
 
     def between() -> None:
         peaks.append(_peak_gflops_per_core(library, threads))
 
-    times_ms = interleaved([c.run for c in contestants], job.sitting_s, job.rounds, between)
+    with ExitStack() as stack:
+        contestants = _contestants(lineup, library, threads, job, stack)
+        times_ms = interleaved([c.run for c in contestants], job.sitting_s, job.rounds, between)
     pairs = list(zip(contestants, times_ms, strict=True))
-    dense: dict[Runtime, Sequence[float]] = {
+    dense: dict[Contender, Sequence[float]] = {
         c.runtime: times for c, times in pairs if c.scheme == "dense"
     }
     against = _Reference(
@@ -154,15 +177,16 @@ def _sit(
         median(peaks) * threads,
     )
     sitting = Sitting(
-        channels=net.channels, cells=net.cells, scale=net.scale, threads=threads,
+        channels=net.channels, cells=net.cells, block=net.block, scale=net.scale, threads=threads,
         rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=drift(dense["onnx"]),
     )  # fmt: skip
     return sitting, [_row(net, threads, c, times, against) for c, times in pairs]
 
 
 def _contestants(
-    lineup: Sequence[Entry], library: Library, threads: int, job: Job
+    lineup: Sequence[Entry], library: Library, threads: int, job: Job, stack: ExitStack
 ) -> list[_Contestant]:
+    """Prepare a session for each. `stack` ends what has to be ended."""
     dense = lineup[0].network
     height, width = lr_size(dense.candidate.scale, job.output)
     frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
@@ -172,18 +196,29 @@ def _contestants(
             runtime,
             cell_weights(entry.network) / cell_weights(dense),
             kept_weights(entry.network) * height * width / 1e9,
-            _call(entry, runtime, library, threads, frame),
+            _call(entry, runtime, library, threads, frame, stack),
         )
         for entry in lineup
         for runtime in entry.runtimes
     ]
 
 
-def _call(entry: Entry, runtime: Runtime, library: Library, threads: int, frame: Images) -> Call:
+def _call(
+    entry: Entry,
+    runtime: Contender,
+    library: Library,
+    threads: int,
+    frame: Images,
+    stack: ExitStack,
+) -> Call:
     """Return one run of a session made for it."""
     if runtime == "sparse":
         engine = Session(entry.network, library, threads=threads)
         return partial(engine.run, frame)
+    if runtime == "mnn":
+        peer = stack.enter_context(Peer(entry, frame, threads))
+        peer.check(Session(entry.network, library, threads=threads).run(frame))
+        return peer.run
     if entry.scheme == "int8":
         data = int8_model(entry.network)
     else:
@@ -211,6 +246,7 @@ def _row(
     return EngineRow(
         channels=net.channels,
         cells=net.cells,
+        block=net.block,
         scale=net.scale,
         scheme=contestant.scheme,
         density=contestant.density,

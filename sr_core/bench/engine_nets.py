@@ -1,11 +1,11 @@
-"""The networks that `bench engine` times: a dense one, pruned ones, and what rivals it there."""
+"""The networks that `bench engine` times: a dense one, pruned ones, and what rivals them there."""
 
 from __future__ import annotations
 
 import logging
 import math
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
@@ -20,7 +20,7 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from sr_core.network.blocks import BLOCKS, GROUP, Scheme
+from sr_core.network.blocks import BLOCKS, GROUP, Block, Scheme
 from sr_core.network.candidate import (
     DENSE,
     MAX_RATIO,
@@ -34,8 +34,7 @@ from sr_core.network.extract import ExtractedLayer, ExtractedNetwork, extract
 from sr_core.network.layers import RGB, describe
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.weights import SupernetSpec, SupernetWeights, random_supernet
-from sr_core.results.engine import Variant
-from sr_core.results.record import Runtime
+from sr_core.results.engine import Contender, Variant
 
 ALIGNMENT = 16
 """Channels that ONNX Runtime's convolutions compute at once with AVX-512."""
@@ -53,31 +52,32 @@ _CALIBRATION = (4, 48, 64)
 """Random frames that set the ranges of int8, their height and width."""
 
 
-Widths = tuple[int, int, int]
-"""Channels of the stream, behind the first and behind the second layer of a wide cell."""
+Widths = tuple[int, ...]
+"""Channels of the stream, then behind each layer of a cell but the last."""
 
 
 @dataclass(frozen=True)
 class Net:
-    """A dense network of wide cells."""
+    """A dense network of equal cells."""
 
     channels: int
     cells: int
     scale: int
+    block: Block = "wide"
 
     def candidate(self, scheme: Scheme = "dense", density: float = 1.0) -> Candidate:
         """Return the network with pruned cells. The tail stays dense."""
         return uniform(
             scale=self.scale,
             width=self.channels,
-            blocks=("wide",) * self.cells,
+            blocks=(self.block,) * self.cells,
             scheme=scheme,
             ratio=1 - density,
         )
 
     def supernet(self) -> SupernetWeights:
         """Make random weights for it."""
-        spec = SupernetSpec(self.scale, self.channels, self.cells)
+        spec = SupernetSpec(self.scale, self.channels, self.cells, (self.block,))
         return random_supernet(spec, np.random.default_rng(0))
 
 
@@ -87,23 +87,32 @@ class Entry:
 
     scheme: Variant
     network: ExtractedNetwork
-    runtimes: tuple[Runtime, ...]
+    runtimes: tuple[Contender, ...]
 
 
-def entries(net: Net) -> Iterator[Entry]:
-    """Yield all networks of the comparison, the dense one first."""
+def entries(net: Net, *, peers: bool = False) -> Iterator[Entry]:
+    """Yield all networks of the comparison, the dense one first.
+
+    With `peers` MNN takes part: with the dense network, and with masks that keep `EQUAL_DENSITY`.
+    """
+    mnn: tuple[Contender, ...] = ("mnn",) if peers else ()
     supernet = net.supernet()
     dense = extract(supernet, net.candidate())
-    yield Entry("dense", dense, ("onnx", "sparse"))
+    yield Entry("dense", dense, ("onnx", "sparse", *mnn))
     equal = extract(supernet, net.candidate("block", EQUAL_DENSITY))
     for scheme, density in _PRUNED:
-        yield Entry(scheme, extract(supernet, net.candidate(scheme, density)), ("sparse",))
+        network = extract(supernet, net.candidate(scheme, density))
+        yield Entry(scheme, network, ("sparse", *(mnn if density == EQUAL_DENSITY else ())))
     for density in _CHANNEL_DENSITIES:
-        runtimes = ("onnx", "sparse") if density == EQUAL_DENSITY else ("sparse",)
+        runtimes: tuple[Contender, ...] = (
+            ("onnx", "sparse") if density == EQUAL_DENSITY else ("sparse",)
+        )
         network = extract(supernet, channel_pruned(net, density))
         yield Entry("channel", network, runtimes)
     for like in (dense, equal):
-        yield Entry("aligned", aligned_rival(dense, kept_weights(like)), ("onnx",))
+        rival = aligned_rival(dense, kept_weights(like))
+        if _widths(rival) != _widths(dense):
+            yield Entry("aligned", rival, ("onnx",))
     yield Entry("int8", dense, ("onnx",))
 
 
@@ -121,25 +130,27 @@ def channel_pruned(net: Net, density: float) -> Candidate:
     """Return `net` with fewer channels inside its cells.
 
     The cells keep about the share `density` of their weights. Among the candidates close enough to
-    it, this is the one where both layers lose most alike.
+    it, this is the one where all inner layers lose most alike.
     """
-    widths = [conv.out_channels(net.channels) for conv in BLOCKS["wide"].convs if conv.inner]
-    dense = _wide_weights(net.channels, DENSE, DENSE)
+    convs = BLOCKS[net.block].convs
+    widths = [conv.out_channels(net.channels) for conv in convs if conv.inner]
+    dense = _cell_weights(net, [DENSE] * len(convs))
     choices: list[tuple[float, float, list[LayerPruning]]] = []
     for channels in product(*(range(GROUP, width + GROUP, GROUP) for width in widths)):
         shares = [count / width for count, width in zip(channels, widths, strict=True)]
         if min(shares) < 1 - MAX_RATIO:
             continue
-        prunings = [LayerPruning("channel", 1 - share) for share in shares]
-        off = abs(_wide_weights(net.channels, *prunings) / dense - density)
+        inner = (LayerPruning("channel", 1 - share) for share in shares)
+        prunings = [next(inner) if conv.inner else DENSE for conv in convs]
+        off = abs(_cell_weights(net, prunings) / dense - density)
         choices.append((max(off, _NEAR * density), max(shares) / min(shares), prunings))
-    cell = Cell("wide", (*min(choices, key=lambda choice: choice[:2])[2], DENSE))
+    cell = Cell(net.block, tuple(min(choices, key=lambda choice: choice[:2])[2]))
     return Candidate(net.scale, net.channels, (cell,) * net.cells)
 
 
-def _wide_weights(channels: int, expand: LayerPruning, linear: LayerPruning) -> int:
-    """Count the kept weights of a wide cell."""
-    candidate = Candidate(SCALES[0], channels, (Cell("wide", (expand, linear, DENSE)),))
+def _cell_weights(net: Net, prunings: Sequence[LayerPruning]) -> int:
+    """Count the kept weights of a cell."""
+    candidate = Candidate(SCALES[0], net.channels, (Cell(net.block, tuple(prunings)),))
     return sum(layer.weights_kept for layer in describe(candidate, 1, 1) if layer.role == "cell")
 
 
@@ -151,8 +162,7 @@ def aligned_rival(network: ExtractedNetwork, weights: int) -> ExtractedNetwork:
     """
     own = _widths(network)
     choices: list[tuple[float, float, Widths]] = []
-    streams, wides, narrows = (range(ALIGNMENT, 2 * width + ALIGNMENT, ALIGNMENT) for width in own)
-    for widths in product(streams, wides, narrows):
+    for widths in product(*(range(ALIGNMENT, 2 * width + ALIGNMENT, ALIGNMENT) for width in own)):
         off = abs(math.log(_weights_with(network, widths) / weights))
         unlike = sum(abs(math.log(a / b)) for a, b in zip(widths, own, strict=True))
         choices.append((max(off, _NEAR), unlike, widths))
@@ -160,14 +170,14 @@ def aligned_rival(network: ExtractedNetwork, weights: int) -> ExtractedNetwork:
 
 
 def _widths(network: ExtractedNetwork) -> Widths:
-    expand, linear, conv = network.cells[0]
-    return len(conv.bias), len(expand.bias), len(linear.bias)
+    *inner, last = network.cells[0]
+    return len(last.bias), *(len(layer.bias) for layer in inner)
 
 
 def _shapes(network: ExtractedNetwork, widths: Widths) -> list[tuple[int, int]]:
     """Return (out, in) of head, the layers of a cell and tail."""
-    stream, wide, narrow = widths
-    cell = [(wide, stream), (narrow, wide), (stream, narrow)]
+    stream, *inner = widths
+    cell = zip((*inner, stream), (stream, *inner), strict=True)
     return [(stream, RGB), *cell, (len(network.tail.bias), stream)]
 
 

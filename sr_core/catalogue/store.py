@@ -8,7 +8,8 @@
     fronts/x4.parquet+.json        networks that the search evaluated, and its runs
     rivals/NAME-x4.safetensors+.json  published architectures, trained here
     results/published.json         accuracy of others' models, with sources
-    results/engine.json            our engine beside ONNX Runtime (`bench engine --store`)
+    results/engine-avx2.json, ...  our engine beside others (`bench engine --store`), a file for
+                                   each instruction set
     results/rivals.json            re-trained published architectures beside ours (`bench rivals`)
     results/ablations.json         families of fine-tuned networks side by side (`bench ablation`)
     results/samplers.json          the search's samplers at equal evaluations (`bench samplers`)
@@ -40,10 +41,17 @@ from sr_core.catalogue.writer import (
     write_file,
 )
 from sr_core.engine.library import Library, find
+from sr_core.engine.shipped import INSTRUCTIONS, load, shipped_sha256
 from sr_core.errors import CatalogueError, EngineError, InvalidCandidate, LatencyError
 from sr_core.files import PRECOMPUTED, read_utf8
 from sr_core.latency.own import OWN, own_device, own_device_path
-from sr_core.latency.profile import BASES, DeviceProfile, profile_json, read_profile
+from sr_core.latency.profile import (
+    BASES,
+    DeviceProfile,
+    of_earlier_engine,
+    profile_json,
+    read_profile,
+)
 from sr_core.network.candidate import Candidate, model_id
 from sr_core.network.checks import brief
 from sr_core.network.extract import ExtractedNetwork, extract
@@ -208,9 +216,13 @@ class Catalogue:
         return self._result(_PUBLISHED, list[PublishedModel]) or []
 
     @cached_property
-    def engine_bench(self) -> EngineBench | None:
-        """What `bench engine --store` measured, None without the file."""
-        return self._result(ENGINE_BENCH, EngineBench, "bench engine --store")
+    def engine_benches(self) -> tuple[EngineBench, ...]:
+        """What `bench engine --store` measured with each instruction set, the best one first."""
+        found = [
+            self._result(ENGINE_BENCH.format(option), EngineBench, "bench engine --store")
+            for option in INSTRUCTIONS
+        ]
+        return tuple(bench for bench in found if bench)
 
     def rivals(self, scale: int) -> list[Rival]:
         """List the published architectures that were trained here, the smallest first."""
@@ -263,6 +275,13 @@ class Catalogue:
         """The sparse engine, None if it cannot be used here (see `engine_problem`)."""
         return self._engine[0]
 
+    def library(self, option: str) -> Library:
+        """Return a shipped library, or the one built here, by the name of `engine.shipped`.
+
+        Raises `EngineError` if it cannot run here.
+        """
+        return load(option, self.root / _ENGINE, self._engine_checksums())
+
     @property
     def engine_problem(self) -> str:
         """Why there is no engine, in a sentence. Empty if there is one."""
@@ -273,26 +292,41 @@ class Catalogue:
         if not self._use_engine:
             return None, "The sparse engine was switched off by --engine onnx."
         try:
-            checksums = {
-                name.removeprefix(_ENGINE): digest
-                for name, digest in self.manifest.items()
-                if name.startswith(_ENGINE)
-            }
-            return find(self.root / _ENGINE, checksums), ""
+            return find(self.root / _ENGINE, self._engine_checksums()), ""
         except (CatalogueError, EngineError) as error:
             return None, str(error)
+
+    def _engine_checksums(self) -> dict[str, str]:
+        """Return file name -> SHA-256 of the shipped libraries."""
+        return {
+            name.removeprefix(_ENGINE): digest
+            for name, digest in self.manifest.items()
+            if name.startswith(_ENGINE)
+        }
 
     @cached_property
     def devices(self) -> list[DeviceProfile]:
         """Latency profiles, the best founded first: this computer's, if it was measured.
 
-        Among equally founded ones, those of the sparse engine come first.
+        Among equally founded ones, those of the sparse engine come first. One of an earlier
+        engine stands with those that were measured elsewhere.
         """
-        profiles = [self._device(path) for path in sorted((self.root / "devices").glob("*.json"))]
+        paths = sorted((self.root / "devices").glob("*.json"))
+        profiles = [self._of_its_engine(self._device(path)) for path in paths]
         own = [own_device(name, lambda name=name: self._runtime_version(name)) for name in OWN]
         self.device_problem = " ".join(problem for _, problem in own if problem)
         profiles += [profile for profile, _ in own if profile]
-        return sorted(profiles, key=lambda p: (BASES.index(p.basis), p.runtime_id != "sparse"))
+        return sorted(profiles, key=_standing)
+
+    def _of_its_engine(self, profile: DeviceProfile) -> DeviceProfile:
+        """Return a shipped profile, marked if the engine it was measured with is not shipped."""
+        if profile.runtime_id != "sparse" or not profile.basis.startswith("measured"):
+            return profile
+        checksums = self._engine_checksums()
+        library = profile.library
+        present = shipped_sha256(library.instructions, checksums) if library else set(checksums)
+        is_present = not present or (library is not None and library.sha256 in present)
+        return profile if is_present else of_earlier_engine(profile)
 
     def _runtime_version(self, runtime_id: Runtime) -> str:
         """Return the version of the runtime at hand, empty if there is none."""
@@ -410,6 +444,14 @@ class Catalogue:
     def manifest(self) -> dict[str, str]:
         """File name -> SHA-256."""
         return self._manifest.entries
+
+
+def _standing(profile: DeviceProfile) -> tuple[int, bool, bool]:
+    """Return where a profile stands in the list of devices."""
+    is_earlier = profile.basis == "measured with an earlier engine"
+    basis = "measured elsewhere" if is_earlier else profile.basis
+    is_own = is_earlier and profile.id in OWN.values()
+    return BASES.index(basis), profile.runtime_id != "sparse", not is_own
 
 
 def bicubic_id(scale: int) -> str:

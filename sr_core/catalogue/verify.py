@@ -106,6 +106,11 @@ def _check_devices(catalogue: Catalogue) -> list[str]:
                 f"devices/{path.name} is profile {profile.id!r}, {profile.basis}: expected "
                 "its id as file name, and no profile of this computer."
             )
+        if profile.runtime_id == "sparse" and profile.library is None:
+            problems.append(
+                f"devices/{path.name} does not name the engine's library that it was measured "
+                "with: run `measure --ship`."
+            )
     return problems
 
 
@@ -140,7 +145,7 @@ def _check_published(catalogue: Catalogue) -> list[str]:
 
 
 def _check_engine_bench(catalogue: Catalogue) -> list[str]:
-    _ = catalogue.engine_bench  # raises what is wrong
+    _ = catalogue.engine_benches  # raises what is wrong
     return []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from sr_core.engine.shipped import INSTRUCTIONS
 from sr_core.errors import CatalogueError, UpFrontError
 from sr_core.files import check_target, kept, sha256, write_atomic
 from sr_core.network.weights import read_descriptor, read_supernet
@@ -27,7 +28,8 @@ LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
 MANIFEST = "manifest.json"
 QUALITY = "results/quality.json"
-ENGINE_BENCH = "results/engine.json"
+ENGINE_BENCH = "results/engine-{}.json"
+"""With the name of an instruction set, as in `engine.shipped`."""
 RIVAL_BENCH = "results/rivals.json"
 ABLATIONS = "results/ablations.json"
 SAMPLER_BENCH = "results/samplers.json"
@@ -48,8 +50,9 @@ def write_search_bench(root: Path, bench: SamplerBench | WorkerBench) -> None:
 
 
 def write_engine_bench(root: Path, bench: EngineBench) -> None:
-    """Replace the stored times of the engine."""
-    write_file(root / ENGINE_BENCH, to_json(bench))
+    """Replace the stored times of the engine with this instruction set."""
+    (option,) = (name for name, title in INSTRUCTIONS.items() if title == bench.instructions)
+    write_file(root / ENGINE_BENCH.format(option), to_json(bench))
 
 
 def write_rival_bench(root: Path, bench: RivalBench) -> None:

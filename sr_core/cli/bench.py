@@ -1,39 +1,27 @@
-"""The commands of `bench`: what this computer needs for a session, a frame, and the page."""
+"""The commands of `bench` on sessions, the page, rivals and ablations."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import (
     ABLATIONS,
-    ENGINE_BENCH,
     RIVAL_BENCH,
     changing,
     check_writable,
     keeping,
     write_ablations,
-    write_engine_bench,
     write_rival_bench,
 )
 from sr_core.errors import MeasurementError
 from sr_core.network.candidate import SCALES
 from sr_core.results.ablations import QUESTIONS, merge
-from sr_core.results.engine import (
-    TARGETS,
-    EngineBench,
-    EngineRow,
-    Measure,
-    Sitting,
-    Target,
-)
-from sr_core.results.record import Runtime, to_json
+from sr_core.results.record import to_json
 from sr_core.results.rivals import RivalBench
 
 
@@ -79,39 +67,6 @@ def run_page(args: argparse.Namespace) -> int:
         f"server memory  {bench.start_mb:>7.0f} MB, peak {bench.peak_mb:.0f} MB after comparing "
         "four networks"
     )
-    return 0
-
-
-def add_engine_bench_options(parser: argparse.ArgumentParser) -> None:
-    """Add how much to measure, and where the results go."""
-    parser.add_argument("--quick", action="store_true", help="one network (24 channels, 8 cells)")
-    parser.add_argument(
-        "--store", action="store_true", help="keep the results in the precomputed folder"
-    )
-
-
-def run_engine(args: argparse.Namespace) -> int:
-    """Run `bench engine`: our engine and ONNX Runtime on dense and pruned networks."""
-    from tqdm import tqdm
-
-    from sr_core.bench import engine as bench_engine
-
-    if args.quick and args.store:
-        raise MeasurementError("Only full results are stored: leave out --quick or --store.")
-    if args.store:
-        check_writable(args.root, ENGINE_BENCH)
-    with tqdm(unit="sitting", disable=None) as bar:
-
-        def report(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        job = bench_engine.QUICK if args.quick else bench_engine.FULL
-        bench = bench_engine.bench_engine(Catalogue(args.root), job, report=report)
-    print(to_json(bench) if args.json else "\n".join(_engine_lines(bench)))
-    if args.store:
-        with keeping(lambda: to_json(bench)), changing(args.root):
-            write_engine_bench(args.root, bench)
     return 0
 
 
@@ -205,91 +160,3 @@ def _rival_text(bench: RivalBench, table: str) -> str:
         "on the validation crops, which flatters it there. BSD100 chose nothing.\n"
         f"{table}\nRivals that none of ours reaches: {unmatched}. Drift: {drifts}."
     )
-
-
-_NAMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
-
-
-def _engine_lines(bench: EngineBench) -> Iterator[str]:
-    yield (
-        f"{bench.processor} ({bench.cores} cores), {bench.date}; {bench.runtimes['sparse']} "
-        f"({bench.library}, {bench.library_sha256[:12]}), {bench.runtimes['onnx']}; "
-        f"{bench.precision}; batch 1, output {bench.output[0]}x{bench.output[1]}"
-    )
-    yield (
-        f"Measured: median (p10-p90) of interleaved runs, {bench.runs_per_visit} at each visit "
-        f"after a pause of {bench.pause_ms:.0f} ms and {bench.warm_ups} run that does not count."
-    )
-    yield (
-        "x: times as fast as ONNX Runtime dense; peak: share of the fp32 multiply-adds that the "
-        "cores reached between the runs; cost: time per kept MAC over dense in the same runtime."
-    )
-
-    def network(row: EngineRow | Sitting) -> tuple[int, int, int]:
-        return row.scale, row.channels, row.cells
-
-    for key, group in groupby(bench.rows, network):
-        yield ""
-        yield f"x{key[0]}, {key[1]} channels, {key[2]} cells"
-        yield from map(_sitting_line, (s for s in bench.sittings if network(s) == key))
-        yield from _rows_lines(list(group))
-    yield ""
-    yield "One image through the whole upscaler (pixels, tiles, rounding)"
-    for frame in bench.frames:
-        yield (
-            f"{frame.model:18} {_NAMES[frame.runtime]:13} {frame.threads} threads "
-            f"{frame.median_ms:>7.1f} ms ({frame.p10_ms:.1f}-{frame.p90_ms:.1f}, n = {frame.n})"
-        )
-    yield ""
-    yield "Targets: x4, 8 cells, 2 threads"
-    yield from (_target_line(target, bench.rows) for target in TARGETS)
-
-
-def _sitting_line(sitting: Sitting) -> str:
-    return (
-        f"{sitting.threads} thread(s): {sitting.rounds} rounds, peak "
-        f"{sitting.peak_gflops_per_core:.0f} GFLOP/s per core, ONNX Runtime dense drifted by "
-        f"{sitting.drift:+.1%}"
-    )
-
-
-def _rows_lines(rows: Sequence[EngineRow]) -> Iterator[str]:
-    """Yield a line per network and runtime, with the times of each number of threads."""
-    counts = sorted({row.threads for row in rows})
-    by_threads = [[row for row in rows if row.threads == n] for n in counts]
-    heads = (f" | {f'{n} thread(s), ms':23} {'x':>6} {'peak':>5} {'cost':>5}" for n in counts)
-    yield f"{'runtime':13} {'network':13} {'kept':>5} {'GMACs':>6}{''.join(heads)}"
-    for same in zip(*by_threads, strict=True):
-        row = same[0]
-        cells = "".join(f" | {_time_cell(one)}" for one in same)
-        yield (
-            f"{_NAMES[row.runtime]:13} {row.scheme:13} {row.density:>5.0%} {row.macs_g:>6.2f}"
-            f"{cells}"
-        )
-
-
-def _time_cell(row: EngineRow) -> str:
-    spread = f"({row.p10_ms:.1f}-{row.p90_ms:.1f})"
-    peak = "-" if row.share_of_peak is None else f"{row.share_of_peak:.0%}"
-    return (
-        f"{row.median_ms:>7.1f} {spread:15} {row.ratio_vs_ort_dense:>5.2f}x {peak:>5} "
-        f"{row.cost_per_mac_vs_dense:>5.2f}"
-    )
-
-
-def _target_line(target: Target, rows: Sequence[EngineRow]) -> str:
-    share = "" if target.density in (None, 1) else f" {target.density:.0%} kept"
-    sign = "<=" if target.at_most else ">="
-    value, is_reached = target.value(rows), target.is_reached(rows)
-    what = f"{target.channels} channels, {target.scheme}{share}"
-    limit = f"{_MEASURES[target.measure]} {sign} {target.limit:.2f}"
-    verdict = "reached" if is_reached else "NOT reached"
-    result = "not measured" if value is None else f"{value:.2f}, {verdict}"
-    return f"{what:38} {limit:42} {result}"
-
-
-_MEASURES: dict[Measure, str] = {
-    "ratio_vs_ort_dense": "times as fast as ONNX Runtime",
-    "share_of_peak": "share of peak",
-    "cost_per_mac_vs_dense": "cost per kept MAC over dense",
-}

@@ -163,7 +163,7 @@ def run_devices(args: argparse.Namespace) -> int:
         return 0
     for device in devices:
         threads = ", ".join(map(str, device.threads)) or "-"
-        print(f"{device.id:40} {device.basis:18} threads {threads:6} {device.title}")
+        print(f"{device.id:40} {device.basis:31} threads {threads:6} {device.title}")
     return 0
 
 

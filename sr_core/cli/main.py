@@ -20,15 +20,14 @@ from sr_core.catalogue.store import Catalogue, Model
 from sr_core.catalogue.verify import verify
 from sr_core.cli.bench import (
     add_ablation_options,
-    add_engine_bench_options,
     add_rival_bench_options,
     add_session_options,
     run_ablation,
-    run_engine,
     run_page,
     run_rivals,
     run_session,
 )
+from sr_core.cli.bench_engine import add_engine_bench_options, run_engine
 from sr_core.cli.bench_search import (
     add_sampler_bench_options,
     add_worker_bench_options,
@@ -140,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add_session_options(_command(add_kind, "session", run_session, text, as_json=True))
     text = "Time the web page in headless Chromium, and the server's memory."
     _command(add_kind, "page", run_page, text, as_json=True)
-    text = "Time our engine beside ONNX Runtime (8 minutes; --quick: one)."
+    text = "Time our engine beside ONNX Runtime and MNN (9 minutes; --quick: one or two)."
     add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
     text = "Time re-trained published architectures beside our networks of their quality."
     add_rival_bench_options(_command(add_kind, "rivals", run_rivals, text, as_json=True))

@@ -218,7 +218,7 @@ def _text(profile: DeviceProfile, summary: dict[str, Any]) -> str:
     rows = [
         f"{point['id']} {point['psnr_y_db']:>7.3f} {point['ssim_y']:>7.4f} "
         f"{point['total_ms']:>9.3f} {point['low_ms']:>9.3f}-{point['high_ms']:<9.3f} "
-        f"{point['coverage']:>5.0%} {point['basis']:18} {point['macs_kept_g']:>6.2f} "
+        f"{point['coverage']:>5.0%} {point['basis']:31} {point['macs_kept_g']:>6.2f} "
         f"{point['params_kept']:>8,}  {point['network']} {marks.get(point['id'], '')}".rstrip()
         for point in summary["points"]
     ]
@@ -229,7 +229,7 @@ def _text(profile: DeviceProfile, summary: dict[str, Any]) -> str:
             f"{width}x{height}. PSNR-Y and SSIM-Y: measured on validation crops; ms: estimated, "
             f"{CONFIDENCE:.0%} interval; GMACs at 1280x720.",
             f"{'id':10} {'dB':>7} {'SSIM-Y':>7} {'ms':>9} {'interval':^19} {'known':>5} "
-            f"{'basis':18} {'GMACs':>6} {'params':>8}  network",
+            f"{'basis':31} {'GMACs':>6} {'params':>8}  network",
             *rows,
             f"{summary['on_front']} of {summary['stored']} networks are on the front; hypervolume "
             f"{summary['hypervolume_ms_db']:.4g} ms dB, up to {reference['ms']:.4g} ms and down "

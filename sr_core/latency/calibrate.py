@@ -24,7 +24,7 @@ CHANNEL_STEPS = (1, 4, 8, 16, 32)
 NEAR_MIB = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 1.7, 2.0, 2.8)
 _KINDS: tuple[Kind, ...] = ("conv1x1", "conv3x3", "conv5x5")
 Floats = NDArray[np.float64]
-Option = TypeVar("Option", int, float)
+Option = TypeVar("Option", int, tuple[int, float])
 Ties = Literal["none", "constants", "large kernels"]
 """Coefficients that are one unknown of the fit:
 
@@ -104,9 +104,15 @@ def best_channel_step(samples: Sequence[Sample]) -> int:
     return _best(samples, {step: dense(step) for step in CHANNEL_STEPS})
 
 
-def best_near_mib(samples: Sequence[Sample], threads: int, column_step: int) -> float:
-    """Return the size of `NEAR_MIB` that predicts the engine's unseen samples best."""
-    works = {mib: engine(threads, column_step, mib) for mib in NEAR_MIB}
+def best_engine(
+    samples: Sequence[Sample], threads: int, column_steps: Sequence[int]
+) -> tuple[int, float]:
+    """Return the column step and the size of `NEAR_MIB` that predict unseen samples best.
+
+    `column_steps`: a vector and a chunk of the engine's library. Which one fits tells what a part
+    of a chunk costs: its share, or up to all of it.
+    """
+    works = {(step, mib): engine(threads, step, mib) for step in column_steps for mib in NEAR_MIB}
     return _best(samples, works, "large kernels")
 
 

@@ -176,6 +176,8 @@ def _notes(
     size_in_scope: bool,
 ) -> tuple[str, ...]:
     notes: list[str] = []
+    if profile.basis == "measured with an earlier engine":
+        notes.append("Measured with an earlier engine, so the interval is wider: measure again.")
     outside = sorted(
         {
             _name(profile, part(layer))

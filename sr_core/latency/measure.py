@@ -17,12 +17,13 @@ from statistics import median
 import numpy as np
 
 from sr_core.engine.library import Library
+from sr_core.files import sha256
 from sr_core.latency.calibrate import (
     Floats,
     Sample,
     Ties,
     best_channel_step,
-    best_near_mib,
+    best_engine,
     channel_ranges,
     fit_costs,
     held_out_errors,
@@ -30,11 +31,20 @@ from sr_core.latency.calibrate import (
     mape_percent,
     spread_factor,
 )
+from sr_core.latency.calm import Watch, require_agreement
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.own import OWN
-from sr_core.latency.profile import Anchor, DeviceProfile, HeldOut, Scope, Setting, Spread
-from sr_core.latency.timing import ready, timed_ms
-from sr_core.latency.work import CHUNK_VECTORS, Workload, dense, engine
+from sr_core.latency.profile import (
+    Anchor,
+    DeviceProfile,
+    EngineLibrary,
+    HeldOut,
+    Scope,
+    Setting,
+    Spread,
+)
+from sr_core.latency.timing import ready
+from sr_core.latency.work import Workload, dense, engine
 from sr_core.machine import cores, processor
 from sr_core.network.blocks import BLOCKS, SKIP, Block, trainable
 from sr_core.network.candidate import (
@@ -50,10 +60,13 @@ from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.results.record import Runtime
-from sr_core.runtime.choice import runtime_version
+from sr_core.runtime.choice import instructions, runtime_version
 
-WARM_UPS, RUNS = 1, 5
-"""Frames per candidate: discarded, and timed (their median counts)."""
+PASSES = 2
+"""Times that each candidate is timed, far apart: whatever disturbs the one may spare the other, so
+the faster counts."""
+WARM_UPS, RUNS = 1, 3
+"""Frames of a pass: discarded, and timed (their median counts)."""
 MIN_PROBES = 20
 _WIDTH, _CELLS = max(WIDTHS), 12
 _PROBES: tuple[tuple[int, tuple[int, int], int], ...] = (
@@ -68,9 +81,9 @@ _MAX_NAME = 40
 """Characters of a processor's name in an id, which has at most 64."""
 _ENGINE, _ONNX = "UpFront engine", "ONNX Runtime"
 _CALM = 0.1
-"""Drift of one network's time that is not worth a warning."""
+"""Drift of the networks' times that is not worth a warning."""
 Report = Callable[[int, int], None]
-"""Called with (candidates timed, candidates in all)."""
+"""Called with (timings done, timings in all)."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +132,9 @@ def measure(
             some minutes give more, and so a surer interval.
         held_out: random candidates per thread count that the fit does not see.
         report: progress callback.
+
+    Raises:
+        MeasurementError: the computer is too busy, or too slow for enough probes.
     """
     rng = np.random.default_rng(seed)
     sets = max(1, int(seconds // _SET_S))
@@ -128,8 +144,7 @@ def measure(
     bench = _Bench(library, rng, seconds, len(counts) * (len(probes) + held_out), report)
     samples = {n: bench.samples(probes, n, at_least=MIN_PROBES) for n in counts}
     checks = {n: bench.samples(unseen, n, at_least=min(held_out, 5)) for n in counts}
-    drift = bench.sample(probes[0], counts[-1]).ms / samples[counts[-1]][0].ms - 1
-    return _profile(library, samples, checks, drift)
+    return _profile(library, samples, checks, bench.drift)
 
 
 def measured_elsewhere(profile: DeviceProfile) -> DeviceProfile:
@@ -160,29 +175,55 @@ class _Bench:
         self._library = library
         self._supernets = {scale: random_supernet(_spec(scale), rng) for scale in SCALES}
         self._seconds_per_job = seconds / jobs
-        self._jobs = jobs
+        self._timings = PASSES * jobs
         self._report = report
+        self._watch = Watch()
+        self._changes: list[float] = []
         self._done = 0
 
+    @property
+    def drift(self) -> float:
+        """Change of a network's time from the first to the last pass, median of all."""
+        return median(self._changes)
+
     def samples(self, jobs: Sequence[_Job], threads: int, *, at_least: int) -> list[Sample]:
-        """Time `jobs` in order until their share of the time is used up."""
-        end = time.monotonic() + self._seconds_per_job * len(jobs)
-        samples: list[Sample] = []
+        """Time `jobs` in order until their share of the time is used up.
+
+        Raises `MeasurementError` if the computer is too busy.
+        """
+        if not jobs:
+            return []
+        end = time.monotonic() + self._seconds_per_job * len(jobs) / PASSES
+        first: list[Sample] = []
         for job in jobs:
-            if len(samples) >= at_least and time.monotonic() > end:
+            if len(first) >= at_least and time.monotonic() > end:
                 break
-            samples.append(self.sample(job, threads))
-            self._report(self._done + len(samples), self._jobs)
+            first.append(self._timed(job, threads, len(first)))
+        count = len(first)
         self._done += len(jobs)
-        return samples
+        again = [self._timed(jobs[i], threads, i) for i in range(count)]
+        self._done += len(jobs)
+        pairs = list(zip(first, again, strict=True))
+        self._changes += [
+            (later.ms - before.ms) / min(before.ms, later.ms) for before, later in pairs
+        ]
+        self._watch.require_cores()
+        require_agreement(self._changes)
+        return [min(pair, key=lambda sample: sample.ms) for pair in pairs]
+
+    def _timed(self, job: _Job, threads: int, index: int) -> Sample:
+        """Time the candidate number `index` of a pass, and report it."""
+        sample = self.sample(job, threads)
+        self._report(self._done + index + 1, self._timings)
+        return sample
 
     def sample(self, job: _Job, threads: int) -> Sample:
-        """Time one candidate."""
+        """Time one candidate once."""
         network = extract(self._supernets[job.candidate.scale], job.candidate)
         size = lr_size(job.candidate.scale, job.output)
         run = ready(network, self._library, threads=threads, size=size)
-        times_ms = [timed_ms(run) for _ in range(WARM_UPS + RUNS)]
-        return Sample(describe(job.candidate, *size), median(times_ms[WARM_UPS:]))
+        times_ms = self._watch.times_ms(run, threads=threads, warm_ups=WARM_UPS, runs=RUNS)
+        return Sample(describe(job.candidate, *size), median(times_ms))
 
 
 def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
@@ -238,14 +279,15 @@ def _profile(
 ) -> DeviceProfile:
     """Fit every thread count. The steps and the interval are common to all.
 
-    `drift` is the change of one network's time from the start to the end.
+    `drift` is the change of the networks' times between the passes.
     """
     everything = [sample for samples in probes.values() for sample in samples]
     runtime_id: Runtime = "sparse" if library else "onnx"
     most, samples = max(probes.items())
     step = 1 if library else best_channel_step(samples)
-    columns = CHUNK_VECTORS * library.lanes if library else 1
-    near_mib = best_near_mib(samples, most, columns) if library else 0.0
+    columns, near_mib = (
+        best_engine(samples, most, (library.lanes, library.chunk_columns)) if library else (1, 0.0)
+    )
     work = {n: engine(n, columns, near_mib) if library else dense(step) for n in probes}
     ties: Ties = "large kernels" if library else "none"
     errors = [held_out_errors(timings, work[n], ties) for n, timings in probes.items()]
@@ -258,6 +300,9 @@ def _profile(
         processor=processor(),
         runtime=runtime_version(library),
         runtime_id=runtime_id,
+        library=EngineLibrary(instructions=instructions(library), sha256=sha256(library.path))
+        if library
+        else None,
         precision="fp32",
         date=datetime.now(UTC).strftime("%Y-%m-%d"),
         basis="measured here",
@@ -305,8 +350,8 @@ def _caveats(runtime_id: Runtime, drift: float) -> tuple[str, ...]:
     if abs(drift) <= _CALM:
         return caveats
     busy = (
-        f"The computer was not calm: the same network's time changed by {drift:+.0%} during the "
-        "measurement. Close other programs and measure again."
+        f"The computer was not calm: when timed again, the networks took {drift:+.0%} more time "
+        "(median). Close other programs and measure again."
     )
     return (busy, *caveats)
 
@@ -315,7 +360,8 @@ def _anchor(samples: Sequence[Sample], errors: Floats) -> Anchor:
     return Anchor(
         what=(
             f"networks of {_CELLS} cells and {min(WIDTHS)} to {max(WIDTHS)} channels, x2 and x4, "
-            f"360p to 1080p output: median of {RUNS} frames after {WARM_UPS} discarded, batch 1"
+            f"360p to 1080p output: the faster of {PASSES} medians of {RUNS} frames after "
+            f"{WARM_UPS} discarded, batch 1"
         ),
         n=len(samples),
         source="timed by `python -m sr_core measure`",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sr_core.errors import LatencyError
-from sr_core.latency.profile import DeviceProfile, read_profile
+from sr_core.latency.profile import DeviceProfile, of_earlier_engine, read_profile
 from sr_core.machine import processor, user_data
 from sr_core.results.record import Runtime
 
@@ -24,7 +24,8 @@ def own_device(runtime_id: Runtime, version: Callable[[], str]) -> tuple[DeviceP
     """Return the profile, if there is a sound one, and a sentence on what is wrong, if anything is.
 
     One that was made on another processor, or with another version of the runtime than the
-    present one, counts as measured elsewhere. `version` is asked only if there is a profile.
+    present one, counts as measured elsewhere, and one of another build of the engine as measured
+    with an earlier engine. `version` is asked only if there is a profile.
     """
     path = own_device_path(runtime_id)
     if not path.is_file():
@@ -36,10 +37,22 @@ def own_device(runtime_id: Runtime, version: Callable[[], str]) -> tuple[DeviceP
     now = version()
     if (profile.processor, profile.runtime) == (processor(), now):
         return profile, ""
-    moved = profile.model_copy(
-        update={"basis": "measured elsewhere", "title": f"{profile.processor}, {profile.runtime}"}
-    )
+    moved = profile
+    if profile.processor != processor() or not _is_another_build(profile.runtime, now):
+        title = f"{profile.processor}, {profile.runtime}"
+        moved = profile.model_copy(update={"basis": "measured elsewhere", "title": title})
+    if _is_another_build(profile.runtime, now):
+        moved = of_earlier_engine(moved)
     return moved, (
         f"This computer's own measurements were made on {profile.processor} with "
         f"{profile.runtime}, now it is {processor()} with {now or 'no engine'}: measure again."
     )
+
+
+def _is_another_build(before: str, now: str) -> bool:
+    """Return whether two names of `runtime_version` are of the engine, with the same instructions.
+
+    "UpFront engine 1, AVX2, library 1a2b3c4d" is one.
+    """
+    words, other = before.split(", "), now.split(", ")
+    return len(words) == len(other) == 3 and words[1] == other[1] and before != now

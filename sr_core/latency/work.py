@@ -11,7 +11,8 @@ columns twice:
 - every thread has a strip of rows and computes the rows around it that later layers read;
 - networks whose rings of rows do not fit into a tile's memory run in columns of tiles, each with
   a margin;
-- columns are computed in chunks of a few vectors, and half a chunk takes more than half the time.
+- columns are computed in steps, of a vector or a chunk of some, and half a step takes more than
+  half the time.
 
 Channels that nobody reads are not computed by the engine; leaving them out here made no
 prediction better (random and trained weights, all ratios), so they count.
@@ -37,8 +38,6 @@ Work = tuple[float, float, float, float, float, float, float]
 """How often each of `TERMS` counts for one layer and frame."""
 Workload = Callable[[Sequence[ConvLayer]], list[Work]]
 """The work of each layer of a network, which `describe` lists."""
-CHUNK_VECTORS = 4
-"""Vectors of columns that the engine's kernel computes at once."""
 _KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
 
 
@@ -136,7 +135,7 @@ def _tiling(width: int, summary: _PlanSummary, step: int) -> tuple[float, int]:
     across = -(-width // most)
     each = -(-width // across)
     tiles = [each + summary.reach * ((j > 0) + (j < across - 1)) for j in range(across)]
-    # Half of the columns that a row's last chunk lacks are paid for.
+    # Half of the columns that a row's last step lacks are paid for.
     return sum((tile + _whole_steps(tile, step)) / 2 for tile in tiles), max(tiles)
 
 

@@ -14,7 +14,7 @@ from sr_core.latency.estimate import estimate
 from sr_core.network.notation import from_text
 from sr_core.report.tables import best_final, set5_db
 from sr_core.results.ablations import Ablation
-from sr_core.results.engine import TARGETS, EngineBench, EngineRow, Variant
+from sr_core.results.record import engine_title
 from sr_core.results.rivals import RivalBench
 from sr_core.results.samplers import WorkerBench
 from sr_core.rivals.weights import Rival
@@ -36,7 +36,7 @@ def training_facts(catalogue: Catalogue) -> str:
     for scale in reversed(catalogue.scales):
         runs = [final.descriptor.training for final in catalogue.finals(scale)]
         if runs:
-            steps = _span([steps_of(records) for records in runs], 0)
+            steps = span([steps_of(records) for records in runs], 0)
             from_stage_3 = sum(
                 "sr_core prune" in record["command"] for run in runs for record in run
             )
@@ -44,7 +44,7 @@ def training_facts(catalogue: Catalogue) -> str:
                 f"The {len(runs)} final models of ×{scale} had {steps} steps of fine-tuning each; "
                 f"{from_stage_3 or 'none'} of them came from stage 3."
             )
-    return _bullets(facts)
+    return bullets(facts)
 
 
 def _supernet_steps(catalogue: Catalogue, scale: int) -> int:
@@ -68,7 +68,7 @@ def published_facts(catalogue: Catalogue) -> str:
                 f"At ×{scale} our network of no more MACs is above the published Set5 score in "
                 f"{above} of {len(pairs)} rows."
             )
-    return _bullets(facts)
+    return bullets(facts)
 
 
 def ablation_facts(ablation: Ablation) -> str:
@@ -90,18 +90,18 @@ def ablation_facts(ablation: Ablation) -> str:
         else:
             facts.append(f"The ranges of the runs of *{first}* and *{other}* overlap.")
         facts.append(
-            f"In our engine *{first}* takes {abs(slower):.1%} {'more' if slower > 0 else 'less'} "
-            f"time than *{other}*."
+            f"In {engine_title(ablation.runtimes)} *{first}* takes {abs(slower):.1%} "
+            f"{'more' if slower > 0 else 'less'} time than *{other}*."
         )
     if ablation.question == "ratios":
         ratios = [100 * ratio for run in ablation.of(first) for ratio in _ratios(run.network)]
-        facts.append(f"The ratios of *{first}* are {_span(ratios, 0)} % per layer.")
-    steps = _span([run.steps for run in ablation.trained], 0)
+        facts.append(f"The ratios of *{first}* are {span(ratios, 0)} % per layer.")
+    steps = span([run.steps for run in ablation.trained], 0)
     facts.append(
         f"Each run had {steps} steps after the supernet's. The sitting drifted by "
         f"{abs(ablation.drift):.1%}."
     )
-    return _bullets(facts)
+    return bullets(facts)
 
 
 def findings(catalogue: Catalogue) -> str:
@@ -113,11 +113,12 @@ def findings(catalogue: Catalogue) -> str:
         rows = [row for row in bench.rows if row.threads == max(r.threads for r in bench.rows)]
         ours = [row.speed_up for row in rows if row.network != row.rival]
         lines.append(
-            f"At no less quality, our networks are {_span(ours, 1)} times as fast as "
+            f"At no less quality, our networks are {span(ours, 1)} times as fast as "
             f"{len({row.rival for row in rows})} published architectures that we trained again "
-            f"(ours in our engine, theirs in ONNX Runtime, {rows[0].threads} threads)."
+            f"(ours in {engine_title(bench.runtimes)}, theirs in ONNX Runtime, "
+            f"{rows[0].threads} threads)."
         )
-    return _bullets(lines)
+    return bullets(lines)
 
 
 def _finding(ablation: Ablation) -> str:
@@ -135,8 +136,8 @@ def _finding(ablation: Ablation) -> str:
     else:
         result = f"is {'better' if gain_db > 0 else 'worse'} than"
     return (
-        f"At equal time in our engine, {what} {result} {against} ({gain_db:+.2f} dB, "
-        f"×{ablation.scale}, validation crops, {len(ours)} seeds each)."
+        f"At equal time in {engine_title(ablation.runtimes)}, {what} {result} {against} "
+        f"({gain_db:+.2f} dB, ×{ablation.scale}, validation crops, {len(ours)} seeds each)."
     )
 
 
@@ -162,26 +163,29 @@ def _ratios(network: str) -> Iterable[float]:
 def rival_facts(bench: RivalBench, rivals: Sequence[Rival], catalogue: Catalogue) -> str:
     """Say the speed beside the rivals, how long each side was trained, and published scores."""
     facts: list[str] = []
+    engine = engine_title(bench.runtimes)
     for threads in sorted({row.threads for row in bench.rows}, reverse=True):
         rows = [row for row in bench.rows if row.threads == threads]
         ours = [row.speed_up for row in rows if row.network != row.rival]
-        engine = [
+        rivals_in_engine = [
             row.speed_up for row in rows if row.network == row.rival and row.runtime == "sparse"
         ]
         where = f"On {threads} thread{'s' * (threads > 1)}"
         if ours:
             facts.append(
-                f"{where} our networks are {_span(ours, 2)} times as fast as the rival in ONNX "
-                "Runtime (measured)."
+                f"{where} our networks in {engine} are {span(ours, 2)} times as fast as the "
+                "rival in ONNX Runtime (measured)."
             )
-        facts.append(f"{where} the rivals run {_span(engine, 2)} times as fast in our engine.")
-    facts.append(f"Each rival had {_span(list(bench.rival_steps.values()), 0)} steps from scratch.")
+        facts.append(
+            f"{where} the rivals run {span(rivals_in_engine, 2)} times as fast in {engine}."
+        )
+    facts.append(f"Each rival had {span(list(bench.rival_steps.values()), 0)} steps from scratch.")
     for scale, steps in bench.supernet_steps.items():
         facts.append(f"Our {_times(scale)} networks share a supernet of {steps:,} steps.")
     if bench.fine_tuning_steps:
-        own = _span(list(bench.fine_tuning_steps.values()), 0)
+        own = span(list(bench.fine_tuning_steps.values()), 0)
         facts.append(f"The final models among them had {own} steps of their own.")
-    return _bullets(
+    return bullets(
         [*facts, *_beside_estimates(bench, catalogue), *_beside_authors(rivals, catalogue)]
     )
 
@@ -199,7 +203,7 @@ def _beside_estimates(bench: RivalBench, catalogue: Catalogue) -> Iterator[str]:
         factors.append(row.median_ms / guess.total_ms)
         above += row.median_ms > guess.high_ms
     yield (
-        f"The final models took {_span(factors, 2)} times their estimates in this sitting; "
+        f"The final models took {span(factors, 2)} times their estimates in this sitting; "
         f"{above} of {len(factors)} times lie above the interval."
     )
 
@@ -217,71 +221,13 @@ def _beside_authors(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[s
             )
 
 
-def engine_facts(catalogue: Catalogue, bench: EngineBench) -> str:
-    """Say what the engine's benchmark came to, and the size of the shipped libraries."""
-    facts = [*_speed_ups(bench), *_equal_macs(bench)]
-    for model in dict.fromkeys(frame.model for frame in bench.frames):
-        ms = {frame.runtime: frame.median_ms for frame in bench.frames if frame.model == model}
-        facts.append(
-            f"One photograph through the whole upscaler with `{model}` takes {ms['onnx']:.0f} ms "
-            f"in ONNX Runtime and {ms['sparse']:.0f} ms in our engine."
-        )
-    if bench.sittings:
-        drift = max(abs(sitting.drift) for sitting in bench.sittings)
-        facts.append(f"The largest drift of a sitting was {drift:.0%}.")
-    count = sum(bool(target.is_reached(bench.rows)) for target in TARGETS)
-    facts.append(f"The engine reaches {count} of its {len(TARGETS)} speed targets.")
-    sizes_kb = [path.stat().st_size / 1e3 for path in (catalogue.root / "engine").glob("*.so")]
-    if sizes_kb:
-        facts.append(f"The shipped libraries have {_span(sizes_kb, 0)} KB each.")
-    return _bullets(facts)
-
-
-def _speed_ups(bench: EngineBench) -> Iterator[str]:
-    """Say the speed-ups over dense ONNX Runtime: dense, and with a quarter of the weights."""
-    for scale, channels, cells in ((4, 24, 8), (4, 32, 12), (2, 32, 12)):
-        dense = _at(bench, (scale, channels, cells), "dense")
-        block = _at(bench, (scale, channels, cells), "block")
-        if dense and block:
-            quarter = min(block, key=lambda row: abs(row.density - 1 / 4))
-            yield (
-                f"×{scale}, {channels} channels, {cells} cells: our engine is "
-                f"{dense[0].ratio_vs_ort_dense:.2f} times as fast as dense ONNX Runtime with the "
-                f"dense network, and {quarter.ratio_vs_ort_dense:.2f} times with "
-                f"{quarter.density:.0%} kept by blocks (two threads)."
-            )
-
-
-def _equal_macs(bench: EngineBench) -> Iterator[str]:
-    """Compare the smallest channel-pruned network with a block-pruned one of its MACs."""
-    channels, blocks = (_at(bench, (4, 24, 8), scheme) for scheme in ("channel", "block"))
-    if channels and blocks:
-        channel = min(channels, key=lambda row: row.macs_g)
-        block = min(blocks, key=lambda row: abs(row.macs_g - channel.macs_g))
-        yield (
-            f"At nearly equal MACs ({channel.macs_g:.2f} and {block.macs_g:.2f} G) the "
-            f"channel-pruned network takes {channel.median_ms:.1f} ms and the block-pruned one "
-            f"{block.median_ms:.1f} ms."
-        )
-
-
-def _at(bench: EngineBench, network: tuple[int, int, int], scheme: Variant) -> list[EngineRow]:
-    """Return the rows of a network (scale, channels, cells) in our engine on two threads."""
-    key = (*network, "sparse", scheme, 2)
-    return [
-        row
-        for row in bench.rows
-        if (row.scale, row.channels, row.cells, row.runtime, row.scheme, row.threads) == key
-    ]
-
-
 def front_facts(catalogue: Catalogue) -> str:
     """Say how many networks the stored fronts hold, and which samplers proposed them."""
     facts: list[str] = []
     for scale in reversed(catalogue.scales):
         if front := catalogue.front(scale):
             facts += _one_front(front)
-    return _bullets(facts)
+    return bullets(facts)
 
 
 def _one_front(front: Front) -> Iterator[str]:
@@ -299,7 +245,7 @@ def _one_front(front: Front) -> Iterator[str]:
         of_run.setdefault(run, []).append(seconds)
     medians_s = [median(times) for times in of_run.values()] or [0.0]
     yield (
-        f"At ×{scale} one evaluation took {_span(medians_s, 2)} s (measured, medians of the runs)."
+        f"At ×{scale} one evaluation took {span(medians_s, 2)} s (measured, medians of the runs)."
     )
     count = int(rows["psnr_y_set5"].notna().to_numpy().sum())
     yield f"At ×{scale} {count or 'none'} of them were also measured on the benchmarks."
@@ -308,7 +254,7 @@ def _one_front(front: Front) -> Iterator[str]:
 def worker_facts(bench: WorkerBench) -> str:
     """Say how workers add up."""
     most = bench.rows[-1].workers
-    return _bullets([
+    return bullets([
         f"{most} workers of one thread each make {bench.speed_up:.2f} times as many trials a "
         f"second as one (measured; {bench.storage}, {bench.cores} cores)."
     ])  # fmt: skip
@@ -319,7 +265,8 @@ def _times(scale: str) -> str:
     return scale.replace("x", "×")
 
 
-def _bullets(facts: Iterable[str]) -> str:
+def bullets(facts: Iterable[str]) -> str:
+    """Return a Markdown list."""
     return "\n".join(f"- {fact}" for fact in facts)
 
 
@@ -327,6 +274,7 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _span(values: Sequence[float], decimals: int) -> str:
+def span(values: Sequence[float], decimals: int) -> str:
+    """Return text such as `0.12 to 0.45`, or one number where both are the same."""
     low, high = (f"{value:,.{decimals}f}" for value in (min(values), max(values)))
     return low if low == high else f"{low} to {high}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import CatalogueError
 from sr_core.files import write_atomic
-from sr_core.report import facts, tables
+from sr_core.report import engine, facts, tables
 
 START = re.compile(r"<!-- stored: (\S+) -->")
 END = "<!-- end -->"
@@ -44,9 +44,10 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         rivals = [rival for scale in catalogue.scales for rival in catalogue.rivals(scale)]
         yield "rivals", tables.rivals_table(bench)
         yield "rivals-facts", facts.rival_facts(bench, rivals, catalogue)
-    if catalogue.engine_bench:
-        yield "engine", tables.engine_table(catalogue.engine_bench)
-        yield "engine-facts", facts.engine_facts(catalogue, catalogue.engine_bench)
+    if benches := catalogue.engine_benches:
+        yield "engine", engine.comparison_table(benches)
+        yield "engine-tables", engine.tables(benches)
+        yield "engine-facts", engine.facts(catalogue, benches)
     yield "front-facts", facts.front_facts(catalogue)
     for scale in catalogue.scales:
         yield f"budgets-x{scale}", tables.budgets_table(catalogue, scale)

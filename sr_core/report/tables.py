@@ -8,20 +8,18 @@ from itertools import groupby
 from sr_core.catalogue.final import Final
 from sr_core.catalogue.store import Catalogue, Quality
 from sr_core.latency.estimate import estimate
+from sr_core.latency.own import OWN
 from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.results.ablations import Ablation
-from sr_core.results.engine import EngineBench, EngineRow
 from sr_core.results.record import Runtime
 from sr_core.results.rivals import RivalBench, RivalRow
 from sr_core.results.samplers import SamplerBench
 from sr_core.search.front import best_under
 
-ENGINE_NETWORK = (4, 24, 8)
-"""Scale, channels and cells of the network in the table of the engine."""
 FINALS_THREADS = 2
 PAPER = "2108.08910"
 """In the name of what the paper published."""
@@ -36,16 +34,16 @@ def results_table(catalogue: Catalogue) -> str:
     """Return a row per listed model and one for bicubic, per scale."""
     cost = ["parameters, kept of dense", "GMACs, kept of dense"]
     header = ["model", *cost, *(f"{name} (dB / SSIM)" for name in BENCHMARKS)]
-    lines = [_row(header), _row(["---", "--:", "--:", *("--:" for _ in BENCHMARKS)])]
+    lines = [row(header), row(["---", "--:", "--:", *("--:" for _ in BENCHMARKS)])]
     for scale in catalogue.scales:
-        lines.append(_row([f"bicubic x{scale}", "-", "-", *_cells(catalogue.bicubic(scale))]))
+        lines.append(row([f"bicubic x{scale}", "-", "-", *_cells(catalogue.bicubic(scale))]))
         for model in catalogue.models(scale):
             summary = model.summary()
             cost = [
                 f"{summary['params_kept'] / 1e3:.0f} K of {summary['params_dense'] / 1e3:.0f} K",
                 f"{summary['macs_kept_g']:.1f} of {summary['macs_dense_g']:.1f}",
             ]
-            lines.append(_row([f"`{model.name}`", *cost, *_cells(model.quality)]))
+            lines.append(row([f"`{model.name}`", *cost, *_cells(model.quality)]))
     return "\n".join(lines)
 
 
@@ -60,21 +58,21 @@ def readme_table(catalogue: Catalogue) -> str:
     device = _engine_profile(catalogue)
     sets = [f"{name} (dB)" for name in README_SETS]
     header = ["model", "kept parameters", *sets, "ms per 1280×720 frame"]
-    lines = [_row(header), _row(["---", *("--:" for _ in header[1:])])]
+    lines = [row(header), row(["---", *("--:" for _ in header[1:])])]
     for scale in reversed(catalogue.scales):
-        lines.append(_row([f"bicubic ×{scale}", "-", *_some_db(catalogue.bicubic(scale)), "-"]))
+        lines.append(row([f"bicubic ×{scale}", "-", *_some_db(catalogue.bicubic(scale)), "-"]))
         for final in catalogue.finals(scale):
             if final.name in README_MODELS:
                 time = estimate(device, final.candidate, threads=FINALS_THREADS)
                 ms = f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})"
                 params = f"{final.params_kept / 1e3:.0f} K"
-                lines.append(_row([f"`{final.name}`", params, *_some_db(final.quality), ms]))
+                lines.append(row([f"`{final.name}`", params, *_some_db(final.quality), ms]))
         for theirs in catalogue.published_models:
             if theirs.scale == scale and PAPER in theirs.name:
                 scores = (theirs.psnr_y_db.get(name) for name in README_SETS)
                 cells = ["-" if score is None else f"*{score:.2f}*" for score in scores]
                 name = f"the paper's ×{scale} network, *published*"
-                lines.append(_row([name, f"*{theirs.params_k:.0f} K*", *cells, "-"]))
+                lines.append(row([name, f"*{theirs.params_k:.0f} K*", *cells, "-"]))
     return "\n".join(lines)
 
 
@@ -94,7 +92,7 @@ def finals_table(catalogue: Catalogue) -> str:
         *(f"{name} (dB / SSIM)" for name in BENCHMARKS), "Set5, once for all (dB)",
         f"ms, {FINALS_THREADS} threads, estimated (90 % interval)",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", *("--:" for _ in header[1:])])]
+    lines = [row(header), row(["---", *("--:" for _ in header[1:])])]
     for final in catalogue.finals():
         cost = totals(describe(final.candidate, *lr_size(final.candidate.scale)))
         before = next((f"{q.psnr_y:.2f}" for q in final.once_for_all if q.image_set == "Set5"), "-")
@@ -102,27 +100,7 @@ def finals_table(catalogue: Catalogue) -> str:
         cells = [f"{cost.params_kept / 1e3:.1f} K", f"{cost.macs_kept / 1e9:.2f}"]
         cells += [*_cells(final.quality), before]
         cells.append(f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})")
-        lines.append(_row([f"`{final.name}`", *cells]))
-    return "\n".join(lines)
-
-
-def engine_table(bench: EngineBench) -> str:
-    """Return a row per network and runtime of `ENGINE_NETWORK`, dense and pruned."""
-    rows = [r for r in bench.rows if (r.scale, r.channels, r.cells) == ENGINE_NETWORK]
-    threads = sorted({row.threads for row in rows})
-    times = [f"ms, {n} thread{'s' * (n > 1)} (× as fast as dense ONNX Runtime)" for n in threads]
-    header = ["runtime", "network", "cells' weights kept", "GMACs", *times]
-    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
-
-    def network(row: EngineRow) -> tuple[float, str, str]:
-        return row.density, row.scheme, row.runtime
-
-    for _, same in groupby(sorted(rows, key=network, reverse=True), key=network):
-        by_threads = sorted(same, key=lambda row: row.threads)
-        first = by_threads[0]
-        cells = [f"{row.median_ms:.1f} ({row.ratio_vs_ort_dense:.2f})" for row in by_threads]
-        name = [_RUNTIMES[first.runtime], first.scheme]
-        lines.append(_row([*name, f"{first.density:.0%}", f"{first.macs_g:.2f}", *cells]))
+        lines.append(row([f"`{final.name}`", *cells]))
     return "\n".join(lines)
 
 
@@ -137,7 +115,7 @@ def rivals_table(bench: RivalBench) -> str:
         "network", "runtime", "PSNR-Y on the validation crops, on which ours were chosen (dB)",
         "PSNR-Y on BSD100 (dB)", "parameters", "GMACs", *times,
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", "---", *("--:" for _ in header[2:])])]
+    lines = [row(header), row(["---", "---", *("--:" for _ in header[2:])])]
 
     def network(row: RivalRow) -> tuple[int, str, bool, Runtime]:
         return row.scale, row.rival, row.network != row.rival, row.runtime
@@ -152,7 +130,7 @@ def rivals_table(bench: RivalBench) -> str:
             f"{first.psnr_y_db:.2f}", "not measured" if bsd100_db is None else f"{bsd100_db:.2f}"
         ]  # fmt: skip
         cost = [f"{first.params / 1e3:.1f} K", f"{first.macs_g:.2f}"]
-        lines.append(_row([name, _RUNTIMES[first.runtime], *quality, *cost, *cells]))
+        lines.append(row([name, _RUNTIMES[first.runtime], *quality, *cost, *cells]))
     return "\n".join(lines)
 
 
@@ -163,7 +141,7 @@ def ablation_table(ablation: Ablation) -> str:
         "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "ms, ours", "ms, ONNX Runtime",
         "ms, the same, widths filled to 16", "parameters, kept", "runs", "network",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", *("--:" for _ in header[2:]), "---"])]
+    lines = [row(header), row(["---", *("--:" for _ in header[2:]), "---"])]
     for label in ablation.labels:
         runs = ablation.of(label)
         networks = list(dict.fromkeys(run.network for run in runs))
@@ -183,7 +161,7 @@ def ablation_table(ablation: Ablation) -> str:
         ]
         network = f"`{networks[0]}`" if len(networks) == 1 else f"{len(networks)} networks"
         params_k = f"{sum(params) / len(params) / 1e3:.1f} K"
-        lines.append(_row([label, *quality, *times, params_k, str(len(runs)), network]))
+        lines.append(row([label, *quality, *times, params_k, str(len(runs)), network]))
     return "\n".join(lines)
 
 
@@ -196,14 +174,14 @@ def published_table(catalogue: Catalogue) -> str:
         "published network", "parameters", "GMACs", *(f"{name} (dB)" for name in BENCHMARKS),
         "ours of no more GMACs", "its GMACs", "its Set5 (dB)", "note",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", *("--:" for _ in header[1:-1]), "---"])]
+    lines = [row(header), row(["---", *("--:" for _ in header[1:-1]), "---"])]
     for theirs in sorted(catalogue.published_models, key=lambda one: (one.scale, one.macs_g)):
         scores_db = [theirs.psnr_y_db.get(name) for name in BENCHMARKS]
         cells = [f"{theirs.name} x{theirs.scale}", f"{theirs.params_k:.1f} K"]
         cells.append(f"{theirs.macs_g:.2f}")
         cells += ["-" if score is None else f"{score:.2f}" for score in scores_db]
         cells += _final_cells(best_final(catalogue.finals(theirs.scale), theirs.macs_g))
-        lines.append(_row([*cells, theirs.note or "-"]))
+        lines.append(row([*cells, theirs.note or "-"]))
     return "\n".join(lines)
 
 
@@ -239,7 +217,7 @@ def samplers_table(bench: SamplerBench) -> str:
         "sampler", f"hypervolume, median of the seeds ({bench.unit}·dB)", "lowest to highest",
         "ms per proposal", "ms per evaluation", "seeds",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", *("--:" for _ in header[1:])])]
+    lines = [row(header), row(["---", *("--:" for _ in header[1:])])]
     names = dict.fromkeys(run.sampler for run in bench.runs)
     for name in sorted(names, key=lambda name: -bench.final(name)[1]):
         runs = [run for run in bench.runs if run.sampler == name]
@@ -249,17 +227,17 @@ def samplers_table(bench: SamplerBench) -> str:
         evaluation_ms = 1e3 * sum(run.evaluation_s for run in runs) / evaluations
         cells = [f"`{name}`", f"{middle:.1f}", f"{low:.1f} to {high:.1f}"]
         cells += [f"{proposal_ms:.1f}", f"{evaluation_ms:.0f}", str(len(runs))]
-        lines.append(_row(cells))
+        lines.append(row(cells))
     return "\n".join(lines)
 
 
 def profiles_table(catalogue: Catalogue) -> str:
     """Return a row per shipped latency profile and number of threads."""
     header = [
-        "device profile", "basis", "threads", "fitted to", "error of the fit",
+        "device profile", "runtime", "basis", "threads", "fitted to", "error of the fit",
         "held-out networks", "their mean error", "inside their 90 % interval",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", "---", "--:", "---", "---", "--:", "--:", "--:"])]
+    lines = [row(header), row(["---"] * 3 + ["--:", "---", "---"] + ["--:"] * 3)]
     for device in shipped_devices(catalogue):
         anchors = "; ".join(f"{anchor.n:,}: {anchor.what}" for anchor in device.anchors)
         error = "; ".join(anchor.error or "-" for anchor in device.anchors)
@@ -268,7 +246,8 @@ def profiles_table(catalogue: Catalogue) -> str:
             if check := setting.held_out:
                 held_out = [str(check.n), f"{check.mape_percent:.1f} %", f"{check.coverage:.0%}"]
             threads = str(setting.threads or "-")
-            lines.append(_row([f"`{device.id}`", device.basis, threads, anchors, error, *held_out]))
+            name = [f"`{device.id}`", device.runtime, device.basis]
+            lines.append(row([*name, threads, anchors, error, *held_out]))
     return "\n".join(lines)
 
 
@@ -278,7 +257,7 @@ def budgets_table(catalogue: Catalogue, scale: int) -> str:
         f"device profile, ×{scale}", "budget", "PSNR-Y on the validation crops (dB)",
         "ms, estimated (90 % interval)", "network",
     ]  # fmt: skip
-    lines = [_row(header), _row(["---", "--:", "--:", "--:", "---"])]
+    lines = [row(header), row(["---", "--:", "--:", "--:", "---"])]
     front = catalogue.front(scale)
     if front is None:
         return ""
@@ -289,18 +268,18 @@ def budgets_table(catalogue: Catalogue, scale: int) -> str:
             best = best_under(prices.total_ms, scores_db, budget_ms)
             cells = [f"`{device.id}`", f"{budget_ms} ms"]
             if best is None:
-                lines.append(_row([*cells, "none", "-", "-"]))
+                lines.append(row([*cells, "none", "-", "-"]))
                 continue
             low, high = prices.low_ms[best], prices.high_ms[best]
             time = f"{prices.total_ms[best]:.1f} ({low:.1f} to {high:.1f})"
             network = f"`{front.rows['network'].iloc[best]}`"
-            lines.append(_row([*cells, f"{scores_db[best]:.2f}", time, network]))
+            lines.append(row([*cells, f"{scores_db[best]:.2f}", time, network]))
     return "\n".join(lines)
 
 
 def shipped_devices(catalogue: Catalogue) -> list[DeviceProfile]:
     """Return the profiles of precomputed/, without those of this computer."""
-    return [device for device in catalogue.devices if device.basis != "measured here"]
+    return [device for device in catalogue.devices if device.id not in OWN.values()]
 
 
 def _spread(values: Sequence[float], decimals: int) -> str:
@@ -314,5 +293,6 @@ def _cells(quality: tuple[Quality, ...]) -> list[str]:
     return [by_set.get(name, "not measured") for name in BENCHMARKS]
 
 
-def _row(cells: list[str]) -> str:
+def row(cells: list[str]) -> str:
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"

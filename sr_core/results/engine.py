@@ -1,4 +1,4 @@
-"""Results of `bench engine`: our engine beside ONNX Runtime, and the targets set for it."""
+"""Results of `bench engine`: our engine beside others, and the targets for each instruction set."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ from sr_core.results.record import (
     short,
 )
 
+Contender = Literal["sparse", "onnx", "mnn"]
+"""Our engine, ONNX Runtime, or MNN (`bench engine --peers`)."""
+
 Variant = Literal["dense", "channel", "block", "pattern", "unstructured", "aligned", "int8"]
 """A pruning scheme; `aligned`: another dense network, with all widths multiples of 16, which is
 what ONNX Runtime computes in; `int8`: the dense network with 8-bit weights and activations."""
-Measure = Literal["ratio_vs_ort_dense", "share_of_peak", "cost_per_mac_vs_dense"]
+Measure = Literal["ratio_vs_ort_dense", "ratio_vs_mnn", "share_of_peak", "cost_per_mac_vs_dense"]
 
 
 _SAME_DENSITY = 0.01
 
 
 class EngineRow(Record):
-    """Time of one frame of one network of wide cells, whose head, tail and input skip are dense."""
+    """Time of one frame of a network of equal cells, whose head, tail and input skip are dense."""
 
     channels: Count
     """Of the network that was pruned, or replaced by another."""
     cells: Count
+    block: Text = "wide"
+    """Of all cells."""
     scale: Count
     scheme: Variant
     density: Positive
@@ -49,7 +54,7 @@ class EngineRow(Record):
     """10^9 multiply-accumulates of a frame, kept weights only."""
     ratio_vs_ort_dense: Positive
     """Times as fast as ONNX Runtime on the dense network: ratio of medians."""
-    runtime: Runtime
+    runtime: Contender
     gflops: Positive
     """10^9 multiplications and additions of kept weights per second."""
     share_of_peak: Positive | None
@@ -64,6 +69,7 @@ class Sitting(Record):
 
     channels: Count
     cells: Count
+    block: Text = "wide"
     scale: Count
     threads: Count
     rounds: Count
@@ -86,13 +92,15 @@ class FrameTime(Record):
 
 
 class EngineBench(Record):
-    """All of one run of `bench engine`."""
+    """All of one run of `bench engine`, which times one library."""
 
     processor: Text
     cores: Count
     """At the disposal of the process (`machine.cores`)."""
-    runtimes: dict[Runtime, Text]
+    runtimes: dict[Contender, Text]
     """Names and versions."""
+    instructions: Text
+    """The instruction set of the library."""
     library: Text
     """File of the engine."""
     library_sha256: Sha256
@@ -111,26 +119,29 @@ class EngineBench(Record):
     frames: tuple[FrameTime, ...]
 
 
+Network = tuple[int, int, str]
+"""Channels, cells and block of a x4 network."""
+
+
 @dataclass(frozen=True)
 class Target:
-    """What our engine should reach on x4 with 8 cells and two threads."""
+    """What our engine should reach on a x4 network."""
 
-    channels: int
+    network: Network
     scheme: Variant
     density: float | None
     """None: at every density that was timed."""
     measure: Measure
     limit: float
+    threads: int
 
     def value(self, rows: Sequence[EngineRow]) -> float | None:
         """Return the worst measured value, None if it was not measured."""
         values = [
             value
             for row in rows
-            if (row.runtime, row.channels, row.scheme) == ("sparse", self.channels, self.scheme)
-            and (row.cells, row.scale, row.threads) == (8, 4, 2)
-            and (self.density is None or abs(row.density - self.density) < _SAME_DENSITY)
-            and (value := getattr(row, self.measure)) is not None
+            if row.runtime == "sparse" and self._is_of(row)
+            if (value := self._value_of(row, rows)) is not None
         ]
         return (max if self.at_most else min)(values, default=None)
 
@@ -146,13 +157,54 @@ class Target:
         """Whether lower is better."""
         return self.measure == "cost_per_mac_vs_dense"
 
+    def _is_of(self, row: EngineRow) -> bool:
+        return (
+            (row.channels, row.cells, row.block) == self.network
+            and (row.scale, row.threads, row.scheme) == (4, self.threads, self.scheme)
+            and (self.density is None or abs(row.density - self.density) < _SAME_DENSITY)
+        )
 
-TARGETS = (
-    Target(24, "dense", 1.0, "ratio_vs_ort_dense", 2.0),
-    Target(24, "block", 0.5, "ratio_vs_ort_dense", 3.4),
-    Target(24, "block", 0.25, "ratio_vs_ort_dense", 5.0),
-    Target(24, "unstructured", 0.25, "ratio_vs_ort_dense", 2.7),
-    Target(16, "block", 0.25, "ratio_vs_ort_dense", 3.0),
-    Target(24, "block", None, "cost_per_mac_vs_dense", 1.1),
-    Target(24, "dense", 1.0, "share_of_peak", 0.75),
-)
+    def _value_of(self, row: EngineRow, rows: Sequence[EngineRow]) -> float | None:
+        if self.measure == "ratio_vs_mnn":
+            return ratio_vs_mnn(row, rows)
+        return getattr(row, self.measure)
+
+
+def ratio_vs_mnn(row: EngineRow, rows: Sequence[EngineRow]) -> float | None:
+    """Return MNN's median for the same network and masks over this one, None without it."""
+    for other in rows:
+        if other.runtime == "mnn" and _same_network(row, other) and row.threads == other.threads:
+            return other.median_ms / row.median_ms
+    return None
+
+
+def _same_network(one: EngineRow, other: EngineRow) -> bool:
+    fields = ("channels", "cells", "block", "scale", "scheme", "density")
+    return all(getattr(one, field) == getattr(other, field) for field in fields)
+
+
+_WIDE_24: Network = (24, 8, "wide")
+_RESIDUAL_16: Network = (16, 10, "residual")
+TARGETS: dict[str, tuple[Target, ...]] = {
+    "AVX-512": (
+        Target(_WIDE_24, "dense", 1.0, "ratio_vs_ort_dense", 2.0, 2),
+        Target(_WIDE_24, "block", 0.5, "ratio_vs_ort_dense", 3.4, 2),
+        Target(_WIDE_24, "block", 0.25, "ratio_vs_ort_dense", 5.0, 2),
+        Target(_WIDE_24, "unstructured", 0.25, "ratio_vs_ort_dense", 2.7, 2),
+        Target((16, 8, "wide"), "block", 0.25, "ratio_vs_ort_dense", 3.0, 2),
+        Target(_WIDE_24, "block", None, "cost_per_mac_vs_dense", 1.1, 2),
+        Target(_WIDE_24, "dense", 1.0, "share_of_peak", 0.75, 2),
+    ),
+    "AVX2": (
+        Target(_WIDE_24, "dense", 1.0, "ratio_vs_ort_dense", 1.2, 1),
+        Target(_RESIDUAL_16, "dense", 1.0, "ratio_vs_ort_dense", 1.15, 1),
+        Target(_WIDE_24, "block", 0.25, "ratio_vs_ort_dense", 3.2, 1),
+        Target(_RESIDUAL_16, "block", 0.25, "ratio_vs_ort_dense", 2.6, 1),
+        Target(_WIDE_24, "unstructured", 0.25, "ratio_vs_ort_dense", 2.0, 1),
+        Target(_RESIDUAL_16, "unstructured", 0.25, "ratio_vs_ort_dense", 2.0, 1),
+        Target(_WIDE_24, "dense", 1.0, "share_of_peak", 0.8, 1),
+        Target(_WIDE_24, "block", 0.25, "ratio_vs_mnn", 2.5, 1),
+        Target(_RESIDUAL_16, "block", 0.25, "ratio_vs_mnn", 2.0, 1),
+    ),
+}
+"""By instruction set. Others have no targets."""

@@ -7,7 +7,7 @@ before it is checked. Every fault is one sentence: the file, the place, what is 
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -19,6 +19,12 @@ from sr_core.files import read_utf8
 Kind = TypeVar("Kind")
 Runtime = Literal["sparse", "onnx"]
 """Our engine, or ONNX Runtime."""
+
+
+def engine_title(runtimes: Mapping[Runtime, str]) -> str:
+    """Return "our engine with AVX-512" for the name that results keep of it."""
+    _, _, instructions = runtimes["sparse"].partition(", ")
+    return f"our engine with {instructions}" if instructions else "our engine"
 
 
 def short(value: float) -> float:

@@ -22,7 +22,7 @@ def runtime_name(library: Library | None) -> str:
     """
     if library is None:
         return _onnx()
-    return f"UpFront engine, {_instructions(library)}"
+    return f"UpFront engine, {instructions(library)}"
 
 
 def runtime_version(library: Library | None) -> str:
@@ -34,10 +34,11 @@ def runtime_version(library: Library | None) -> str:
     if library is None:
         return _onnx()
     digest = sha256(library.path)[:_DIGITS]
-    return f"UpFront engine {VERSION}, {_instructions(library)}, library {digest}"
+    return f"UpFront engine {VERSION}, {instructions(library)}, library {digest}"
 
 
-def _instructions(library: Library) -> str:
+def instructions(library: Library) -> str:
+    """Return the name of the instruction set that a library uses."""
     arm = platform.machine() in {"aarch64", "arm64"}
     return _INSTRUCTIONS.get(library.lanes, "NEON" if arm else "128-bit vectors")
 

@@ -85,12 +85,12 @@ class Prune(Panel):
             self._savings.table(link.view, current, _START_PERCENT), elem_id="schemes"
         )
         self.time = gr.Button("Measure them here now", elem_id="time-schemes", size="md")
-        if bench := self._catalogue.engine_bench:
+        for bench in self._catalogue.engine_benches:
             with gr.Accordion(
-                "Our engine beside ONNX Runtime: the stored benchmark", open=False,
-                elem_id="engine-bench",
+                f"Our engine with {bench.instructions} beside ONNX Runtime: the stored benchmark",
+                open=False,
             ):  # fmt: skip
-                gr.HTML(engine_facts.bench_tables(bench), elem_id="engine-table")
+                gr.HTML(engine_facts.bench_tables(bench), elem_classes="engine-table")
         with gr.Accordion("As JSON (for --model on the command line)", open=False):
             self.json = gr.Textbox(
                 _pretty(current), label="Candidate", lines=6, max_lines=12, elem_id="json",

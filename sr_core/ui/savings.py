@@ -9,6 +9,7 @@ from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_sch
 from sr_core.machine import cores, processor
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, Candidate, LayerPruning
+from sr_core.results.engine import EngineBench
 from sr_core.results.record import Runtime
 from sr_core.runtime.choice import runtime_name
 from sr_core.ui import cards
@@ -56,7 +57,7 @@ class Savings:
         )  # fmt: skip
         bench_savings: dict[tuple[Scheme, Runtime], float] = {}
         remarks = [_BAND, about]
-        if (bench := self._catalogue.engine_bench) and not timings:
+        if (bench := self._stored()) and not timings:
             networks: dict[Scheme, Candidate] = {
                 row.scheme: with_scheme(candidate, row.scheme, row.ratio) for row in rows
             }
@@ -64,6 +65,13 @@ class Savings:
             if bench_savings:
                 remarks.append(engine_facts.elsewhere(bench, view.threads))
         return cards.scheme_table(rows, profile, self._runtimes(), bench_savings, " ".join(remarks))
+
+    def _stored(self) -> EngineBench | None:
+        """Return the stored benchmark of the instruction set used here, else the first one."""
+        benches = self._catalogue.engine_benches
+        ours = self._runtimes().get("sparse")
+        alike = (bench for bench in benches if bench.runtimes["sparse"] == ours)
+        return next(alike, benches[0] if benches else None)
 
     def timed_table(self, view: View, candidate: Candidate, percent: float | None) -> str:
         """Time dense and pruned networks of these blocks in turns, for the same table."""

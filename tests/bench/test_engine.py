@@ -32,6 +32,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import write_engine_bench
 from sr_core.cli.main import main
+from sr_core.engine.build import file_name, own_path, target_here
 from sr_core.errors import CatalogueError
 from sr_core.files import PRECOMPUTED
 from sr_core.network.candidate import WIDTHS
@@ -42,6 +43,7 @@ from sr_core.results.engine import (
     TARGETS,
     EngineBench,
     EngineRow,
+    Network,
     Target,
 )
 from sr_core.results.record import read_record, to_json
@@ -53,7 +55,8 @@ RUNTIME = {"enum": ["sparse", "onnx"]}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 TIMES = {"median_ms": POSITIVE, "p10_ms": POSITIVE, "p90_ms": POSITIVE, "n": COUNT}
 SCHEMA = record(
-    processor=TEXT, cores=COUNT, runtimes=record(sparse=TEXT, onnx=TEXT), library=TEXT,
+    processor=TEXT, cores=COUNT, runtimes=record(sparse=TEXT, onnx=TEXT), instructions=TEXT,
+    library=TEXT,
     library_sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}, precision=TEXT,
     output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2},
     date={"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"}, pause_ms=POSITIVE,
@@ -61,14 +64,14 @@ SCHEMA = record(
     sittings={
         "type": "array", "minItems": 1,
         "items": record(
-            channels=COUNT, cells=COUNT, scale={"enum": [2, 4]}, threads={"enum": [1, 2]},
-            rounds=COUNT, peak_gflops_per_core=POSITIVE, drift=NUMBER,
+            channels=COUNT, cells=COUNT, block=TEXT, scale={"enum": [2, 4]},
+            threads={"enum": [1, 2]}, rounds=COUNT, peak_gflops_per_core=POSITIVE, drift=NUMBER,
         ),
     },
     rows={
         "type": "array", "minItems": 1,
         "items": record(
-            channels=COUNT, cells=COUNT, scale={"enum": [2, 4]},
+            channels=COUNT, cells=COUNT, block=TEXT, scale={"enum": [2, 4]},
             scheme={
                 "enum": [
                     "dense", "channel", "block", "pattern", "unstructured", "aligned", "int8",
@@ -85,7 +88,10 @@ SCHEMA = record(
         "items": record(model=TEXT, runtime=RUNTIME, threads=COUNT, **TIMES),
     },
 )  # fmt: skip
-TINY = Job((Net(16, 1, 4), Net(16, 1, 2)), sitting_s=0, rounds=1, output=(64, 48))
+TINY = Job(
+    (Net(16, 1, 4), Net(16, 1, 2), Net(16, 1, 4, "residual")),
+    sitting_s=0, rounds=1, output=(64, 48),
+)  # fmt: skip
 ROW: dict[str, Any] = {
     "channels": 24, "cells": 8, "scale": 4, "scheme": "block", "density": 0.25, "threads": 2,
     "median_ms": 10.0, "p10_ms": 9.0, "p90_ms": 11.0, "n": 8, "macs_g": 2.07,
@@ -94,7 +100,8 @@ ROW: dict[str, Any] = {
 }  # fmt: skip
 BENCH: dict[str, Any] = {
     "processor": "one", "cores": 2, "runtimes": {"sparse": "ours", "onnx": "theirs"},
-    "library": "a.so", "library_sha256": "0" * 64, "precision": "fp32", "output": [1280, 720],
+    "instructions": "AVX2", "library": "a.so", "library_sha256": "0" * 64, "precision": "fp32",
+    "output": [1280, 720],
     "date": "2026-01-01", "pause_ms": 25, "warm_ups": 1, "runs_per_visit": 2, "sittings": [],
     "rows": [ROW], "frames": [],
 }  # fmt: skip
@@ -151,6 +158,26 @@ def test_multiply_accumulates_are_those_of_the_cost_model() -> None:
     assert kept_weights(extract(net.supernet(), candidate)) * height * width == expected
 
 
+def test_networks_of_other_blocks_have_the_same_rivals() -> None:
+    """But no aligned one that is the dense network itself: 16 channels are a multiple of 16."""
+    entered = list(entries(Net(16, 2, 4, "residual"), peers=True))
+    dense = entered[0].network
+    found = [
+        (entry.scheme, round(cell_weights(entry.network) / cell_weights(dense), 2), entry.runtimes)
+        for entry in entered
+    ]
+    assert found[0] == ("dense", 1.0, ("onnx", "sparse", "mnn"))
+    assert ("block", 0.25, ("sparse", "mnn")) in found
+    assert ("channel", 0.25, ("onnx", "sparse")) in found
+    assert ("unstructured", 0.5, ("sparse",)) in found
+    assert "aligned" not in {scheme for scheme, _, _ in found}
+
+
+def test_a_call_that_was_timed_elsewhere_keeps_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sitting, "PAUSE_S", 0)
+    assert interleaved([lambda: sitting.Elapsed(7.0)], 0, 1) == [[7.0, 7.0]]
+
+
 def test_int8_runs_and_leaves_the_logger_alone() -> None:
     root = logging.getLogger()
     level = root.level
@@ -192,7 +219,9 @@ def test_rows_are_ratios_of_medians(engine_root: Path, monkeypatch: pytest.Monke
         return 1.0
 
     monkeypatch.setattr(bench_engine, "_peak_gflops_per_core", peak)
-    bench = bench_engine.bench_engine(Catalogue(engine_root), TINY)
+    catalogue = Catalogue(engine_root)
+    assert catalogue.engine
+    bench = bench_engine.bench_engine(catalogue, catalogue.engine, TINY)
     theirs, ours, pruned, *_ = bench.rows
     assert (theirs.runtime, theirs.scheme, theirs.median_ms) == ("onnx", "dense", 21)
     assert theirs.ratio_vs_ort_dense == theirs.cost_per_mac_vs_dense == 1
@@ -207,45 +236,82 @@ def test_rows_are_ratios_of_medians(engine_root: Path, monkeypatch: pytest.Monke
 
 
 def test_a_target_is_reached_by_its_worst_row() -> None:
-    speed = Target(24, "block", 0.25, "ratio_vs_ort_dense", 5)
+    network: Network = (24, 8, "wide")
+    speed = Target(network, "block", 0.25, "ratio_vs_ort_dense", 5, 2)
     assert speed.is_reached([]) is None
     assert speed.is_reached([row()]) is True
     others = (
         row(runtime="onnx"), row(threads=1), row(cells=4), row(scale=2), row(density=0.5),
-        row(channels=16), row(scheme="pattern"),
+        row(channels=16), row(scheme="pattern"), row(block="residual"),
     )  # fmt: skip
     assert speed.value([row(ratio_vs_ort_dense=5.2), *others]) == 5.2
     assert speed.is_reached([row(), row(ratio_vs_ort_dense=4.9)]) is False
-    cost = Target(24, "block", None, "cost_per_mac_vs_dense", 1.1)
+    cost = Target(network, "block", None, "cost_per_mac_vs_dense", 1.1, 2)
     assert cost.value([row(), row(density=0.5, cost_per_mac_vs_dense=1.2)]) == 1.2
     assert cost.is_reached([row()]) is True
-    assert len(set(TARGETS)) == 7
+    assert {name: len(set(targets)) for name, targets in TARGETS.items()} == {
+        "AVX-512": 7, "AVX2": 9,
+    }  # fmt: skip
+
+
+def test_a_target_beside_mnn_is_of_the_same_masks_and_threads() -> None:
+    target = Target((24, 8, "wide"), "block", 0.25, "ratio_vs_mnn", 2.5, 2)
+    others = (
+        row(runtime="onnx"), row(runtime="mnn", threads=1), row(runtime="mnn", scheme="dense"),
+        row(runtime="mnn", block="residual"), row(runtime="mnn", density=0.5),
+    )  # fmt: skip
+    assert target.is_reached([row(), *others]) is None
+    mnn = row(runtime="mnn", median_ms=26.0)
+    assert target.value([*others, mnn, row()]) == 2.6
+    assert target.is_reached([*others, mnn, row(median_ms=11)]) is False
 
 
 def test_bench_engine_prints_json_and_a_table(shell: Shell) -> None:
     data = json.loads(shell("bench", "engine", "--quick", "--json"))
     jsonschema.validate(data, SCHEMA)
-    networks = {(r["channels"], r["cells"], r["scale"], r["threads"]) for r in data["rows"]}
+    networks = {
+        (r["channels"], r["cells"], r["block"], r["scale"], r["threads"]) for r in data["rows"]
+    }
     assert len(networks) == len(data["sittings"])
     text = shell("bench", "engine", "--quick")
-    for words in ("x4, 16 channels, 1 cells", "ONNX Runtime  int8", "x4-wide-block75", "peak"):
+    for words in (
+        "x4, 16 channels, 1 wide cells",
+        "1 residual cells",
+        "ONNX Runtime  int8",
+        "x4-wide-block75",
+        "peak",
+    ):
         assert words in text
-    targets = text.split("Targets:")[1].splitlines()[1:]
-    assert len(targets) == len(TARGETS)
+    head, targets = text.split("Targets with ")[1].split(": x4\n")
+    targets = targets.splitlines()
+    assert head == data["instructions"]
+    assert len(targets) == len(TARGETS[head])
     assert all(line.endswith("not measured") for line in targets)  # other networks
 
 
 def test_full_results_are_stored(shell: Shell, engine_root: Path) -> None:
     assert "Only full results" in shell.error("bench", "engine", "--quick", "--store")
-    assert Catalogue(engine_root).engine_bench is None
+    assert Catalogue(engine_root).engine_benches == ()
+    other = EngineBench.model_validate_json(json.dumps(BENCH | {"instructions": "NEON"}))
+    write_engine_bench(engine_root, other)
     shell("bench", "engine", "--store")
-    stored = Catalogue(engine_root).engine_bench
-    assert stored is not None
+    stored, kept = Catalogue(engine_root).engine_benches
+    assert kept == other, "each instruction set has a record of its own"
     assert {row.runtime for row in stored.rows} == {"sparse", "onnx"}
     assert verify(Catalogue(engine_root)) == []
-    (engine_root / "results/engine.json").write_text(to_json(stored) + " ")
+    (engine_root / "results/engine-aarch64.json").write_text(to_json(kept) + " ")
     with pytest.raises(CatalogueError, match="does not match its checksum"):
-        _ = Catalogue(engine_root).engine_bench
+        _ = Catalogue(engine_root).engine_benches
+
+
+def test_results_of_a_library_that_is_not_shipped_are_not_stored(
+    shell: Shell, engine_root: Path, user_data: Path
+) -> None:
+    own_path().parent.mkdir(parents=True)
+    shutil.copy(engine_root / "engine" / file_name(target_here()), own_path())
+    for option in ([], ["--library", "own"]):
+        error = shell.error("bench", "engine", "--store", *option)
+        assert "Only results of shipped libraries are stored" in error
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(
@@ -286,7 +352,7 @@ def test_stored_results_come_back(own_root: Path) -> None:
     bench = EngineBench.model_validate_json(json.dumps(BENCH))
     write_engine_bench(own_root, bench)
     write_manifest(own_root)
-    assert Catalogue(own_root).engine_bench == bench
+    assert Catalogue(own_root).engine_benches == (bench,)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -608,12 +609,75 @@ def test_another_build_of_the_engine_asks_to_measure_again(
     assert Catalogue(own_root).device().basis == "measured here"
     use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so", b"faster"))
     catalogue = Catalogue(own_root)
-    assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
+    device = catalogue.device(THIS_COMPUTER)
+    assert device.basis == "measured with an earlier engine"
+    assert device.title == read_profile(own_device_path("sparse")).title
     assert re.search(r"library \w{8}, now it is .+: measure again\.$", catalogue.device_problem)
     use_engine(monkeypatch, None)
     catalogue = Catalogue(own_root)
     assert catalogue.device(THIS_COMPUTER).basis == "measured elsewhere"
     assert "with no engine: measure again." in catalogue.device_problem
+
+
+def test_another_processor_with_another_build_is_elsewhere_and_earlier(
+    own_root: Path, user_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so"))
+    path = add_own_device("sparse", runtime=runtime_version(engine), processor="another")
+    here = read_profile(path).spread.inside
+    moved = Catalogue(own_root).device()
+    assert (moved.basis, moved.spread.inside) == ("measured elsewhere", here)
+    engine.lanes = 8  # the shorter vectors of this computer, not a later build
+    assert Catalogue(own_root).device().basis == "measured elsewhere"
+    use_engine(monkeypatch, FakeEngine(tmp_path / "engine.so", b"faster"))
+    moved = Catalogue(own_root).device()
+    assert moved.basis == "measured with an earlier engine"
+    assert moved.title.startswith("another, UpFront engine")
+    assert moved.spread.inside > 1.5 * here
+
+
+SPARSE = "intel-xeon-2-threads-engine"
+
+
+def test_a_shipped_profile_of_an_earlier_library_is_marked(own_root: Path, user_data: Path) -> None:
+    """Which of the shipped libraries this computer runs does not matter."""
+    add_devices(own_root, SPARSE, COMPUTER, PHONE)
+    fitted = read_profile(SHIPPED_DEVICES / f"{SPARSE}.json")
+    assert fitted.library is not None
+    assert Catalogue(own_root).device(SPARSE) == fitted, "no libraries to compare it with"
+    (own_root / "engine").mkdir()
+    for content, earlier in ((b"the same", False), (b"a later one", True)):
+        (own_root / "engine/upfront-linux-x86_64-avx512.so").write_bytes(content)
+        library = fitted.library.model_copy(
+            update={"sha256": hashlib.sha256(b"the same").hexdigest()}
+        )
+        path = own_root / f"devices/{SPARSE}.json"
+        path.write_text(profile_json(fitted.model_copy(update={"library": library})))
+        (own_root / "engine/upfront-linux-x86_64-avx2.so").write_bytes(b"another")
+        write_manifest(own_root)
+        catalogue = Catalogue(own_root)
+        found = catalogue.device(SPARSE)
+        assert (found.basis == "measured with an earlier engine") is earlier
+        factor = found.spread.inside / fitted.spread.inside
+        assert factor == pytest.approx(1.75 if earlier else 1)
+        assert ("our allowance" in found.spread.source) == (
+            earlier or "our allowance" in fitted.spread.source
+        )
+        assert [d.id for d in catalogue.devices] == [SPARSE, COMPUTER, PHONE], "still the first"
+        assert catalogue.device(COMPUTER).basis == "measured elsewhere"
+        assert verify(catalogue) == []
+
+
+def test_a_shipped_profile_has_to_name_its_library(own_root: Path) -> None:
+    add_devices(own_root, SPARSE)
+    edit_json(own_root / f"devices/{SPARSE}.json", lambda d: d.pop("library"))
+    (own_root / "engine").mkdir()
+    (own_root / "engine/upfront-linux-x86_64-avx512.so").write_bytes(b"any")
+    write_manifest(own_root)
+    catalogue = Catalogue(own_root)
+    assert catalogue.device(SPARSE).basis == "measured with an earlier engine"
+    (problem,) = verify(catalogue)
+    assert "does not name the engine's library" in problem
 
 
 def test_the_engine_is_only_looked_for_when_it_matters(

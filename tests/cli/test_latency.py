@@ -206,11 +206,23 @@ def test_measuring_again_replaces_even_a_damaged_profile(
     assert read_profile(path).basis == "measured here"
 
 
+def test_a_busy_computer_keeps_its_earlier_profile(
+    shell: Shell, user_data: Path, made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shell("measure", "--held-out", 0)
+    before = own_device_path("onnx").read_bytes()
+    monkeypatch.setattr("sr_core.latency.calm.MOST_DIFFERENT", -1.0)
+    error = shell.error("measure", "--held-out", 0, "--seed", 1)
+    assert "too busy to measure" in error
+    assert "Close other programs and measure again; nothing was stored." in error
+    assert own_device_path("onnx").read_bytes() == before
+
+
 @pytest.fixture
 def with_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A catalogue that has an engine, which nothing runs."""
     (tmp_path / "engine.so").write_bytes(b"made up")
-    fake = SimpleNamespace(lanes=16, path=tmp_path / "engine.so")
+    fake = SimpleNamespace(lanes=16, chunk_columns=64, path=tmp_path / "engine.so")
     monkeypatch.setattr(Catalogue, "engine", fake)
 
 

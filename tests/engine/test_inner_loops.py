@@ -25,7 +25,7 @@ from capstone import (
 from sr_core.engine.build import TARGETS, Target, compiled, file_name, zig
 from sr_core.errors import EngineError
 from tests.engine.conftest import SHIPPED
-from tests.engine.networks import lacking
+from tests.needs import COMPILER, lacking
 
 _EXECUTABLE, _LOADED = 1, 1
 """Flag and type of a segment in an ELF file."""
@@ -127,6 +127,6 @@ def test_a_loop_that_spills_is_seen(machine: str, tmp_path: Path) -> None:
     try:
         data = compiled((*zig(), *options), source)
     except EngineError as error:
-        lacking(str(error))
+        lacking(COMPILER, error)
     loops = inner_loops(disassembled(data, machine))
     assert any(spills(loop, machine) for loop in loops)

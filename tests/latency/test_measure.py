@@ -11,13 +11,14 @@ import pytest
 
 from sr_core.engine.library import Library
 from sr_core.errors import MeasurementError
-from sr_core.files import PRECOMPUTED
+from sr_core.files import PRECOMPUTED, sha256
+from sr_core.latency import calm, timing
 from sr_core.latency import measure as module
-from sr_core.latency import timing
 from sr_core.latency.calibrate import Sample
 from sr_core.latency.estimate import estimate
 from sr_core.latency.measure import (
     MIN_PROBES,
+    PASSES,
     RUNS,
     WARM_UPS,
     measure,
@@ -102,6 +103,13 @@ class MadeUp:
 
 
 @pytest.fixture
+def busy_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests share their computer with other programs."""
+    monkeypatch.setattr(calm, "LEAST_SHARE", 0.0)
+    monkeypatch.setattr(calm, "MOST_DIFFERENT", 1.0)
+
+
+@pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     return MadeUp().install(monkeypatch)
 
@@ -143,9 +151,9 @@ def test_the_interval_holds_at_every_scale_and_size(
 
 def test_the_held_out_check_is_of_networks_that_the_fit_did_not_see(made_up: MadeUp) -> None:
     profile = measure(held_out=30, seed=3)
-    probes = {(candidate.id, output) for candidate, output, _ in made_up.timed[:80]}
-    unseen = [candidate for candidate, _, threads in made_up.timed[80:-1] if threads == 2]
-    assert len(unseen) == 30
+    probes = {(candidate.id, output) for candidate, output, _ in made_up.timed[:160]}
+    unseen = [candidate for candidate, _, threads in made_up.timed[160:] if threads == 2]
+    assert len(unseen) == 30 * PASSES
     assert not {(candidate.id, (1280, 720)) for candidate in unseen} & probes
     for setting in profile.settings:
         assert setting.held_out is not None
@@ -156,12 +164,13 @@ def test_the_held_out_check_is_of_networks_that_the_fit_did_not_see(made_up: Mad
 
 
 def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A computer that slows down to half its speed after the probes."""
+    """A computer that slows down to half its speed for the unseen networks."""
     made_up = MadeUp().install(monkeypatch)
 
     def slower(_: object, job: Job, threads: int) -> Sample:
         sample = made_up.sample(job, threads)
-        return sample if len(made_up.timed) <= 80 else Sample(sample.layers, 2 * sample.ms)
+        is_unseen = len(made_up.timed) > 80 * PASSES
+        return Sample(sample.layers, 2 * sample.ms) if is_unseen else sample
 
     monkeypatch.setattr("sr_core.latency.measure._Bench.sample", slower)
     for setting in measure(held_out=10).settings:
@@ -173,10 +182,10 @@ def test_the_held_out_check_tells_when_the_fit_is_wrong(monkeypatch: pytest.Monk
 def test_without_unseen_networks_nothing_is_claimed(made_up: MadeUp) -> None:
     profile = measure(held_out=0)
     assert [setting.held_out for setting in profile.settings] == [None, None]
-    assert len(made_up.timed) == 81
+    assert len(made_up.timed) == 80 * PASSES
 
 
-def test_noise_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noise_widens_the_interval(monkeypatch: pytest.MonkeyPatch, busy_is_fine: None) -> None:
     spreads: list[float] = []
     for noise in (0.01, 0.05, 0.2):
         MadeUp(noise=noise).install(monkeypatch)
@@ -210,11 +219,11 @@ def test_the_same_seed_gives_the_same_networks(monkeypatch: pytest.MonkeyPatch) 
     assert timed[0] == timed[1] != timed[2]
 
 
-@pytest.mark.parametrize(("seconds_per_network", "probes"), [(0.1, 40), (1.0, 24), (30.0, 20)])
+@pytest.mark.parametrize(("seconds_per_network", "probes"), [(0.05, 40), (0.5, 24), (30.0, 20)])
 def test_a_slow_computer_times_fewer_networks(
     monkeypatch: pytest.MonkeyPatch, seconds_per_network: float, probes: int
 ) -> None:
-    """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 40 probes."""
+    """40 probes and 10 unseen networks, with 1 and 2 threads, in 60 s: 24 s for 2 x 40 probes."""
     made_up = MadeUp(seconds_per_network=seconds_per_network).install(monkeypatch)
     reports: list[tuple[int, int]] = []
 
@@ -226,14 +235,14 @@ def test_a_slow_computer_times_fewer_networks(
     unseen = [setting.held_out.n for setting in profile.settings if setting.held_out is not None]
     assert len(unseen) == 2
     assert min(unseen) >= 5
-    assert len(reports) == len(made_up.timed) - 1  # the last is timed again, for the drift
+    assert len(reports) == len(made_up.timed)
     done = [number for number, _ in reports]
     assert done == sorted(set(done))
-    assert done[-1] <= 100
-    assert {total for _, total in reports} == {100}
-    if seconds_per_network == 0.1:
-        assert done == list(range(1, 101))
-    if seconds_per_network == 1.0:
+    assert done[-1] <= 200
+    assert {total for _, total in reports} == {200}
+    if seconds_per_network == 0.05:
+        assert done == list(range(1, 201))
+    if seconds_per_network == 0.5:
         assert made_up.seconds == pytest.approx(60, abs=6)
 
 
@@ -276,18 +285,22 @@ class FakeSession:
         self.now_ms += next(self._times)
 
 
-def test_a_time_is_the_median_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (WARM_UPS, RUNS) == (1, 5)
-    session = FakeSession([900.0, 7.0, 3.0, 50.0, 2.0, 5.0])
+def test_a_time_is_the_median_after_the_warm_up(
+    monkeypatch: pytest.MonkeyPatch, busy_is_fine: None
+) -> None:
+    """The faster of two: 7 and 5."""
+    assert (PASSES, WARM_UPS, RUNS) == (2, 1, 3)
+    session = FakeSession([900.0, 7.0, 3.0, 50.0, 300.0, 5.0, 70.0, 2.0])
     monkeypatch.setattr(timing.ort, "InferenceSession", session.create)
-    clock = SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3)
+    clock = SimpleNamespace(perf_counter=lambda: session.now_ms / 1e3, process_time=lambda: 0.0)
     monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(calm, "time", clock)
     candidate = uniform(scale=4, width=16, blocks=("wide",) * 12, scheme="channel", ratio=0.5)
     sample = time_one(candidate, (64, 32), threads=3)
     assert sample.ms == pytest.approx(5.0)
     assert sample.layers == describe(candidate, 8, 16)
-    assert session.shapes == [(1, 3, 8, 16)] * 6
-    assert session.options == [(3, ["CPUExecutionProvider"])]
+    assert session.shapes == [(1, 3, 8, 16)] * 8
+    assert session.options == [(3, ["CPUExecutionProvider"])] * 2
 
 
 def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sample:
@@ -299,7 +312,7 @@ def time_one(candidate: Candidate, output: tuple[int, int], threads: int) -> Sam
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_real_networks_run_and_take_time(scale: int) -> None:
+def test_real_networks_run_and_take_time(busy_is_fine: None, scale: int) -> None:
     blocks: tuple[Block, ...] = ("wide", "residual", "skip", "skip")
     candidate = uniform(scale=scale, width=16, blocks=blocks * 3)
     sample = time_one(candidate, (32 * scale, 16 * scale), threads=1)
@@ -307,7 +320,9 @@ def test_real_networks_run_and_take_time(scale: int) -> None:
     assert sample.layers == describe(candidate, 16, 32)
 
 
-def test_a_real_measurement_on_small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_measurement_on_small_networks(
+    monkeypatch: pytest.MonkeyPatch, busy_is_fine: None
+) -> None:
     """From ONNX Runtime to a profile; how exact it is, this computer's other work decides."""
     monkeypatch.setattr(module, "_PROBES", ((4, (256, 128), 10), (2, (256, 128), 2)))
     monkeypatch.setattr(module, "_CELLS", 2)
@@ -366,20 +381,44 @@ def test_a_measured_profile_is_shipped() -> None:
     assert SHIPPED
 
 
-@pytest.mark.parametrize(("slower", "warned"), [(1.05, False), (1.5, True), (0.7, True)])
-def test_a_computer_that_was_not_calm_is_said_so(
-    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch, slower: float, warned: bool
+def test_a_disturbance_in_one_pass_does_no_harm(
+    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first network is timed again at the end; all others do not change."""
+    """Every seventh timing takes three times as long."""
 
     def sample(_: object, job: Job, threads: int) -> Sample:
         found = made_up.sample(job, threads)
-        again = len(made_up.timed) == 81
+        return Sample(found.layers, found.ms * (1 if len(made_up.timed) % 7 else 3))
+
+    monkeypatch.setattr("sr_core.latency.measure._Bench.sample", sample)
+    profile = measure(held_out=10)
+    assert profile.spread.inside < 1.08
+    assert not any("not calm" in caveat for caveat in profile.caveats)
+
+
+@pytest.mark.parametrize(
+    ("slower", "outcome"),
+    [(1.03, "calm"), (1.15, "warned"), (0.87, "warned"), (1.5, "refused"), (0.6, "refused")],
+)
+def test_a_computer_that_was_not_calm_is_said_so(
+    made_up: MadeUp, monkeypatch: pytest.MonkeyPatch, slower: float, outcome: str
+) -> None:
+    """All networks take another time in the second pass."""
+    seen: set[tuple[Candidate, tuple[int, int], int]] = set()
+
+    def sample(_: object, job: Job, threads: int) -> Sample:
+        found, key = made_up.sample(job, threads), (job.candidate, job.output, threads)
+        again = key in seen
+        seen.add(key)
         return Sample(found.layers, found.ms * slower) if again else found
 
     monkeypatch.setattr("sr_core.latency.measure._Bench.sample", sample)
+    if outcome == "refused":
+        with pytest.raises(MeasurementError, match=r"too busy to measure: 100% of the networks"):
+            measure(held_out=0)
+        return
     profile = measure(held_out=0)
-    assert any("not calm" in caveat for caveat in profile.caveats) == warned
+    assert any("not calm" in caveat for caveat in profile.caveats) == (outcome == "warned")
 
 
 class MadeUpEngine(MadeUp):
@@ -390,13 +429,13 @@ class MadeUpEngine(MadeUp):
     def true_ms(self, job: Job, threads: int) -> float:
         if not self.engine_runs:
             return super().true_ms(job, threads)
-        return true_ms(job.candidate, job.output, engine(threads, 64, NEAR_MIB), ENGINE_COSTS)
+        return true_ms(job.candidate, job.output, engine(threads, 48, NEAR_MIB), ENGINE_COSTS)
 
 
 @pytest.fixture
 def fake_library(tmp_path: Path) -> Library:
     (tmp_path / "engine.so").write_bytes(b"made up")
-    fake: Any = SimpleNamespace(lanes=16, path=tmp_path / "engine.so")
+    fake: Any = SimpleNamespace(lanes=16, chunk_columns=48, path=tmp_path / "engine.so")
     return fake
 
 
@@ -408,7 +447,11 @@ def test_the_profile_of_a_made_up_engine_predicts_it(
     assert (profile.id, profile.runtime_id) == (OWN["sparse"], "sparse")
     assert profile.runtime == runtime_version(fake_library)
     assert re.fullmatch(r"UpFront engine \d+, AVX-512, library [0-9a-f]{8}", profile.runtime)
-    assert (profile.channel_step, profile.column_step) == (1, 64)
+    assert profile.library is not None
+    assert profile.library.instructions == "AVX-512"
+    assert profile.runtime.endswith(profile.library.sha256[:8])
+    assert profile.library.sha256 == sha256(fake_library.path)
+    assert (profile.channel_step, profile.column_step) == (1, 48)
     assert profile.near_mib == pytest.approx(NEAR_MIB, abs=0.4)
     assert 1.02 < profile.spread.inside < 1.08
     rng = np.random.default_rng(5)
@@ -442,7 +485,7 @@ def test_the_engines_probes_have_every_scheme(
 def test_both_runtimes_share_the_time_and_the_progress(
     monkeypatch: pytest.MonkeyPatch, fake_library: Library
 ) -> None:
-    made_up = MadeUpEngine(seconds_per_network=0.7)
+    made_up = MadeUpEngine(seconds_per_network=0.35)
     made_up.install(monkeypatch)
     reports: list[tuple[int, int]] = []
 
@@ -454,7 +497,7 @@ def test_both_runtimes_share_the_time_and_the_progress(
     assert [profile.id for profile in profiles] == [OWN["sparse"], OWN["onnx"]]
     done = [number for number, _ in reports]
     assert done == sorted(done)
-    assert {total for _, total in reports} == {200}
+    assert {total for _, total in reports} == {400}
     assert made_up.seconds < 1.4 * 60  # not less than `MIN_PROBES` each
 
 

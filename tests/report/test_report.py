@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.report import facts, tables
+from sr_core.report import engine, facts, tables
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
 
@@ -94,13 +94,13 @@ def test_sentences_follow_the_numbers(stored: Catalogue, gain_db: float, expecte
 
 
 def test_engine_facts_leave_out_what_was_not_timed(stored: Catalogue) -> None:
-    assert stored.engine_bench is not None
-    full = facts.engine_facts(stored, stored.engine_bench)
-    update: dict[str, Any] = {"rows": stored.engine_bench.rows[:1], "frames": (), "sittings": ()}
-    bench: EngineBench = stored.engine_bench.model_copy(update=update)
-    text = facts.engine_facts(stored, bench)
-    assert "0 of its 7 speed targets" in text
-    assert "At nearly equal MACs" in full
-    assert "At nearly equal MACs" not in text
+    first = stored.engine_benches[0]
+    full = engine.facts(stored, [first])
+    update: dict[str, Any] = {"rows": first.rows[:1], "frames": (), "sittings": ()}
+    bench: EngineBench = first.model_copy(update=update)
+    text = engine.facts(stored, [bench])
+    assert "0 of its 7 speed targets; 7 were not measured" in text
+    assert "at nearly equal MACs" in full
+    assert "at nearly equal MACs" not in text
     assert "drift" in full
     assert "drift" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import parse_qsl, unquote
 
 import gradio as gr
@@ -20,6 +21,7 @@ import pytest
 from PIL import Image
 
 from sr_core.catalogue.store import Catalogue
+from sr_core.errors import MeasurementError
 from sr_core.files import REPOSITORY
 from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import DeviceProfile
@@ -362,6 +364,24 @@ def test_measuring_makes_this_computer_the_device(
         own.target.on_measure(no_progress)
     fresh = own.on_load(REQUEST)
     assert own.target.device in fresh, "the page was built before the measurement"
+
+
+def test_a_busy_computer_is_said_so_and_keeps_its_profile(
+    page_root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UPFRONT_DATA", str(tmp_path))
+    catalogue = Catalogue(page_root)
+    kept = catalogue.keep_device(on_engine("this-computer"))
+    os.utime(kept, (0, 0))  # long ago
+    before = kept.read_bytes()
+
+    def busy(*_: object, **__: object) -> NoReturn:
+        raise MeasurementError("This computer is too busy to measure: others. Close them.")
+
+    monkeypatch.setattr("sr_core.ui.target.measure_all", busy)
+    with pytest.raises(gr.Error, match="too busy to measure"):
+        built(catalogue).target.on_measure(no_progress)
+    assert kept.read_bytes() == before
 
 
 def test_input_in_a_message_is_no_markup(page: Page) -> None:

@@ -14,6 +14,7 @@ from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
 from sr_core.report.tables import ablation_table
 from sr_core.results.ablations import Ablation, Question, TimedRuntime
+from sr_core.results.record import engine_title
 from sr_core.ui.findings import charts, sections
 
 _HEADINGS: dict[Question, str] = {
@@ -102,15 +103,16 @@ def _sentence(ablation: Ablation, label: str, rival: str) -> str:
 
 
 def _spread(ablation: Ablation, rival: str, ours: list[str]) -> str:
+    engine = engine_title(ablation.runtimes)
     runs, *_, most = sorted(len(ablation.of(label)) for label in (rival, *ours))
     if runs != most:
         return (
-            f"Fine-tuned, times in our engine, means of {runs} to {most} runs; where a family has "
+            f"Fine-tuned, times in {engine}, means of {runs} to {most} runs; where a family has "
             "more runs than another, there is no verdict."
         )
     if runs == 1:
-        return "Fine-tuned, times in our engine; one run of a family: its spread is not known."
-    return f"Fine-tuned, times in our engine, means of {runs} runs each."
+        return f"Fine-tuned, times in {engine}; one run of a family: its spread is not known."
+    return f"Fine-tuned, times in {engine}, means of {runs} runs each."
 
 
 def _scores(ablation: Ablation, label: str) -> list[float]:

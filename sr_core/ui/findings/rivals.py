@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sr_core.report.tables import rivals_table
+from sr_core.results.record import engine_title
 from sr_core.results.rivals import RivalBench, RivalRow
 from sr_core.ui.findings import charts, sections
 
@@ -28,15 +29,18 @@ def _of_scale(bench: RivalBench, scale: int) -> str:
     rows = [row for row in _most_threads(bench) if row.scale == scale]
     ours = [row.speed_up for row in rows if _is_ours(row)]
     engine = [row.speed_up for row in rows if not _is_ours(row) and row.runtime == "sparse"]
-    alone = f"the rivals themselves run {sections.span(engine, 1)} times as fast in our engine"
+    alone = (
+        f"the rivals themselves run {sections.span(engine, 1)} times as fast in "
+        f"{engine_title(bench.runtimes)}"
+    )
     if not ours:
         return f"×{scale}: {alone}."
     faster = sum(speed_up > 1 for speed_up in ours)
     return (
-        f"×{scale}, {rows[0].threads} thread(s): ours are {sections.span(ours, 1)} times as fast "
-        f"as the rivals in ONNX Runtime at no less PSNR on the validation crops, on which ours "
-        f"were chosen, and {faster} of {len(ours)} are faster; "
-        f"{alone}."
+        f"×{scale}, {rows[0].threads} thread(s): ours in {engine_title(bench.runtimes)} are "
+        f"{sections.span(ours, 1)} times as fast as the rivals in ONNX Runtime at no less "
+        f"PSNR on the validation crops, on which ours were chosen, and {faster} of "
+        f"{len(ours)} are faster; {alone}."
     )
 
 

@@ -13,6 +13,7 @@ from sr_core.results.ablations import QUESTIONS, Question
 from sr_core.ui import finals
 from sr_core.ui.findings import charts, sections
 from sr_core.ui.findings.ablations import ablation_section
+from sr_core.ui.findings.engine import engine_section
 from sr_core.ui.findings.rivals import rival_section
 from sr_core.ui.findings.search import sampler_section, worker_section
 from sr_core.ui.state import Panel
@@ -22,7 +23,8 @@ _HELP = """What was compared, and what came out of it. The sentences are compute
 stored measurements below them and can say either; nothing here was measured by this page."""
 NOTHING = (
     "<p>Nothing is stored yet: <code>python -m sr_core bench ablation</code>, <code>bench "
-    "samplers</code>, <code>bench workers</code> and <code>bench rivals</code> with "
+    "samplers</code>, <code>bench workers</code>, <code>bench rivals</code> and <code>bench "
+    "engine</code> with "
     "<code>--store</code>, and <code>publish-final</code>, make what is shown here.</p>"
 )
 _FINALS = "What does fine-tuning add to once-for-all weights?"
@@ -54,6 +56,8 @@ def answers(catalogue: Catalogue) -> Iterator[str]:
         yield worker_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
     if catalogue.rival_bench:
         yield rival_section(catalogue.rival_bench)
+    if catalogue.engine_benches:
+        yield engine_section(catalogue.engine_benches)
 
 
 def _ablations(catalogue: Catalogue, question: Question) -> Iterator[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def grey(bits: int, photometric: int, **more: tuple[int, Sequence[int]]) -> Tags
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("make", [tiff, big_tiff])
 @pytest.mark.parametrize("photometric", [0, 1])
-def test_white_may_be_zero(make: Make, order: str, photometric: int) -> None:
+def test_white_may_be_zero(make: Make, order: Literal["<", ">"], photometric: int) -> None:
     if make is big_tiff and order == ">":
         with pytest.raises(InvalidImage, match="not read here"):  # not by Pillow
             read(make(WIDTH, HEIGHT, GREY8.tobytes(), grey(8, photometric), order))

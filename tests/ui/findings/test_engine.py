@@ -9,7 +9,7 @@ import pytest
 from sr_core.latency.savings import with_scheme
 from sr_core.network.blocks import Scheme
 from sr_core.network.notation import from_text
-from sr_core.ui.findings.engine import bench_tables, elsewhere, stored_savings
+from sr_core.ui.findings.engine import bench_tables, elsewhere, engine_section, stored_savings
 from tests import app_root
 
 BENCH = app_root.engine_bench()
@@ -73,3 +73,28 @@ def test_threads_are_those_of_the_view() -> None:
     assert savings("x4c16_2w", "block", 0.5, threads=None) == savings("x4c16_2w", "block", 0.5)
     assert "2 threads" in elsewhere(BENCH, None)
     assert "1 thread," in elsewhere(BENCH, 1)
+
+
+def test_every_instruction_set_and_mnn_stand_side_by_side() -> None:
+    """With what was measured of each, and "not measured" for the rest."""
+    wide = [row for row in BENCH.rows if row.channels == 24]
+    mnn = [
+        row.model_copy(update={"runtime": "mnn", "median_ms": 3 * row.median_ms})
+        for row in wide
+        if row.runtime == "sparse" and (row.scheme, row.density) in {("dense", 1), ("block", 0.25)}
+    ]  # fmt: skip
+    with_mnn = BENCH.model_copy(
+        update={
+            "instructions": "AVX-512", "rows": (*BENCH.rows, *mnn),
+            "runtimes": {**BENCH.runtimes, "mnn": "MNN 9"},
+        }
+    )  # fmt: skip
+    shown = engine_section([with_mnn, BENCH])
+    for title in ("ours, AVX-512", "ours, AVX2", "MNN, measured beside AVX-512"):
+        assert f"<th scope=col>{title}" in shown
+    first = shown[shown.index("24 channels, 8 wide cells</th><td>block") :].partition("</tr>")[0]
+    cells = re.findall(r"<td>([^<]*)</td>", first)
+    assert cells == ["block, 25%", "6.67× (9.0 ms)", "6.67× (27.0 ms)", "6.67× (9.0 ms)",
+                     "not measured"]  # fmt: skip
+    assert "MNN 9 with the same masks on 1 thread: 3.00 (dense, 100% kept), 3.00 (block" in shown
+    assert shown.count("<details><summary>All that was timed with AVX") == 2

@@ -51,9 +51,9 @@ def shown(findings_root: Path) -> str:
 
 
 def test_every_stored_question_is_answered_under_its_conditions(shown: str) -> None:
-    assert shown.count("<section>") == 6
+    assert shown.count("<section>") == 7
     assert shown.count("<figure") == 5
-    assert shown.count("class='wide'") == 6
+    assert shown.count("class='wide'") == 7
     parser = _Nesting()
     parser.feed(shown)
     assert [tag for tag in parser.open if tag not in ("br", "img")] == []
@@ -63,6 +63,7 @@ def test_every_stored_question_is_answered_under_its_conditions(shown: str) -> N
         "samplers --scale 4",
         "workers",
         "rivals",
+        "engine --peers",
     ):
         assert f"python -m sr_core bench {command}" in shown
     for condition in ("AVX9", "ONNX Runtime 9", "2026-01-01", "at least 20 frames", "optuna 5"):
@@ -72,8 +73,10 @@ def test_every_stored_question_is_answered_under_its_conditions(shown: str) -> N
 
 
 def test_a_missing_file_leaves_its_section_out(catalogue: Catalogue) -> None:
+    assert "".join(answers(catalogue)).count("<section>") == 1, "the engine's"
+    catalogue.engine_benches = ()
     assert "".join(answers(catalogue)) == ""
-    for command in ("bench ablation", "samplers", "workers", "rivals", "publish-final"):
+    for command in ("ablation", "samplers", "workers", "rivals", "engine", "publish-final"):
         assert command in NOTHING
     assert Findings(catalogue)
 
@@ -152,7 +155,7 @@ def test_results_of_earlier_weights_are_marked(
     assert names == {f"results/{name}.json" for name in ("ablations", "samplers", "workers")}
 
 
-@pytest.mark.parametrize("name", ["ablations", "samplers", "workers", "engine", "published"])
+@pytest.mark.parametrize("name", ["ablations", "samplers", "workers", "engine-avx2", "published"])
 def test_verify_reads_every_file_of_results(findings_root: Path, tmp_path: Path, name: str) -> None:
     root = shutil.copytree(findings_root, tmp_path / "root")
     (root / f"results/{name}.json").write_text("{")
