@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
@@ -27,6 +28,11 @@ _HARMLESS = ("host", "hostaddr", "port", "sslmode", "timeout", "connect_timeout"
 """Parameters of a URL whose values may be repeated in messages; all others count as secrets."""
 _WAITING = {"sqlite": {"timeout": 60}, "postgresql": {"connect_timeout": 15}}
 """Kind of database -> seconds until its driver gives up: a file in use, a silent computer."""
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a database file, with quotes for what a URL gives a meaning (%, ?, ...)."""
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
 
 
 def open_database(url: str) -> RDBStorage:
