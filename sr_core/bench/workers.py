@@ -19,6 +19,7 @@ from sr_core.errors import MeasurementError, SearchError
 from sr_core.files import REPOSITORY
 from sr_core.options import words
 from sr_core.results.samplers import WorkerBench, WorkerRow
+from sr_core.search.database import sqlite_url
 from sr_core.search.events import Failure, parse_event
 from sr_core.search.settings import SearchArgs
 from sr_core.search.setup import prepare
@@ -43,7 +44,7 @@ def bench_workers(
     about = conditions(prepare(catalogue, args))
     with TemporaryDirectory() as folder:
         for workers in WORKERS:
-            url = f"sqlite:///{folder}/{workers}.db"
+            url = sqlite_url(Path(folder, f"{workers}.db"))
             study_args = replace(args, storage=url, study=_NAME)
             study = prepare(catalogue, study_args).study
             if study:

@@ -47,6 +47,11 @@ _MADE_BY_OTHERS = ("already exists", "unique constraint", "duplicate", "database
 _log = logging.getLogger(__name__)
 
 
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a database file, with quotes for what a URL gives a meaning (%, ?, ...)."""
+    return sqlalchemy.URL.create("sqlite", database=str(path)).render_as_string()
+
+
 def open_database(url: str) -> RDBStorage:
     """Connect, with Optuna's tables made. Raises `SearchError` if that cannot be."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # lost trials are reported by us

@@ -24,6 +24,7 @@ from sr_core.errors import SearchError
 from sr_core.files import REPOSITORY
 from sr_core.machine import cores
 from sr_core.options import words
+from sr_core.search.database import sqlite_url
 from sr_core.search.events import Event, Failure, Start, Trial, parse_event
 from sr_core.search.settings import SearchArgs
 
@@ -106,7 +107,7 @@ class LiveSearch:
         name = f"upfront-search-x{settings.scale}-{settings.objective}-{settings.sampler}.json"
         self._result = self.folder / name
         self._settings = replace(
-            settings, threads=THREADS, storage=f"sqlite:///{self.folder / 'study.db'}",
+            settings, threads=THREADS, storage=sqlite_url(self.folder / "study.db"),
             study=f"live-{uuid4().hex[:12]}", out=self._result,
         )  # fmt: skip
         self._program = [*worker, "--root", str(root.resolve())]

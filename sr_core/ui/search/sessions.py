@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class Searches:
         self._lock = threading.Lock()
         self._of: dict[str, LiveSearch] = {}
         self._results: dict[str, Snapshot] = {}
+        # As the server ends, at the latest: no worker and no file outlives it.
+        weakref.finalize(self, _close, self._of)
 
     def start(self, session: str, settings: Settings) -> None:
         """Start a search in place of the visitor's last one.
@@ -84,3 +87,8 @@ class Searches:
                 f"This server is busy: {running} of at most {self._at_once} searches are running, "
                 "so wait for one to end and press the button again."
             )
+
+
+def _close(searches: dict[str, LiveSearch]) -> None:
+    while searches:
+        searches.popitem()[1].close()

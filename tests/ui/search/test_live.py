@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -49,8 +50,10 @@ def begin(worker: tuple[str, ...], tmp_path: Path) -> Iterator[Callable[..., Liv
         search.close()
 
 
-def wait(search: LiveSearch, condition: Callable[[Snapshot], bool]) -> Snapshot:
-    end = time.monotonic() + PATIENCE_S
+def wait(
+    search: LiveSearch, condition: Callable[[Snapshot], bool], limit_s: float = PATIENCE_S
+) -> Snapshot:
+    end = time.monotonic() + limit_s
     while not condition(snapshot := search.snapshot()):
         assert time.monotonic() < end, snapshot
         time.sleep(0.01)
@@ -210,6 +213,41 @@ def test_a_worker_ends_with_its_server(worker: tuple[str, ...], tmp_path: Path) 
         check=False, env={**os.environ, "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     until(lambda: not alive(int(done.stdout)), "the worker's end")
+
+
+@pytest.mark.parametrize("name", ["a%20b %", "c?d=e&f#g", "{h} ü\\'\";"])
+def test_a_search_keeps_its_study_in_a_temporary_folder_of_any_name(
+    page_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    search = LiveSearch(replace(STEADY, trials=10, seed=0), page_root)
+    try:
+        ended = wait(search, lambda now: now.phase not in ACTIVE, limit_s=300)
+        assert (ended.phase, ended.message, len(ended.trials)) == ("finished", "", 10)
+        assert (search.folder / "study.db").is_file()
+        assert [one.name for one in folder.iterdir()] == [search.folder.name]
+    finally:
+        search.close()
+
+
+def test_a_server_that_ends_closes_its_searches(worker: tuple[str, ...], tmp_path: Path) -> None:
+    code = (
+        "import sys, time\nfrom pathlib import Path\n"
+        "from sr_core.ui.search.sessions import Searches\n"
+        "from tests.ui.search.made_up import STEADY\n"
+        "searches = Searches(Path(sys.argv[1]), worker=sys.argv[2:])\n"
+        "searches.start('ann', STEADY)\n"
+        "while not searches.snapshot('ann').trials: time.sleep(0.01)\n"
+        "print(searches._of['ann'].pid, flush=True)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path, *worker], capture_output=True, cwd=REPOSITORY,
+        check=True, env={**os.environ, "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert not alive(int(done.stdout))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_runs_so_many_searches_and_no_more(
