@@ -136,16 +136,16 @@ def zig() -> tuple[str, ...]:
     return (sys.executable, "-m", "ziglang", "cc") if _ziglang() else ("zig", "cc")
 
 
-def compiled(command: tuple[str, ...]) -> bytes:
+def compiled(command: tuple[str, ...], source: Path = SOURCE) -> bytes:
     """Return the library that a compiler's command line makes of the source."""
     name = "zig" if "ziglang" in command else command[0]
     with tempfile.TemporaryDirectory() as folder:
         # A relative name, and no name of the output, so that no path gets into the bytes.
         out = Path(folder) / "kernel.so"
-        shutil.copy(SOURCE, folder)
+        shutil.copy(source, folder)
         try:
             process = subprocess.run(
-                [*command, SOURCE.name, "-o", out.name], cwd=folder, capture_output=True, text=True,
+                [*command, source.name, "-o", out.name], cwd=folder, capture_output=True, text=True,
                 timeout=_BUILD_SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:

@@ -1,5 +1,5 @@
 /* UpFront's sparse super-resolution kernel: C11 with vector extensions, no libc, no globals,
- * no allocation, no threads. One source for AVX2, AVX-512, NEON (and later WebAssembly).
+ * no allocation, no threads. One source for AVX2, AVX-512, NEON and WebAssembly.
  *
  * A *blob* (made by pack.py) holds a network: buffers, steps of operations, and for every group
  * of 1 or 4 output channels the list of kept (input channel, row, column) positions with their
@@ -22,17 +22,28 @@
  */
 #include <stdint.h>
 
+/* Floats in a vector, and the shape of the two micro-kernels, chosen for each instruction set by
+ * measuring (docs/engine.md). K: vectors of a channel that a step computes at once, a chunk; more
+ * of them share what a group of positions costs by itself. K4: those that four channels sum up at
+ * once: 4 K4 sums and K4 inputs have to stay in registers. */
 #if defined(__AVX512F__)
-#define VL 16 /* floats in a vector */
-#define K 4   /* vectors of pixels in registers: 4 x 4 sums and 4 inputs of 32 registers */
+#define VL 16
+#define K 4
+#define K4 4
 #elif defined(__AVX2__)
 #define VL 8
-#define K 3 /* 16 registers */
-#else
+#define K 8
+#define K4 3 /* with one weight all 16 registers */
+#elif defined(__wasm__) || defined(__x86_64__)
 #define VL 4
 #define K 4
+#define K4 2 /* 16 registers, and on most computers a browser has no more */
+#else
+#define VL 4
+#define K 6
+#define K4 6
 #endif
-#define CHUNK (K * VL) /* floats of a channel that a step computes at once */
+#define CHUNK (K * VL) /* floats of a channel in a chunk */
 #define LANES 4        /* output channels of a full group */
 #define MAGIC 0x52534655u
 #define VERSION 1
@@ -439,7 +450,7 @@ typedef struct {
 
 INLINE vec load(const float *p) { return *(const vec *)p; }
 INLINE void store(float *p, vec value) { *(vec *)p = value; }
-INLINE vec all(float value) { return value - (vec){0}; }
+INLINE vec splat(float value) { return value - (vec){0}; }
 INLINE vec positive(vec value) { return (vec)((bits)(value > 0) & (bits)value); }
 
 /* The two micro-kernels keep their sums in registers over all kept positions. `lanes` and
@@ -447,7 +458,7 @@ INLINE vec positive(vec value) { return (vec)((bits)(value > 0) & (bits)value); 
 INLINE void begin(const Chunk *c, const float *residual, const float *bias, const int lanes,
                   const int vectors, vec sum[LANES][K]) {
     for (int b = 0; b < lanes; b++)
-        for (int k = 0; k < vectors; k++) sum[b][k] = all(bias[b]);
+        for (int k = 0; k < vectors; k++) sum[b][k] = splat(bias[b]);
     if (residual)
         for (int b = 0; b < lanes; b++)
             for (int k = 0; k < vectors; k++)
@@ -464,31 +475,69 @@ INLINE void finish(const Chunk *c, float *target, const int lanes, const int vec
             store(target + b * c->target_stride + k * VL, sum[b][k]);
 }
 
-/* Four channels: each input is loaded once for four sums. */
-INLINE void four(const float *source, const int32_t *at, const float *w, int32_t count,
-                 const int vectors, vec sum[LANES][K]) {
+/* Compilers that find no free register move the sums around, up to one to memory and back in
+ * every position. Where all registers are needed this keeps the order: the sums of one channel
+ * stay in their registers until those of the next begin, and so do what they were made of. */
+#if defined(__AVX2__) && !defined(__AVX512F__)
+INLINE void keep(vec sum[K], vec weight, const vec x[K4]) {
+    __asm__ volatile(""
+                     : "+x"(sum[0]), "+x"(sum[1]), "+x"(sum[2]), "+x"(weight)
+                     : "x"(x[0]), "x"(x[1]), "x"(x[2]));
+}
+#else
+INLINE void keep(vec sum[K], vec weight, const vec x[K4]) { (void)sum, (void)weight, (void)x; }
+#endif
+
+/* Add up four channels: each input is loaded once for four sums. */
+INLINE void sum_four(const float *source, const int32_t *offsets, const float *w, int32_t count,
+                     const int vectors, vec sum[LANES][K]) {
     for (int32_t i = 0; i < count; i++, w += LANES) {
-        const float *p = source + at[i];
-        vec x[K];
+        const float *p = source + offsets[i];
+        vec x[K4];
         for (int k = 0; k < vectors; k++) x[k] = load(p + k * VL);
-        for (int b = 0; b < LANES; b++)
+        for (int b = 0; b < LANES; b++) {
             for (int k = 0; k < vectors; k++) sum[b][k] += x[k] * w[b];
+            if (vectors == 3) keep(sum[b], splat(w[b]), x);
+        }
     }
 }
 
-/* One channel: the positions in turns on two sums, for one could not keep the FMA units busy. */
-INLINE void one(const float *source, const int32_t *at, const float *w, int32_t count,
-                const int vectors, vec sum[LANES][K]) {
+/* Add up one channel. Fewer than eight sums could not keep the FMA units busy: in a short chunk
+ * the positions take turns on two sums each, whatever is left of it, so that the order of the
+ * sum does not depend on the place in a row. */
+INLINE void sum_one(const float *source, const int32_t *offsets, const float *w, int32_t count,
+                    const int vectors, vec sum[LANES][K]) {
     int32_t i = 0;
-    for (int k = 0; k < vectors; k++) sum[1][k] = all(0);
+    if (K > 6) {
+        for (; i < count; i++)
+            for (int k = 0; k < vectors; k++)
+                sum[0][k] += load(source + offsets[i] + k * VL) * w[i];
+        return;
+    }
+    for (int k = 0; k < vectors; k++) sum[1][k] = splat(0);
     for (; i + 1 < count; i += 2)
         for (int k = 0; k < vectors; k++) {
-            sum[0][k] += load(source + at[i] + k * VL) * w[i];
-            sum[1][k] += load(source + at[i + 1] + k * VL) * w[i + 1];
+            sum[0][k] += load(source + offsets[i] + k * VL) * w[i];
+            sum[1][k] += load(source + offsets[i + 1] + k * VL) * w[i + 1];
         }
     if (i < count)
-        for (int k = 0; k < vectors; k++) sum[0][k] += load(source + at[i] + k * VL) * w[i];
+        for (int k = 0; k < vectors; k++) sum[0][k] += load(source + offsets[i] + k * VL) * w[i];
     for (int k = 0; k < vectors; k++) sum[0][k] += sum[1][k];
+}
+
+/* Groups of four sum up a chunk in up to three parts, none of a single vector if that can be
+ * helped: it would idle the FMA units as well. */
+INLINE int part_of(const int vectors) {
+    return vectors == K4 + 1 ? K4 - 1 : vectors < K4 ? vectors : K4;
+}
+
+INLINE void compute_four(const Chunk *c, const float *residual, float *target, const float *values,
+                         const int32_t *offsets, int32_t count, const int from,
+                         const int vectors, vec sum[LANES][K]) {
+    if (!vectors) return;
+    begin(c, residual ? residual + from * VL : 0, values, LANES, vectors, sum);
+    sum_four(c->source + from * VL, offsets, values + LANES, count, vectors, sum);
+    finish(c, target + from * VL, LANES, vectors, sum);
 }
 
 INLINE void groups(const Plan *plan, const Op *op, const Chunk *c, int64_t phase,
@@ -497,18 +546,20 @@ INLINE void groups(const Plan *plan, const Op *op, const Chunk *c, int64_t phase
     const Group *g = b->groups + op->first_group, *end = g + op->groups;
     for (; g < end; g++) {
         const int32_t count = b->lists[g->list].count;
-        const int32_t *at = plan->offsets + plan->tables[g->list] + phase * count;
+        const int32_t *offsets = plan->offsets + plan->tables[g->list] + phase * count;
         const float *values = b->values + g->first_value;
         const float *residual = c->residual ? c->residual + g->target * c->residual_stride : 0;
         float *target = c->target + g->target * c->target_stride;
         vec sum[LANES][K];
         if (g->lanes == LANES) {
-            begin(c, residual, values, LANES, vectors, sum);
-            four(c->source, at, values + LANES, count, vectors, sum);
-            finish(c, target, LANES, vectors, sum);
+            const int first = part_of(vectors), second = part_of(vectors - first);
+            const int both = first + second, third = vectors - both;
+            compute_four(c, residual, target, values, offsets, count, 0, first, sum);
+            compute_four(c, residual, target, values, offsets, count, first, second, sum);
+            compute_four(c, residual, target, values, offsets, count, both, third, sum);
         } else {
             begin(c, residual, values, 1, vectors, sum);
-            one(c->source, at, values + 1, count, vectors, sum);
+            sum_one(c->source, offsets, values + 1, count, vectors, sum);
             finish(c, target, 1, vectors, sum);
         }
     }
@@ -520,7 +571,7 @@ static int64_t slot(const Plan *plan, int32_t buffer, int64_t row) {
 }
 
 /* Vector `j` of channel 0 of a row. A chunk buffer has one row and starts at the chunk. */
-static float *at(const Run *r, int32_t buffer, int64_t row, int64_t j) {
+static float *vector_of(const Run *r, int32_t buffer, int64_t row, int64_t j) {
     const Place *place = &r->plan->places[buffer];
     float *start = r->arena + place->start;
     if (r->plan->blob.buffers[buffer].rows == 0) return start;
@@ -534,9 +585,9 @@ static void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vec
     const Place *target = &plan->places[op->target];
     const int added = op->residual >= 0;
     const Chunk chunk = {
-        .source = at(r, op->source, tall ? 0 : row, j),
-        .residual = added ? at(r, op->residual, row, j) : 0,
-        .target = at(r, op->target, row, j),
+        .source = vector_of(r, op->source, tall ? 0 : row, j),
+        .residual = added ? vector_of(r, op->residual, row, j) : 0,
+        .target = vector_of(r, op->target, row, j),
         .residual_stride = added ? plan->places[op->residual].stride : 0,
         .target_stride = target->stride,
         .relu = op->relu,
@@ -544,8 +595,14 @@ static void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vec
     switch (vectors) {
     case 1: groups(plan, op, &chunk, phase, 1); break;
     case 2: groups(plan, op, &chunk, phase, 2); break;
-#if K > 3
     case 3: groups(plan, op, &chunk, phase, 3); break;
+#if K > 4
+    case 4: groups(plan, op, &chunk, phase, 4); break;
+    case 5: groups(plan, op, &chunk, phase, 5); break;
+#endif
+#if K > 6
+    case 6: groups(plan, op, &chunk, phase, 6); break;
+    case 7: groups(plan, op, &chunk, phase, 7); break;
 #endif
     default: groups(plan, op, &chunk, phase, K);
     }
@@ -556,7 +613,7 @@ static void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vec
 static void wrap(const Run *r, int32_t buffer, int64_t row) {
     const Place *place = &r->plan->places[buffer];
     const int32_t last = r->vectors;
-    float *channel = at(r, buffer, row, 0);
+    float *channel = vector_of(r, buffer, row, 0);
     for (int32_t c = 0; c < r->plan->blob.buffers[buffer].channels; c++) {
         for (int32_t x = r->columns; x < last * VL; x++) channel[x % last * VL + x / last] = 0;
         for (int32_t m = 1; m <= place->margin; m++) {
@@ -668,7 +725,7 @@ static void read_row(const Run *r, const Op *op, int64_t row) {
     const Place *place = &r->plan->places[op->target];
     const int32_t margin = (int32_t)place->margin;
     for (int c = 0; c < RGB; c++) {
-        float *out = at(r, op->target, row, 0) + c * place->stride;
+        float *out = vector_of(r, op->target, row, 0) + c * place->stride;
         const float *in = r->image + (c * (int64_t)t->height + clamp(row, t->height)) * t->width;
         for (int32_t lane = 0; lane < VL; lane++) {
             const int32_t first = lane * r->vectors, end = first + r->vectors + margin;
@@ -684,7 +741,7 @@ static void read_row(const Run *r, const Op *op, int64_t row) {
 static void zero_row(const Run *r, int32_t buffer, int64_t row) {
     const Buffer *b = &r->plan->blob.buffers[buffer];
     if (b->rows == 0) return;
-    float *start = at(r, buffer, row, -r->plan->places[buffer].margin);
+    float *start = vector_of(r, buffer, row, -r->plan->places[buffer].margin);
     for (int64_t i = 0; i < r->plan->places[buffer].row; i++) start[i] = 0;
 }
 
@@ -777,16 +834,21 @@ API int32_t sr_run(const void *plan, void *arena, const float *image, float *res
 
 /* ---- facts --------------------------------------------------------------------------------- */
 
-/* Blob version and floats in a vector, as 256 * version + floats. */
-API int32_t sr_facts(void) { return VERSION << 8 | VL; }
+/* Floats in a vector, blob version, and vectors of a chunk beyond 4: a byte each, lowest first. */
+API int32_t sr_facts(void) { return (K - 4) << 16 | VERSION << 8 | VL; }
 
-/* 32 * VL * `rounds` floating-point operations in registers: what the FMA units can do. */
+/* Sums that keep the FMA units busy and fit into the registers; turns, for 16 a round. */
+enum { PEAK_SUMS = VL == 8 ? 12 : 16, PEAK_TURNS = VL == 8 ? 4 : 1 };
+
+/* 32 * VL * `rounds` floating-point operations in registers, `rounds` being a multiple of 3: what
+ * the FMA units can do. */
 API float sr_peak(int64_t rounds, float factor) {
-    vec sum[16];
+    vec sum[PEAK_SUMS];
     float total = 0;
-    for (int i = 0; i < 16; i++) sum[i] = all((float)i);
-    for (int64_t n = 0; n < rounds; n++)
-        for (int i = 0; i < 16; i++) sum[i] += sum[i] * factor;
-    for (int i = 0; i < 16; i++) total += sum[i][0];
+    for (int i = 0; i < PEAK_SUMS; i++) sum[i] = splat((float)i);
+    for (int64_t n = 0; n < rounds; n += PEAK_SUMS * PEAK_TURNS / 16)
+        for (int turn = 0; turn < PEAK_TURNS; turn++)
+            for (int i = 0; i < PEAK_SUMS; i++) sum[i] += sum[i] * factor;
+    for (int i = 0; i < PEAK_SUMS; i++) total += sum[i][0];
     return total;
 }

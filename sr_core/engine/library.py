@@ -35,7 +35,7 @@ FAULTS = (
 """What the kernel's fault numbers mean."""
 _ALIGNMENT = 64
 _SELF_TEST_SECONDS = 60
-_PEAK_ROUNDS = 4_000_000
+_PEAK_ROUNDS = 3_000_000
 
 
 class TileArea(ctypes.Structure):
