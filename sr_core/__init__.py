@@ -15,14 +15,18 @@ if TYPE_CHECKING:
     from sr_core.catalogue.store import Catalogue
     from sr_core.errors import UpFrontError
     from sr_core.network.candidate import Candidate
+    from sr_core.runtime.read import open_image
     from sr_core.runtime.upscale import Upscaler
+    from sr_core.runtime.write import save_image
 
-__all__ = ["Candidate", "Catalogue", "UpFrontError", "Upscaler"]
+__all__ = ["Candidate", "Catalogue", "UpFrontError", "Upscaler", "open_image", "save_image"]
 _HOMES = {
     "Candidate": "network.candidate",
     "Catalogue": "catalogue.store",
     "UpFrontError": "errors",
     "Upscaler": "runtime.upscale",
+    "open_image": "runtime.read",
+    "save_image": "runtime.write",
 }
 
 _OPT_OUTS = {

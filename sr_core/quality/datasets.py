@@ -55,7 +55,7 @@ def read_image(path: Path) -> Image8:
         raise DatasetError(f"{path.name} cannot be read. {error}") from None
     if pixels.itemsize > 1:
         raise DatasetError(
-            f"{path.name} has 16 bits per channel: expected 8-bit greyscale or colour."
+            f"{path.name} has more than 8 bits per channel: expected 8-bit greyscale or colour."
         )
     return pixels.astype(np.uint8, copy=False)
 

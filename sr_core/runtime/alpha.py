@@ -18,10 +18,6 @@ from PIL import Image
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 _OPAQUE = 255
-_VISIBLE = 0.5 / _OPAQUE
-"""Alpha below it is rounded to 0."""
-_OVERSHOOT = 0.3
-"""Bicubic interpolation of values in 0..1 stays within -0.3..1.3."""
 
 
 def filled(colours: Bytes, alpha: Bytes) -> Bytes:
@@ -83,7 +79,7 @@ class Layer:
         """Move the network's output (3, s h, s w) for `area` onto what alpha leaves visible.
 
         Where all is opaque it stays as it is. At the sides of `area` that are not those of the
-        image, 2 pixels lack a neighbour.
+        image, a pixel lacks its neighbour.
         """
         alpha = self.alpha[area]
         if alpha.min() == _OPAQUE:
@@ -103,10 +99,7 @@ def _difference(own: Bytes, seen: Bytes, opacity: Floats, total: Floats, scale: 
     """Return one plane of `own` interpolated with weights, less that of `seen` without."""
     plain = _interpolated(_unit(seen), scale)
     weighted = _interpolated(opacity * _unit(own), scale)
-    visible = total > _VISIBLE
-    weighted = np.divide(weighted, total, out=plain.copy(), where=visible)
-    np.clip(weighted, -_OVERSHOOT, 1 + _OVERSHOOT, out=weighted)
-    return weighted - plain
+    return np.divide(weighted, total, out=plain.copy(), where=total > 0) - plain
 
 
 def _unit(plane: Bytes) -> Floats:
@@ -114,6 +107,7 @@ def _unit(plane: Bytes) -> Floats:
 
 
 def _interpolated(plane: Floats, scale: int) -> Floats:
+    """Interpolate linearly: a mean weighted by alpha must have no negative weights."""
     height, width = plane.shape
     size = (width * scale, height * scale)
-    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(plane).resize(size, Image.Resampling.BILINEAR))

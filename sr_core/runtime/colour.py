@@ -34,7 +34,7 @@ def profile(image: Image.Image, mode: str) -> bytes | None:
 
     A damaged profile is none, and neither is that of another kind of colour.
     """
-    if image.mode in {"CMYK", "LAB"} or _profile(image, _SPACES[mode]) is None:
+    if image.mode in {"CMYK", "LAB"} or _profile(image, mode) is None:
         return None
     return image.info["icc_profile"]
 

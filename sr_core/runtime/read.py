@@ -33,7 +33,7 @@ _TURNS = {
 
 
 def open_image(
-    source: Path | BinaryIO, *, max_pixels: int = MAX_PIXELS_CLI, min_side: int = MIN_SIDE
+    source: Path | str | BinaryIO, *, max_pixels: int = MAX_PIXELS_CLI, min_side: int = MIN_SIDE
 ) -> Image.Image:
     """Read a still image, upright, fully decoded, with the metadata that can be kept in its `info`.
 
@@ -41,6 +41,8 @@ def open_image(
     at least `min_side` pixels a side and at most `max_pixels` pixels, or would lose bits. All but
     damaged pixels are found before decoding.
     """
+    if isinstance(source, str):
+        source = Path(source)
     try:
         data = source.read_bytes() if isinstance(source, Path) else source.read()
         with warnings.catch_warnings():

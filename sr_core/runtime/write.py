@@ -53,13 +53,14 @@ def _check_format(kind: str, mode: str, size: tuple[int, int]) -> None:
         )
 
 
-def save_image(image: Image.Image, path: Path) -> None:
+def save_image(image: Image.Image, path: Path | str) -> None:
     """Write an image whole or not at all. The suffix decides the format.
 
     PNG, BMP and TIFF are exact. WebP is written lossless, JPEG at quality 95 with its colours at
     full resolution. Raises `InvalidImage` for an unknown suffix, what the format cannot hold, or a
     full disk.
     """
+    path = Path(path)
     kind = save_format(path)
     _check_format(kind, image.mode, image.size)
     try:

@@ -127,6 +127,21 @@ def packed_bits(values: np.ndarray, bits: int) -> bytes:
     return np.packbits(rows.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
 
 
+def grey_profile() -> bytes:
+    """A colour profile of greyscale with gamma 1."""
+    curve, white = b"curv" + bytes(8), b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)
+    header = _profile_header(128 + 4 + 24 + 32, b"mntr", b"GRAY", b"XYZ ")
+    table = struct.pack(">I4sII4sII", 2, b"wtpt", 156, 20, b"kTRC", 176, 12)
+    return header + table + white + curve
+
+
+def _profile_header(size: int, kind: bytes, colours: bytes, connection: bytes) -> bytes:
+    return struct.pack(
+        ">I4sI4s4s4s12s4s4sI4s4sQI3i4s44x", size, b"", 0x02400000, kind, colours, connection,
+        bytes(12), b"acsp", b"", 0, b"", b"", 0, 0, 63190, 65536, 54061, b"",
+    )  # fmt: skip
+
+
 def ink_profile() -> bytes:
     """A colour profile of CMYK by which cyan ink is green, and black ink takes the lightness."""
     grid = itertools.product((0, 255), repeat=4)
@@ -139,8 +154,5 @@ def ink_profile() -> bytes:
     ramp = bytes(range(256))
     identity = struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + bytes(lab) + ramp * 3
-    header = struct.pack(
-        ">I4sI4s4s4s12s4s4sI4s4sQI3i4s44x", 128 + 4 + 12 + len(table), b"", 0x02400000, b"prtr",
-        b"CMYK", b"Lab ", bytes(12), b"acsp", b"", 0, b"", b"", 0, 0, 63190, 65536, 54061, b"",
-    )  # fmt: skip
+    header = _profile_header(128 + 4 + 12 + len(table), b"prtr", b"CMYK", b"Lab ")
     return header + struct.pack(">I4sII", 1, b"A2B0", 144, len(table)) + table

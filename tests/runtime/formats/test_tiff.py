@@ -44,7 +44,7 @@ def test_white_may_be_zero(make: Make, order: Literal["<", ">"], photometric: in
         return
     for bits, values in ((8, GREY8), (16, GREY16)):
         stored = values if photometric else np.iinfo(values.dtype).max - values
-        raw = stored.astype(values.dtype.newbyteorder(order)).tobytes()
+        raw = stored.astype(f"{order}u{values.itemsize}").tobytes()
         assert (read(make(WIDTH, HEIGHT, raw, grey(bits, photometric), order)) == values).all()
     bits = GREY8 > 99
     raw = packed_bits((bits == bool(photometric)).astype(int), 1)
