@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from sr_core.quality.datasets import (
     validation_crops,
 )
 from sr_core.quality.metrics import Image8
+from tests.runtime.files import ORIENTATION, block, chunk, with_chunks, with_segments
+from tests.tiny import drawn
 
 
 def noise(rng: np.random.Generator, *shape: int) -> Image8:
@@ -89,6 +92,16 @@ def test_unreadable_files_are_named(tmp_path: Path, rng: np.random.Generator) ->
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DatasetError, match=f"{name} cannot be read"):
             read_image(tmp_path / name)
+
+
+def test_metadata_never_decides_whether_pixels_are_read(tmp_path: Path) -> None:
+    """The reader is the one of the page and of `upscale`."""
+    exif = b"Exif\0\0" + block({ORIENTATION: (3, [6]), 271: (10, [0, -1])})
+    (tmp_path / "odd.jpg").write_bytes(with_segments(drawn(20, 14), (0xE1, exif)))
+    assert read_image(tmp_path / "odd.jpg").shape == (20, 14, 3)
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000)))
+    (tmp_path / "text.png").write_bytes(with_chunks(drawn(20, 14), text))
+    assert (read_image(tmp_path / "text.png") == np.asarray(drawn(20, 14))).all()
 
 
 def test_an_image_of_absurd_size_is_refused_not_decoded(tmp_path: Path) -> None:

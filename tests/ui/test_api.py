@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from sr_core.runtime.upscale import Upscaler
 from sr_core.ui.page import build_page
 from sr_core.ui.server import launch
 from tests import app_root, tiny
+from tests.runtime.files import ORIENTATION, block, chunk, with_chunks
 from tests.ui.findings.made_up import GOOD, OUTSIDE
 
 
@@ -80,6 +83,20 @@ def test_upscale_gives_the_exact_picture(
     with Image.open(answer) as got:
         assert (got.format, got.size) == ("PNG", (96, 64))
         assert got.convert("RGB").tobytes() == expected.tobytes()
+
+
+def test_upscale_reads_and_keeps_what_the_command_line_does(client: Client, tmp_path: Path) -> None:
+    """More than 1 MB of text, which Pillow refuses; an odd tag beside an orientation; a gamma."""
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(3_000_000)))
+    exif = chunk(b"eXIf", block({ORIENTATION: (3, [6]), 271: (10, [0, -1]), 272: (2, b"model\0")}))
+    gamma = chunk(b"gAMA", struct.pack(">I", 100_000))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(with_chunks(tiny.drawn(24, 16), gamma, text, exif))
+    answer = client.predict(handle_file(photo), "x4-wide", api_name="/upscale")
+    with Image.open(answer) as got:
+        assert got.size == (64, 96)
+        assert got.info["gamma"] == 1
+        assert got.getexif()[272].rstrip("\0") == "model"
 
 
 @pytest.mark.parametrize(
