@@ -37,6 +37,15 @@ def _schemes(text: str) -> tuple[str, ...]:
     return (*menu, *(set(names) - set(SCHEMES)))
 
 
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text can be stored. The shell also passes bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True)
 class SearchArgs:
     """Settings of a run. Raises `SearchError` if they do not fit together."""
@@ -106,6 +115,8 @@ class SearchArgs:
                 raise SearchError(
                     f"--schemes: there is no {scheme!r}; expected some of {expected}."
                 )
+        if self.study is not None and not _is_unicode(self.study):
+            raise SearchError(f"--study {self.study!a} is no text: give another name.")
         self._check_place()
 
     def _check_place(self) -> None:

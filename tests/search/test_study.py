@@ -344,6 +344,7 @@ def test_the_sampler_is_told_what_is_infeasible() -> None:
         ({"worker": True}, SearchError, "--worker needs the --storage"),
         ({"val": None}, SearchError, "leaves the stored front alone: give --out"),
         ({"scale": None}, SearchError, "--scale is missing"),
+        ({"study": "\udcff"}, SearchError, r"--study '\\udcff' is no text: give another name"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(
