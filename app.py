@@ -3,7 +3,7 @@
 import sys
 
 from sr_core.streams import prepare_streams
-from sr_core.ui.server import serve
+from sr_core.ui.start import serve
 
 if __name__ == "__main__":
     prepare_streams()

@@ -1,60 +1,63 @@
-"""Start the page: host, port, look, health check."""
+"""Serve the page: its look, what Gradio is allowed to do, and the health check.
+
+The server is our own, around Gradio's app: Gradio's launcher opens its port before everything
+answers, cannot listen on IPv6 alone, and needs its own address to be reachable through a proxy.
+"""
 
 from __future__ import annotations
 
-import argparse
-import os
 import socket
-import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import gradio as gr
+import uvicorn
 from fastapi import FastAPI
+from gradio.routes import App
 from gradio.themes import Base, Soft
+from starlette.routing import Mount
 
-from sr_core.catalogue.store import Catalogue
-from sr_core.runtime.choice import add_engine_option, engine_or_none, runtime_name
-from sr_core.ui.page import build_page
+from sr_core.ui.start import address, listen
 
-DEFAULT_PORT = 7860
 _STYLE = Path(__file__).parent / "style.css"
+_LAST_ANSWERS_S = 3
+"""For what is being answered as the server ends."""
 
 
-def serve(argv: Sequence[str] | None = None) -> int:
-    """Parse the command line and serve until interrupted. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python app.py", description="Start UpFront's web page.")
-    parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"),
-        help="address to listen on (default: GRADIO_SERVER_NAME, else 127.0.0.1)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--port", type=_port, default=os.environ.get("GRADIO_SERVER_PORT", str(DEFAULT_PORT)),
-        help=f"port (default: GRADIO_SERVER_PORT, else {DEFAULT_PORT})",
-    )  # fmt: skip
-    add_engine_option(parser)
-    args = parser.parse_args(argv)
-    catalogue = Catalogue(use_engine=args.engine == "sparse")
-    library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
-    health = {"runtime": runtime_name(library), "engine_problem": catalogue.engine_problem}
-    page = build_page(catalogue)
-    try:
-        launch(page, host=args.host, port=args.port, quiet=False, health=health)
-    except OSError as error:
-        sys.stderr.write(
-            f"error: cannot listen on {args.host}, port {args.port} ({error.strerror or error}): "
-            "choose others with --host and --port.\n"
+class Server(uvicorn.Server):
+    """Serves one page, in the thread that calls `run` or in the background."""
+
+    def __init__(self, app: FastAPI, page: gr.Blocks) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app, log_level="warning", timeout_graceful_shutdown=_LAST_ANSWERS_S, ws="none"
+            )
         )
-        return 1
-    page.block_thread()
-    return 0
+        self._page = page
+        self._thread: threading.Thread | None = None
 
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals to who started the server."""
+        yield
 
-def _port(text: str) -> int:
-    """Read a port for argparse, also the default, which may come from the environment."""
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 1 to 65535")
-    return int(text)
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams of open pages, which last as long as they are open, and all else."""
+        self._page.close(verbose=False)
+        await super().shutdown(sockets)
+
+    def start(self, sockets: list[socket.socket]) -> None:
+        """Serve in the background."""
+        self._thread = threading.Thread(target=self.run, args=[sockets], daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, and wait for it. `gr.Blocks.close` calls this."""
+        self.should_exit = True
+        if self._thread and self._thread is not threading.current_thread():
+            self._thread.join()
 
 
 def launch(
@@ -62,33 +65,47 @@ def launch(
     *,
     host: str,
     port: int | None,
-    quiet: bool = True,
     health: Mapping[str, str] | None = None,
 ) -> str:
-    """Start serving in the background, `/healthz` included. Returns the local address.
+    """Serve in the background, until `page.close()`. Returns the local address.
 
     Raises `OSError` if the port is taken or the host unknown. `port=None` takes a free one.
     `health` is what `/healthz` tells besides that all is well.
     """
-    if port is not None:
-        # Gradio blames the port whatever is wrong; the system says what it is.
-        with socket.create_server((host, port)):
-            pass
-    app, url, _ = page.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=True,
-        quiet=quiet,
-        show_error=True,
+    sockets = listen(host, port or 0)
+    make_server(page, health).start(sockets)
+    return f"{address(host, sockets[0].getsockname()[1])}/"
+
+
+def make_server(page: gr.Blocks, health: Mapping[str, str] | None = None) -> Server:
+    """Return a server of the page and of `/healthz`."""
+    app = FastAPI(openapi_url=None)
+
+    def healthz() -> dict[str, str]:
+        return {"status": "ok", **(health or {})}
+
+    app.add_api_route("/healthz", healthz)
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        # Both together have let strangers use the host's token (CVE-2026-134825, Gradio 6.27 to
+        # before 6.32): off whatever the environment says, and the page needs neither.
         ssr_mode=False,
         run_history=False,
+        mcp_server=False,
+        show_error=True,
         footer_links=["settings"],
         max_file_size="40mb",
         theme=_theme(),
         css_paths=_STYLE,
     )
-    _add_health_check(app, {"status": "ok", **(health or {})})
-    return url
+    server = Server(app, page)
+    (mounted,) = (route.app for route in app.routes if isinstance(route, Mount))
+    assert isinstance(mounted, App)
+    page.app = mounted  # `page.close()` ends its streams, and closes the server
+    page.server = server  # pyright: ignore[reportAttributeAccessIssue]
+    return server
 
 
 def _theme() -> Base:
@@ -107,10 +124,3 @@ def _theme() -> Base:
         checkbox_label_background_fill_selected="*primary_600",
         checkbox_label_background_fill_selected_dark="*primary_600",
     )
-
-
-def _add_health_check(app: FastAPI, health: dict[str, str]) -> None:
-    def healthz() -> dict[str, str]:
-        return health
-
-    app.add_api_route("/healthz", healthz)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -34,7 +32,6 @@ from sr_core.ui.components.image_input import ImageInput
 from sr_core.ui.components.layer_table import vocabulary
 from sr_core.ui.page import Page, build_page
 from sr_core.ui.prune import EDITED
-from sr_core.ui.server import launch, serve
 from tests import app_root, tiny
 from tests.search.profiles import device, on_engine
 from tests.ui.held import built, held, image_held
@@ -478,36 +475,6 @@ def test_with_the_engine_nothing_is_amiss(catalogue: Catalogue) -> None:
     texts = [str(getattr(block, "value", "")) for block in build_page(catalogue).blocks.values()]
     assert not any("ONNX Runtime computes the images here" in text for text in texts)
     assert any("computed by UpFront engine" in text for text in texts)
-
-
-def test_health_check_and_busy_port(
-    catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
-) -> None:
-    blocks = build_page(catalogue)
-    url = launch(blocks, host="127.0.0.1", port=None, health={"runtime": "one"})
-    try:
-        with urllib.request.urlopen(f"{url.rstrip('/')}/healthz") as answer:
-            assert json.load(answer) == {"status": "ok", "runtime": "one"}
-    finally:
-        blocks.close()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        assert serve(["--port", str(port)]) == 1
-    assert f"cannot listen on 127.0.0.1, port {port}" in capsys.readouterr().err
-    assert serve(["--host", "no-such-host.invalid"]) == 1
-    assert "cannot listen on no-such-host.invalid" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("port", ["0", "99999", "-1", "abc"])
-def test_a_bad_port_is_one_sentence(
-    port: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("GRADIO_SERVER_PORT", port)
-    with pytest.raises(SystemExit):
-        serve([])
-    assert "is no port: expected 1 to 65535" in capsys.readouterr().err
 
 
 def test_no_callback_depends_on_the_order_of_its_inputs(catalogue: Catalogue) -> None:
