@@ -74,7 +74,7 @@ class Explore(Panel):
         latest: dict[str, Any] = {"trigger_mode": "always_last"}
         inputs, outputs = state.inputs, state.outputs
         state.follow(self.budget.change(self.on_budget, inputs, outputs, **latest, **QUIET))
-        self.plot.select(self.on_select, inputs, outputs, **latest, **QUICK)
+        state.follow(self.plot.select(self.on_select, inputs, outputs, **latest, **QUICK))
         state.follow(self.best.click(self.on_best, inputs, outputs, **QUIET))
         state.follow(self.knee.click(self.on_knee, inputs, outputs, **QUIET))
         state.wire_to_prune(self.prune)

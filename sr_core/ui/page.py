@@ -29,7 +29,19 @@ _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
 _VISITORS_AT_ONCE = 8
 """Pages that may open at the same time, or one visitor would wait for another's."""
-_REPLACE_URL = "(q) => { history.replaceState(null, '', q || location.pathname); return []; }"
+_SHOW_ADDRESS = """(link) => {
+    if (!link.startsWith("?")) return link;
+    const own = ([name]) => name.startsWith("__");
+    const kept = [...new URLSearchParams(location.search)].filter(own);
+    const extra = kept.length ? "&" + new URLSearchParams(kept) : "";
+    history.replaceState(null, "", location.pathname + link + extra);
+    return location.origin + location.pathname + link;
+}"""
+"""Puts the link into the browser's address, and the whole address into the link.
+
+The address keeps Gradio's own parameters, such as `__theme`. The link has none of them: on a
+private Space one is a visitor's key.
+"""
 
 
 def build_page(catalogue: Catalogue) -> gr.Blocks:
@@ -95,11 +107,12 @@ class Page:
         self.state.wire()
         for name, panel in self.panels.items():
             self.state.wire_opening(name, items[name], panel)
-        link.change(None, link, None, js=_REPLACE_URL, api_visibility="private")
-        page.load(
+        link.change(None, link, link, js=_SHOW_ADDRESS, api_visibility="private")
+        opening = page.load(
             self.on_load, None, [*self.state.outputs, *self.prune.quality_outputs()],
             concurrency_limit=_VISITORS_AT_ONCE, **QUIET,
         )  # fmt: skip
+        self.state.follow(opening)
         add_api(self.pricing, self.compare.upscalers)
 
     def _state_parts(self, tab: gr.State) -> StateParts:
@@ -123,7 +136,7 @@ class Page:
             )
         quality = self.prune.show_quality(link.current)
         if link == self.start and self.catalogue.devices is self._devices:
-            return self.state.show_link(link) | quality  # the rest is as the page was built
+            return quality  # the rest is as the page was built
         tab = {self.state.tabs: gr.Tabs(selected=link.tab), self.state.parts.tab: link.tab}
         return self.state.show(link, {}, "view") | quality | tab
 

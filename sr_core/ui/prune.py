@@ -103,15 +103,18 @@ class Prune(Panel):
         super().wire(state)
         latest: dict[str, Any] = {"trigger_mode": "always_last"}
         inputs, outputs = state.inputs, state.outputs
-        self.table.input(self.on_table, inputs, outputs, **latest, **QUICK)
-        self.preset.input(self.on_preset, state.inputs_with(self.preset), outputs, **QUICK)
-        self.width.input(self.on_width, state.inputs_with(self.width), outputs, **QUICK)
+        for event in (
+            self.table.input(self.on_table, inputs, outputs, **latest, **QUICK),
+            self.preset.input(self.on_preset, state.inputs_with(self.preset), outputs, **QUICK),
+            self.width.input(self.on_width, state.inputs_with(self.width), outputs, **QUICK),
+            self.apply.click(self.on_apply, state.inputs_with(self.scheme), outputs, **QUICK),
+            self.load.click(self.on_json, state.inputs_with(self.json), outputs, **QUIET),
+        ):
+            state.follow(event)
         self.scheme.input(
             self.on_scheme, state.inputs_with(self.scheme), [self.ratio, self.schemes], **QUICK
         )
         self.ratio.input(self.on_ratio, inputs, self.schemes, **latest, **QUICK)
-        self.apply.click(self.on_apply, state.inputs_with(self.scheme), outputs, **QUICK)
-        state.follow(self.load.click(self.on_json, state.inputs_with(self.json), outputs, **QUIET))
         # The JSON follows every change of the network, and the quality follows the JSON.
         self.json.change(
             self.on_quality, self.json, self.quality_outputs(), show_progress="minimal",

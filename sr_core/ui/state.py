@@ -32,9 +32,6 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 that whatever may well be refused has to queue."""
 QUICK: dict[str, Any] = {**QUIET, "queue": False}
 """Of looking and editing, which no queue should keep waiting."""
-IN_TURN: dict[str, Any] = {**QUIET, "concurrency_id": "link"}
-"""Of what writes the link from the state as it then is: one after the other, or the answer that
-comes last could be of the older state."""
 CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
@@ -119,13 +116,15 @@ class State:
         self.inputs: set[Any] = set(vars(parts).values())
         """What every callback needs that calls `read`. (Gradio types its sets in two ways.)"""
         outputs = [part for panel in panels for part in panel.outputs()]
-        self.outputs = [*outputs, tabs, parts.tab, link]
-        """Everything that a change of the state may touch."""
+        self.outputs = [*outputs, tabs, parts.tab]
+        """Everything that a change of the state may touch. The link follows (`follow`)."""
 
     def wire(self) -> None:
         """Connect the events of all panels."""
         events = [event for panel in self._panels for event in panel.view_events()]
-        gr.on(events, self.on_view, self.inputs, self.outputs, trigger_mode="always_last", **QUICK)
+        latest: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}
+        self.follow(gr.on(events, self.on_view, self.inputs, self.outputs, **latest))
+        self.follow(self.parts.tab, "change")
         for panel in self._panels:
             panel.wire(self)
 
@@ -135,8 +134,8 @@ class State:
 
     def wire_opening(self, name: str, tab: gr.Tab, panel: Panel) -> None:
         """Connect the opening of a tab, which is part of the link."""
-        outputs = [self.parts.tab, self.link, *panel.opening_outputs()]
-        tab.select(self.on_opening(name, panel), self.inputs, outputs, **IN_TURN)
+        outputs = [self.parts.tab, *panel.opening_outputs()]
+        tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUIET)
 
     def wire_pick(self, button: gr.Button) -> None:
         """Connect a button that adds the selected network to the comparison."""
@@ -146,12 +145,17 @@ class State:
         """Connect a button that leads to tab Prune."""
         button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **QUICK)
 
-    def follow(self, event: Dependency) -> None:
-        """Update the link after an event that queues.
+    def follow(self, event: Dependency | gr.State, how: str = "success") -> None:
+        """Update the link after an event that changed the state.
 
-        While it waited, another tab may have been opened: the link is of what is now.
+        Nothing else writes the link. It is read from what the components hold by then, for another
+        tab may have been opened while the event was answered. One after the other, and none left
+        out: the link that is written last is of the latest state.
         """
-        event.success(self.on_link, self.inputs, self.link, **IN_TURN)
+        getattr(event, how)(
+            self.on_link, self.inputs, self.link,
+            trigger_mode="multiple", concurrency_id="link", **QUIET,
+        )  # fmt: skip
 
     def read(self, values: Values) -> Link:
         """Read the state from the components. Raises `UpFrontError` for what is not on offer."""
@@ -177,15 +181,11 @@ class State:
         )  # fmt: skip
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
-        """Show a change, in all panels and in the link."""
+        """Show a change in all panels."""
         updates: Updates = {}
         for panel in self._panels:
             updates |= panel.show(link, values, change)
-        return updates | self.show_link(link)
-
-    def show_link(self, link: Link) -> Updates:
-        """Show the link alone."""
-        return {self.link: f"?{query(link)}"}
+        return updates
 
     def select(self, current: Candidate, link: Link, values: Values) -> Updates:
         """Select another network, which may be of another scale than the page shows."""
@@ -214,7 +214,7 @@ class State:
     @friendly()
     def on_link(self, values: Values) -> Updates:
         """Show the link to what the components hold now."""
-        return self.show_link(self.read(values))
+        return {self.link: f"?{query(self.read(values))}"}
 
     def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:
         """Return the callback of opening a tab."""
@@ -223,8 +223,9 @@ class State:
             with friendly():
                 link = self.read(values)
             updates = panel.show_opening(link, str(request.session_hash))
-            if name == link.tab:  # the page opens: its address still has to be followed
-                return updates or gr.skip()
-            return {**updates, self.parts.tab: name, **self.show_link(replace(link, tab=name))}
+            # As the page opens its address still has to be followed, so the state stays as it is.
+            if name != link.tab:
+                updates |= {self.parts.tab: name}
+            return updates or gr.skip()
 
         return open_tab

@@ -315,7 +315,7 @@ def test_results_of_a_library_that_is_not_shipped_are_not_stored(
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(
-    own_root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    engine_root: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> NoReturn:
         raise AssertionError("measured first")
@@ -323,18 +323,17 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
     for name in ("engine.bench_engine", "rivals.bench_rivals", "workers.bench_workers",
                  "samplers.bench_samplers", "ablation.bench_ablation"):  # fmt: skip
         monkeypatch.setattr(f"sr_core.bench.{name}", work)
-    shutil.rmtree(own_root / "results")
-    (own_root / "results").write_text("in the way")
-    shell = Shell(own_root, capsys)
+    shutil.rmtree(engine_root / "results")
+    (engine_root / "results").write_text("in the way")
     for words in (
         ("engine",), ("rivals",), ("workers", "--scale", "4"), ("samplers", "--scale", "4"),
-        ("ablation", "schemes", "a=b", "--benchmark", own_root),
+        ("ablation", "schemes", "a=b", "--benchmark", engine_root),
     ):  # fmt: skip
         assert "Not a directory" in shell.error("bench", *words, "--store")
 
 
 def test_results_that_cannot_be_stored_are_printed_and_kept(
-    engine_root: Path, capsys: pytest.CaptureFixture[str], full: set[Path]
+    shell: Shell, engine_root: Path, capsys: pytest.CaptureFixture[str], full: set[Path]
 ) -> None:
     full.add(engine_root)
     assert main(["--root", str(engine_root), "bench", "engine", "--store"]) == 1

@@ -109,11 +109,16 @@ def test_the_selection_goes_from_tab_to_tab_and_into_the_link(page: Page, url: s
     page.locator("#pick-edited").click()
     _open(page, "Compare")
     expect(page.locator("#picked")).to_contain_text("1 wide, block 40 %")
-    expect(page.locator("#link textarea")).to_have_value(re.compile("compare=x4.*&tab=compare"))
+    link = page.locator("#link textarea")
+    whole = re.compile(rf"^{re.escape(url)}/\?scale=4&.*compare=x4.*&tab=compare$")
+    expect(link).to_have_value(whole)
+    theme = page.evaluate("new URLSearchParams(location.search).get('__theme')")
+    assert page.url == f"{link.input_value()}&__theme={theme}"
+    assert theme in ("light", "dark")
     assert page.context.browser
     # Leaving the page itself may abort an answer on its way.
     other = page.context.browser.new_page()
-    other.goto(f"{url}/{page.locator('#link textarea').input_value()}")
+    other.goto(link.input_value())
     expect(other.locator("#picked")).to_contain_text("1 wide, block 40 %")
     _open(other, "Explore")
     expect(other.locator("#card code").first).to_have_text(network)
@@ -349,6 +354,6 @@ def test_fine_tuned_models_and_findings_are_there(page: Page) -> None:
     link = page.locator("#link textarea")
     expect(link).to_have_value(re.compile(f"compare={made_up_findings.GOOD}$"))
     _open(page, "Findings")
-    expect(page.locator("#findings section")).to_have_count(6)
+    expect(page.locator("#findings section")).to_have_count(7)
     expect(page.locator("#findings")).to_contain_text("Yes: fine-grained pruning pays.")
     expect(link).to_have_value(re.compile("tab=findings$"))

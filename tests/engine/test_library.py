@@ -130,17 +130,16 @@ def test_no_library_at_all(folder: Path) -> None:
         found(folder)
 
 
-def build_variant(monkeypatch: pytest.MonkeyPatch, folder: Path, function: str, body: str) -> None:
+def build_variant(folder: Path, function: str, body: str) -> None:
     """Build a library for this computer in which one function begins otherwise."""
     source = build.SOURCE.read_text()
     head = re.search(rf"^API [^;{{]*\b{function}\([^{{]*\) {{", source, re.MULTILINE)
     assert head, f"kernel.c has no {function}"
     changed = folder / "kernel.c"
     changed.write_text(f"{source[: head.end()]} {body} {source[head.end() :]}")
-    monkeypatch.setattr(build, "SOURCE", changed)
     if not build.compilers():
         lacking(COMPILER)
-    module.write_atomic(own_path(), build.compiled((*build.compilers()[-1], *build.FLAGS)))
+    module.write_atomic(own_path(), build.compiled((*build.compilers()[-1], *build.FLAGS), changed))
 
 
 @pytest.mark.parametrize(
@@ -155,10 +154,9 @@ def build_variant(monkeypatch: pytest.MonkeyPatch, folder: Path, function: str, 
     ids=["illegal", "crash", "wrong", "refuses", "version"],
 )
 def test_a_library_that_does_not_work(
-    tmp_path: Path, user_data: Path, monkeypatch: pytest.MonkeyPatch,
-    function: str, body: str, fault: str,
-) -> None:  # fmt: skip
-    build_variant(monkeypatch, tmp_path, function, body)
+    tmp_path: Path, user_data: Path, function: str, body: str, fault: str
+) -> None:
+    build_variant(tmp_path, function, body)
     with pytest.raises(EngineError, match=rf"^upfront-\w+\.so does not work .* \({fault}.*{HINT}$"):
         find(tmp_path, {})
 
@@ -166,7 +164,7 @@ def test_a_library_that_does_not_work(
 def test_a_library_that_never_ends(
     tmp_path: Path, user_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_variant(monkeypatch, tmp_path, "sr_facts", 'for (;;) __asm__ volatile("");')
+    build_variant(tmp_path, "sr_facts", 'for (;;) __asm__ volatile("");')
     monkeypatch.setattr(module, "_SELF_TEST_SECONDS", 1)
     with pytest.raises(EngineError, match=r"\(its self-test took more than 1 s\)"):
         find(tmp_path, {})

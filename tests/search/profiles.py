@@ -8,6 +8,7 @@ from sr_core.latency.profile import (
     Anchor,
     Costs,
     DeviceProfile,
+    EngineLibrary,
     Scope,
     Setting,
     SparsityAssumption,
@@ -66,6 +67,7 @@ def on_engine(identity: str = "engine") -> DeviceProfile:
     return made_up.model_copy(
         update={
             "runtime_id": "sparse",
+            "library": EngineLibrary(instructions="AVX2", sha256="0" * 64),
             "channel_step": 1,
             "column_step": 64,
             "near_mib": 1.5,

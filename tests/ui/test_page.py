@@ -48,6 +48,12 @@ def shown_value(update: Any) -> Any:
     return update.get("value") if isinstance(update, dict) and "__type__" in update else update
 
 
+def link_after(page: Page, values: dict[Any, Any], answer: dict[Any, Any]) -> str:
+    """The link that follows an answer: it is made of what the components hold by then."""
+    shown = {part: shown_value(update) for part, update in answer.items() if part in values}
+    return page.state.on_link(values | shown)[page.state.link]
+
+
 def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:
     start = page.start
     assert start.view.scale == 4
@@ -61,7 +67,7 @@ def test_another_device_prices_everything_anew(page: Page) -> None:
     plots = [shown_value(answer[page.explore.plot]) for answer in (on_computer, on_phone)]
     assert [point.id for point in plots[0].points] == [point.id for point in plots[1].points]
     assert plots[0].points[1].x > plots[1].points[1].x, "only the phone gains from masks"
-    assert f"device={app_root.PHONE}" in on_phone[page.state.link]
+    assert f"device={app_root.PHONE}" in link_after(page, held(page), on_phone)
     assert on_phone[page.target.share]["visible"]
     assert not on_computer[page.target.share]["visible"]
 
@@ -92,7 +98,7 @@ def test_selecting_a_point_reaches_every_tab(page: Page) -> None:
     assert Candidate.from_json(shown_value(answer[page.prune.table])) == wanted
     assert answer[page.explore.plot]["selected"] == wanted.id
     assert to_text(wanted) in answer[page.explore.card]
-    assert f"net={to_text(wanted)}" in answer[page.state.link]
+    assert f"net={to_text(wanted)}" in link_after(page, held(page), answer)
 
 
 def test_the_best_under_a_budget(page: Page) -> None:
@@ -250,7 +256,7 @@ def test_a_bad_link_gives_a_notice_and_the_start(
     request: Any = SimpleNamespace(query_params={"device": "toaster", "__theme": "dark"})
     answer = page.on_load(request)
     assert page.explore.plot not in answer
-    assert "device=engine" in answer[page.state.link]
+    assert "device=engine" in link_after(page, held(page), answer)
     (text,) = said
     assert "no device 'toaster'" in text
     assert "start page" in text
@@ -258,7 +264,7 @@ def test_a_bad_link_gives_a_notice_and_the_start(
 
 def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(page: Page) -> None:
     opened = page.state.on_opening("prune", page.prune)(held(page), REQUEST)
-    assert opened[page.state.link].endswith("&tab=prune")
+    assert link_after(page, held(page), opened).endswith("&tab=prune")
     assert opened[page.state.parts.tab] == "prune"
     # Gradio tells that the first tab is open before the page has followed its address.
     at_first = page.state.on_opening("explore", page.explore)(held(page), REQUEST)
@@ -270,10 +276,10 @@ def test_a_link_restores_what_it_was_made_from(page: Page) -> None:
         page, device=app_root.PHONE, size="1920x1080", budget=12.5, axis="macs",
         picks=["x4c16_2w", "x4c16_w_s"], tab="compare", share=0.25,
     )  # fmt: skip
-    link = page.state.on_view(values)[page.state.link]
+    link = page.state.on_link(values)[page.state.link]
     request: Any = SimpleNamespace(query_params=dict(parse_qsl(link.removeprefix("?"))))
     answer = page.on_load(request)
-    assert answer[page.state.link] == link
+    assert link_after(page, held(page), answer) == link
     assert shown_value(answer[page.compare.picks]) == ["x4c16_2w", "x4c16_w_s"]
     assert answer[page.state.parts.tab] == "compare"
     assert answer[page.explore.axis] == "macs"
