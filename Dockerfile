@@ -1,9 +1,9 @@
 FROM python:3.11-slim
 
-# The CPU build of torch: the default Linux wheel brings gigabytes of CUDA that nothing here uses.
+# What the page needs. Training needs torch too, which is larger than all else together.
 COPY requirements.txt /tmp/
-RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu \
-    && pip install --no-cache-dir -r /tmp/requirements.txt
+RUN sed '/^# Training only/,$d' /tmp/requirements.txt > /tmp/page.txt \
+    && pip install --no-cache-dir -r /tmp/page.txt
 
 RUN useradd --create-home --uid 1000 upfront
 USER upfront

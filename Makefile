@@ -1,12 +1,16 @@
 # make run | make test | make check        (python3 with venv is all that is needed)
+# make train-tools                         (what training needs on top: torch)
 # make sanitize                            (x86-64 Linux, gcc)
 PYTHON ?= python3
 BIN := .venv/bin
+TORCH := torch==2.13.0 # the tested release
 
-.PHONY: run test check format sanitize clean
+.PHONY: run train-tools test check format sanitize clean
 
 run: .venv/run
 	$(BIN)/python app.py
+
+train-tools: .venv/train
 
 test: .venv/dev
 	@# In the order of the names: by number of tests, the browser's few and long ones would come last.
@@ -28,13 +32,18 @@ format: .venv/dev
 .venv/run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "UpFront needs Python 3.11 or newer: make PYTHON=python3.12, say")'
 	$(PYTHON) -m venv .venv
+	sed '/^# Training only/,$$d' requirements.txt > .venv/page.txt
+	$(BIN)/python -m pip install --quiet -r .venv/page.txt
+	touch $@
+
+.venv/train: .venv/run
 	@# pip's default torch for Linux brings gigabytes of CUDA: take the CPU build where it is to be had.
 	-[ "$$(uname -s)" != Linux ] || $(BIN)/python -m pip install --quiet --no-deps --retries 0 --timeout 15 \
-		$$(grep -o '^torch==[0-9.]*' requirements.txt) --index-url https://download.pytorch.org/whl/cpu
+		$(TORCH) --index-url https://download.pytorch.org/whl/cpu
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-.venv/dev: .venv/run requirements-dev.txt
+.venv/dev: .venv/train requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 

@@ -58,10 +58,11 @@ def training_code() -> Generator[None]:
         torch.set_num_threads(min(torch.get_num_threads(), cores()))
         keep_freed_memory()
     except ModuleNotFoundError as error:
-        if error.name != "torch":
+        if error.name not in ("torch", "matplotlib"):
             raise
         raise RuntimeUnavailable(
-            "Training needs torch, which is not installed: run `pip install torch==2.13.0`."
+            f"Training needs {error.name}, which is not installed: run `make train-tools`, or "
+            "`pip install -r requirements.txt`."
         ) from None
 
 

@@ -83,14 +83,16 @@ class Target(Panel):
         """Connect the slider and the measurement."""
         super().wire(state)
         # `input`, not `release`: keys are never released.
-        self.share.input(
+        moved = self.share.input(
             self.on_share, state.inputs, [part for part in state.outputs if part != self.share],
             trigger_mode="always_last", **QUICK,
         )  # fmt: skip
-        self.measure.click(
+        measured = self.measure.click(
             self.on_measure, None, [self.device, self.threads, self.about], concurrency_id=CORES,
             show_progress_on=self.about, api_visibility="private",
         ).success(state.on_view, state.inputs, state.outputs, **QUICK)  # fmt: skip
+        state.follow(moved)
+        state.follow(measured)
 
     def view_events(self) -> list[Any]:
         """Return the events of all controls but the slider."""
