@@ -29,18 +29,16 @@ _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
 _VISITORS_AT_ONCE = 8
 """Pages that may open at the same time, or one visitor would wait for another's."""
-_SHOW_ADDRESS = """(link) => {
-    if (!link.startsWith("?")) return link;
+_ADDRESS = "() => location.origin + location.pathname"
+_SHOW_LINK = """(link) => {
     const own = ([name]) => name.startsWith("__");
     const kept = [...new URLSearchParams(location.search)].filter(own);
     const extra = kept.length ? "&" + new URLSearchParams(kept) : "";
-    history.replaceState(null, "", location.pathname + link + extra);
-    return location.origin + location.pathname + link;
+    history.replaceState(null, "", location.pathname + link.slice(link.indexOf("?")) + extra);
+    return [];
 }"""
-"""Puts the link into the browser's address, and the whole address into the link.
-
-The address keeps Gradio's own parameters, such as `__theme`. The link has none of them: on a
-private Space one is a visitor's key.
+"""Puts the link into the browser's address, which keeps Gradio's own parameters, such as `__theme`.
+The link has none of them: on a private Space one is a visitor's key.
 """
 
 
@@ -102,12 +100,14 @@ class Page:
             label="Link to what you see", elem_id="link", buttons=["copy"], interactive=False,
             lines=1, max_lines=2,
         )  # fmt: skip
+        address = gr.Textbox(visible=False)
         panels = [self.target, *self.panels.values()]
-        self.state = State(page, self.catalogue, panels, parts, tabs, link)
+        self.state = State(page, self.catalogue, panels, parts, tabs, link, address)
         self.state.wire()
         for name, panel in self.panels.items():
             self.state.wire_opening(name, items[name], panel)
-        link.change(None, link, link, js=_SHOW_ADDRESS, api_visibility="private")
+        link.change(None, link, None, js=_SHOW_LINK, api_visibility="private")
+        page.load(None, None, address, js=_ADDRESS, api_visibility="private")
         opening = page.load(
             self.on_load, None, [*self.state.outputs, *self.prune.quality_outputs()],
             concurrency_limit=_VISITORS_AT_ONCE, **QUIET,

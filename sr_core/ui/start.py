@@ -121,7 +121,7 @@ def _host(text: str) -> str:
     """Read a host for argparse: a name, an IPv4 address, or an IPv6 address, also in brackets."""
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     looks_like_port = bare.count(":") == 1
-    if not bare or looks_like_port or not bare.isprintable() or set(bare) & set(" /[]@?#\\"):
+    if not bare or looks_like_port or not bare.isprintable() or set(bare) & set(" /[]@?#*\\"):
         raise argparse.ArgumentTypeError(
             f"{text!r} is no host: expected a name or an address alone, such as localhost, "
             f"{DEFAULT_HOST}, 0.0.0.0 or ::1"

@@ -105,7 +105,7 @@ class State:
 
     def __init__(
         self, page: gr.Blocks, catalogue: Catalogue, panels: Sequence[Panel], parts: StateParts,
-        tabs: gr.Tabs, link: gr.Textbox,
+        tabs: gr.Tabs, link: gr.Textbox, address: gr.Textbox,
     ) -> None:  # fmt: skip
         self.page = page
         self._catalogue = catalogue
@@ -113,6 +113,7 @@ class State:
         self.parts = parts
         self.tabs = tabs
         self.link = link
+        self._address = address
         self.inputs: set[Any] = set(vars(parts).values())
         """What every callback needs that calls `read`. (Gradio types its sets in two ways.)"""
         outputs = [part for panel in panels for part in panel.outputs()]
@@ -153,7 +154,7 @@ class State:
         out: the link that is written last is of the latest state.
         """
         getattr(event, how)(
-            self.on_link, self.inputs, self.link,
+            self.on_link, self.inputs_with(self._address), self.link,
             trigger_mode="multiple", concurrency_id="link", **QUIET,
         )  # fmt: skip
 
@@ -214,7 +215,8 @@ class State:
     @friendly()
     def on_link(self, values: Values) -> Updates:
         """Show the link to what the components hold now."""
-        return {self.link: f"?{query(self.read(values))}"}
+        address = values.get(self._address) or ""  # until the browser has told it
+        return {self.link: f"{address}?{query(self.read(values))}"}
 
     def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:
         """Return the callback of opening a tab."""
