@@ -29,7 +29,6 @@ _CACHE_CHECK_S, _CACHE_AGE_S = 300, 1800
 """How often Gradio looks for results and uploads to delete, and from what age."""
 _VISITORS_AT_ONCE = 8
 """Pages that may open at the same time, or one visitor would wait for another's."""
-_ADDRESS = "() => location.origin + location.pathname"
 _SHOW_LINK = """(link) => {
     const own = ([name]) => name.startsWith("__");
     const kept = [...new URLSearchParams(location.search)].filter(own);
@@ -101,18 +100,18 @@ class Page:
             lines=1, max_lines=2,
         )  # fmt: skip
         address = gr.Textbox(visible=False)
+        bell = gr.Textbox(visible="hidden")  # there, though not seen: it has to hear of its changes
         panels = [self.target, *self.panels.values()]
-        self.state = State(page, self.catalogue, panels, parts, tabs, link, address)
+        self.state = State(page, self.catalogue, panels, parts, tabs, link, address, bell)
         self.state.wire()
         for name, panel in self.panels.items():
             self.state.wire_opening(name, items[name], panel)
         link.change(None, link, None, js=_SHOW_LINK, api_visibility="private")
-        page.load(None, None, address, js=_ADDRESS, api_visibility="private")
         opening = page.load(
             self.on_load, None, [*self.state.outputs, *self.prune.quality_outputs()],
             concurrency_limit=_VISITORS_AT_ONCE, **QUIET,
         )  # fmt: skip
-        self.state.follow(opening)
+        self.state.follow_opening(opening)
         add_api(self.pricing, self.compare.upscalers)
 
     def _state_parts(self, tab: gr.State) -> StateParts:

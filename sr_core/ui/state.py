@@ -32,6 +32,8 @@ QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 that whatever may well be refused has to queue."""
 QUICK: dict[str, Any] = {**QUIET, "queue": False}
 """Of looking and editing, which no queue should keep waiting."""
+_RING = "() => String(performance.now())"
+_RING_FIRST = "() => [location.origin + location.pathname, String(performance.now())]"
 CORES = "cores"
 """Jobs that take all cores wait for each other, or their measured times would mean nothing."""
 
@@ -105,7 +107,7 @@ class State:
 
     def __init__(
         self, page: gr.Blocks, catalogue: Catalogue, panels: Sequence[Panel], parts: StateParts,
-        tabs: gr.Tabs, link: gr.Textbox, address: gr.Textbox,
+        tabs: gr.Tabs, link: gr.Textbox, address: gr.Textbox, bell: gr.Textbox,
     ) -> None:  # fmt: skip
         self.page = page
         self._catalogue = catalogue
@@ -113,7 +115,8 @@ class State:
         self.parts = parts
         self.tabs = tabs
         self.link = link
-        self._address = address
+        self.address = address
+        self._bell = bell
         self.inputs: set[Any] = set(vars(parts).values())
         """What every callback needs that calls `read`. (Gradio types its sets in two ways.)"""
         outputs = [part for panel in panels for part in panel.outputs()]
@@ -125,7 +128,7 @@ class State:
         events = [event for panel in self._panels for event in panel.view_events()]
         latest: dict[str, Any] = {"trigger_mode": "always_last", **QUICK}
         self.follow(gr.on(events, self.on_view, self.inputs, self.outputs, **latest))
-        self.follow(self.parts.tab, "change")
+        self._bell.change(self.on_link, self.inputs_with(self.address), self.link, **latest)
         for panel in self._panels:
             panel.wire(self)
 
@@ -136,7 +139,7 @@ class State:
     def wire_opening(self, name: str, tab: gr.Tab, panel: Panel) -> None:
         """Connect the opening of a tab, which is part of the link."""
         outputs = [self.parts.tab, *panel.opening_outputs()]
-        tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUIET)
+        self.follow(tab.select(self.on_opening(name, panel), self.inputs, outputs, **QUICK))
 
     def wire_pick(self, button: gr.Button) -> None:
         """Connect a button that adds the selected network to the comparison."""
@@ -146,17 +149,20 @@ class State:
         """Connect a button that leads to tab Prune."""
         button.click(lambda: gr.Tabs(selected="prune"), None, self.tabs, **QUICK)
 
-    def follow(self, event: Dependency | gr.State, how: str = "success") -> None:
+    def follow(self, event: Dependency) -> None:
         """Update the link after an event that changed the state.
 
-        Nothing else writes the link. It is read from what the components hold by then, for another
-        tab may have been opened while the event was answered. One after the other, and none left
-        out: the link that is written last is of the latest state.
+        It is made of what the components hold by then, for another tab may have been opened while
+        the event was answered. All such events ring one bell, whose callback runs once at a time
+        and again if it rang meanwhile: what it writes last is of the latest state. (It does not
+        queue: Gradio may lose the answers of queued events that follow each other at once.)
         """
-        getattr(event, how)(
-            self.on_link, self.inputs_with(self._address), self.link,
-            trigger_mode="multiple", concurrency_id="link", **QUIET,
-        )  # fmt: skip
+        event.success(None, None, self._bell, js=_RING, api_visibility="private")
+
+    def follow_opening(self, event: Dependency) -> None:
+        """Write the link for the first time, after the event that opens the page."""
+        outputs = [self.address, self._bell]
+        event.success(None, None, outputs, js=_RING_FIRST, api_visibility="private")
 
     def read(self, values: Values) -> Link:
         """Read the state from the components. Raises `UpFrontError` for what is not on offer."""
@@ -213,9 +219,11 @@ class State:
         return self.add([Pick(link.current)], link, values)
 
     @friendly()
-    def on_link(self, values: Values) -> Updates:
+    def on_link(self, values: Values) -> Any:
         """Show the link to what the components hold now."""
-        address = values.get(self._address) or ""  # until the browser has told it
+        address = values[self.address]
+        if not address:  # the page opens: its own address still has to be followed
+            return gr.skip()
         return {self.link: f"{address}?{query(self.read(values))}"}
 
     def on_opening(self, name: str, panel: Panel) -> Callable[..., Any]:

@@ -51,7 +51,8 @@ def shown_value(update: Any) -> Any:
 def link_after(page: Page, values: dict[Any, Any], answer: dict[Any, Any]) -> str:
     """The link that follows an answer: it is made of what the components hold by then."""
     shown = {part: shown_value(update) for part, update in answer.items() if part in values}
-    return page.state.on_link(values | shown)[page.state.link]
+    link = page.state.on_link(values | shown | {page.state.address: "http://here/"})
+    return link[page.state.link].removeprefix("http://here/")
 
 
 def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:
@@ -269,6 +270,8 @@ def test_opening_a_tab_is_part_of_the_link_but_not_while_the_page_opens(page: Pa
     # Gradio tells that the first tab is open before the page has followed its address.
     at_first = page.state.on_opening("explore", page.explore)(held(page), REQUEST)
     assert at_first == gr.skip()
+    unknown: dict[Any, Any] = {page.state.address: ""}
+    assert page.state.on_link(held(page) | unknown) == gr.skip()
 
 
 def test_a_link_restores_what_it_was_made_from(page: Page) -> None:
@@ -276,7 +279,7 @@ def test_a_link_restores_what_it_was_made_from(page: Page) -> None:
         page, device=app_root.PHONE, size="1920x1080", budget=12.5, axis="macs",
         picks=["x4c16_2w", "x4c16_w_s"], tab="compare", share=0.25,
     )  # fmt: skip
-    link = page.state.on_link(values)[page.state.link]
+    link = link_after(page, values, {})
     request: Any = SimpleNamespace(query_params=dict(parse_qsl(link.removeprefix("?"))))
     answer = page.on_load(request)
     assert link_after(page, held(page), answer) == link
