@@ -33,6 +33,7 @@ from sr_core.bench.sitting import (
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
 from sr_core.engine.session import Images, Session
+from sr_core.engine.shipped import better_instructions
 from sr_core.files import sha256
 from sr_core.machine import cores, processor
 from sr_core.network.layers import OUTPUT_SIZE, RGB, lr_size
@@ -141,6 +142,7 @@ def bench_engine(
         cores=cores(),
         runtimes=runtimes,
         instructions=instructions(library),
+        better_instructions=better_instructions(instructions(library)),
         library=library.path.name,
         library_sha256=sha256(library.path),
         precision="fp32 (int8 where the scheme says so)",

@@ -101,6 +101,8 @@ def _engine_lines(bench: EngineBench) -> Iterator[str]:
         f"{', '.join(name for runtime, name in bench.runtimes.items() if runtime != 'sparse')}; "
         f"{bench.precision}; batch 1, output {bench.output[0]}x{bench.output[1]}"
     )
+    if bench.handicap:
+        yield bench.handicap
     yield (
         f"Measured: median (p10-p90) of interleaved runs, {bench.runs_per_visit} at each visit "
         f"after a pause of {bench.pause_ms:.0f} ms and {bench.warm_ups} run that does not count."

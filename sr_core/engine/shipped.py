@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 
 from sr_core.engine.build import TARGETS, Target, file_name, own_path
@@ -21,6 +22,18 @@ INSTRUCTIONS: dict[str, str] = {"avx512": "AVX-512", "avx2": "AVX2", "aarch64": 
 def instruction_set(target: Target) -> str:
     """Return the name that people use of a target's instruction set."""
     return INSTRUCTIONS[_option(target)]
+
+
+def better_instructions(instructions: str) -> tuple[str, ...]:
+    """Return the instruction sets that this processor has and that are better than those."""
+    machine, flags = platform.machine(), cpu_flags()
+    here = {
+        instruction_set(target)
+        for target in TARGETS
+        if target.machine == machine and target.needs <= flags
+    }
+    better = takewhile(lambda name: name != instructions, INSTRUCTIONS.values())
+    return tuple(name for name in better if name in here)
 
 
 def shipped_sha256(instructions: str, checksums: Mapping[str, str]) -> set[str]:

@@ -97,8 +97,9 @@ def conditions(bench: EngineBench) -> str:
     others = [name for runtime, name in bench.runtimes.items() if runtime != "sparse"]
     return (
         f"{bench.processor}, {bench.cores} cores, `{bench.library}` "
-        f"({bench.library_sha256[:8]}) beside {' and '.join(others)}, {bench.date}."
-    )
+        f"({bench.library_sha256[:8]}) beside {' and '.join(others)}, {bench.date}. "
+        f"{bench.handicap}"
+    ).rstrip()
 
 
 def _table(rows: Sequence[EngineRow]) -> str:

@@ -101,6 +101,8 @@ class EngineBench(Record):
     """Names and versions."""
     instructions: Text
     """The instruction set of the library."""
+    better_instructions: tuple[Text, ...] = ()
+    """Those that the processor has beyond it, which the other runtimes use."""
     library: Text
     """File of the engine."""
     library_sha256: Sha256
@@ -117,6 +119,17 @@ class EngineBench(Record):
     sittings: tuple[Sitting, ...]
     rows: tuple[EngineRow, ...] = Field(min_length=1)
     frames: tuple[FrameTime, ...]
+
+    @property
+    def handicap(self) -> str:
+        """Say that the others had better instructions than the library, "" if they had not."""
+        if not self.better_instructions:
+            return ""
+        return (
+            f"This processor has {' and '.join(self.better_instructions)} too, which the other "
+            f"runtimes may use: beside them a library with {self.instructions} looks slower than "
+            "on a processor that has no more."
+        )
 
 
 Network = tuple[int, int, str]

@@ -39,6 +39,7 @@ from sr_core.network.candidate import WIDTHS
 from sr_core.network.extract import extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.onnx_graph import INPUT
+from sr_core.report.engine import conditions
 from sr_core.results.engine import (
     TARGETS,
     EngineBench,
@@ -56,6 +57,7 @@ POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 TIMES = {"median_ms": POSITIVE, "p10_ms": POSITIVE, "p90_ms": POSITIVE, "n": COUNT}
 SCHEMA = record(
     processor=TEXT, cores=COUNT, runtimes=record(sparse=TEXT, onnx=TEXT), instructions=TEXT,
+    better_instructions={"type": "array", "items": TEXT},
     library=TEXT,
     library_sha256={"type": "string", "pattern": "^[0-9a-f]{64}$"}, precision=TEXT,
     output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2},
@@ -341,6 +343,14 @@ def test_results_that_cannot_be_stored_are_printed_and_kept(
     assert "times as fast as ONNX Runtime dense" in printed
     (place,) = re.findall(r"No space left.* kept in (.*\.json): move", message)
     read_record(Path(place), EngineBench, remake="")
+
+
+def test_a_processor_that_has_more_is_mentioned() -> None:
+    bench = EngineBench.model_validate_json(json.dumps(BENCH))
+    assert bench.handicap == ""
+    more = bench.model_copy(update={"better_instructions": ("AVX-512",)})
+    assert "has AVX-512 too" in conditions(more)
+    assert conditions(bench).endswith("2026-01-01.")
 
 
 def test_without_an_engine_it_says_why(own_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

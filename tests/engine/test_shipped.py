@@ -54,6 +54,17 @@ def test_the_one_for_this_computer_really_loads(library: Library) -> None:
     assert load(option, FOLDER, CHECKSUMS).lanes in {4, 8, 16}
 
 
+def test_what_a_processor_has_beyond_a_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.platform, "machine", lambda: "x86_64")
+    flags = {flag for target in TARGETS if target.machine == "x86_64" for flag in target.needs}
+    monkeypatch.setattr(module, "cpu_flags", lambda: flags)
+    assert module.better_instructions("AVX2") == ("AVX-512",)
+    assert module.better_instructions("AVX-512") == ()
+    assert module.better_instructions("128-bit vectors") == ("AVX-512", "AVX2")
+    monkeypatch.setattr(module, "cpu_flags", lambda: {f for f in flags if "avx512" not in f})
+    assert module.better_instructions("AVX2") == ()
+
+
 def test_a_processor_that_lacks_it_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, TARGETS[0], TARGETS[1].needs)
     with pytest.raises(EngineError, match=r"^This processor has no AVX-512 \(it lacks avx512bw, "):

@@ -51,8 +51,8 @@ def shown_value(update: Any) -> Any:
 def link_after(page: Page, values: dict[Any, Any], answer: dict[Any, Any]) -> str:
     """The link that follows an answer: it is made of what the components hold by then."""
     shown = {part: shown_value(update) for part, update in answer.items() if part in values}
-    link = page.state.on_link(values | shown | {page.state.address: "http://here/"})
-    return link[page.state.link].removeprefix("http://here/")
+    told: dict[Any, Any] = values | shown | {page.state.address: "http://here/"}
+    return page.state.on_link(told)[page.state.link].removeprefix("http://here/")
 
 
 def test_the_start_is_the_best_founded_device_and_the_knee(page: Page) -> None:

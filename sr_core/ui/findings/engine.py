@@ -89,7 +89,7 @@ def _conditions(bench: EngineBench) -> str:
         f"{bench.library_sha256[:8]}; {bench.precision}; "
         f"{bench.output[0]}×{bench.output[1]} output, batch 1; {bench.date}. Medians of at "
         f"least {fewest} frames, networks in turns.{calm} Measured by: python -m sr_core "
-        "bench engine."
+        f"bench engine. {bench.handicap}"
     )
 
 
