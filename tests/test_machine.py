@@ -23,6 +23,16 @@ def test_processor_is_named_as_the_system_does(
     assert machine.processor() == "Any CPU @ 2.0: GHz"
 
 
+@pytest.mark.parametrize(("family", "model"), [(25, 1), (26, 2)])
+def test_a_brand_alone_is_told_apart_by_its_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, family: int, model: int
+) -> None:
+    lines = f"cpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: AMD EPYC\n"
+    (tmp_path / "cpuinfo").write_text(lines)
+    monkeypatch.setattr(machine, "_CPUINFO", tmp_path / "cpuinfo")
+    assert machine.processor() == f"AMD EPYC (family {family}, model {model})"
+
+
 @pytest.mark.parametrize("name", ["Silicon M9", ""])
 def test_processor_without_cpuinfo_or_without_a_name_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
