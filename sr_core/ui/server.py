@@ -19,7 +19,7 @@ from gradio.routes import App
 from gradio.themes import Base, Soft
 from starlette.routing import Mount
 
-from sr_core.ui.start import address, listen
+from sr_core.ui.sockets import address, listen
 
 _STYLE = Path(__file__).parent / "style.css"
 _LAST_ANSWERS_S = 3

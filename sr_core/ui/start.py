@@ -6,11 +6,8 @@ Gradio is loaded by functions only: it takes seconds, and reads the environment 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import errno
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,6 +15,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sr_core.runtime.choice import add_engine_option, engine_or_none, runtime_name
+from sr_core.ui.sockets import address, listen, reason
 
 if TYPE_CHECKING:
     from sr_core.ui.server import Server
@@ -37,7 +35,7 @@ def serve(argv: Sequence[str] | None = None) -> int:
             sockets = listen(args.host, args.port)
         except OSError as error:
             sys.stderr.write(
-                f"error: cannot listen on {args.host}, port {args.port} ({_reason(error)}): "
+                f"error: cannot listen on {args.host}, port {args.port} ({reason(error)}): "
                 "choose others with --host and --port.\n"
             )
             return 1
@@ -134,45 +132,3 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port: expected 1 to 65535")
     return int(text)
-
-
-def listen(host: str, port: int) -> list[socket.socket]:
-    """Return listening sockets, one per address that `host` stands for.
-
-    `port=0` takes a free one. `::` takes IPv4 too where the system can. Raises `OSError`.
-    """
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except UnicodeError:
-        raise OSError("no host has such a name") from None
-    with contextlib.ExitStack() as undo:
-        sockets: list[socket.socket] = []
-        missing = OSError("no address")
-        for family, place in dict.fromkeys((one[0], one[4]) for one in found):
-            both = host == "::" and socket.has_dualstack_ipv6()
-            try:
-                taken = socket.create_server(place, family=family, dualstack_ipv6=both)
-            except OSError as error:
-                # `localhost` has an IPv6 address also where the system has no IPv6.
-                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    raise
-                missing = error
-            else:
-                sockets.append(undo.enter_context(taken))
-        if not sockets:
-            raise missing
-        undo.pop_all()
-    return sockets
-
-
-def _reason(error: OSError) -> str:
-    """Return what the system says, without the address that Python adds."""
-    if isinstance(error, socket.gaierror) or not error.errno:
-        return error.strerror or str(error)
-    return os.strerror(error.errno)
-
-
-def address(host: str, port: int) -> str:
-    """Return the address to open in a browser on this computer."""
-    local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{local}]:{port}" if ":" in local else f"http://{local}:{port}"

@@ -17,7 +17,8 @@ import pytest
 
 from sr_core.files import REPOSITORY
 from sr_core.ui import start
-from sr_core.ui.start import address, listen, serve
+from sr_core.ui.sockets import address, listen
+from sr_core.ui.start import serve
 
 
 def has_ipv6() -> bool:
