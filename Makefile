@@ -1,11 +1,12 @@
 # make run | make test | make check        (python3 with venv is all that is needed)
+# make test-browser                        (the page in Chromium)
 # make train-tools                         (what training needs on top: torch)
 # make sanitize                            (x86-64 Linux, gcc)
 PYTHON ?= python3
 BIN := .venv/bin
 TORCH := torch==2.13.0 # the tested release
 
-.PHONY: run train-tools test check format sanitize clean
+.PHONY: run train-tools test test-browser check format sanitize clean
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -13,8 +14,10 @@ run: .venv/run
 train-tools: .venv/train
 
 test: .venv/dev
-	@# In the order of the names: by number of tests, the browser's few and long ones would come last.
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/e2e
+
+test-browser: .venv/dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/e2e
 
 check: .venv/dev
 	$(BIN)/ruff check .

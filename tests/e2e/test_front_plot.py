@@ -239,7 +239,13 @@ def test_the_theme_redraws_and_the_zoom_survives(page: Page) -> None:
     page.mouse.move(place["x"] + 200, place["y"] + 250, steps=4)
     page.mouse.up()
     on_phone = place["width"] < 560
-    page.wait_for_timeout(300)
+    if on_phone:
+        page.wait_for_timeout(300)
+    else:
+        page.wait_for_function(
+            "start => document.querySelector('#front .plot').layout.xaxis.range[0] !== start",
+            arg=whole[0],
+        )
     zoomed = _range(page)
     assert (zoomed == whole) == on_phone
     title = page.locator("#front .xtitle")
