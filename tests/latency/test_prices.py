@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as example_settings
 from hypothesis import strategies as st
 
 from sr_core.errors import LatencyError
@@ -29,6 +30,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("profile", [device(), device(sparse=False), on_engine()])
+@example_settings(max_examples=25)
 @given(st.lists(candidates(), min_size=1, max_size=4))
 def test_price_is_the_estimate(
     settings: dict[str, Any], profile: DeviceProfile, found: list[Candidate]
