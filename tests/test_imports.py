@@ -28,7 +28,7 @@ ORDER = (
 LOOSE = ("errors", "machine", "options", "streams", "files", "__main__")
 WITH_TORCH = {
     "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
-    "sr_core.training.precision",
+    "sr_core.training.precision", "sr_core.training.loss", "sr_core.training.optimizers",
     "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
     "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.module",
     "sr_core.rivals.train", "sr_core.bench.precision",

@@ -26,8 +26,9 @@ from sr_core.quality.datasets import ValidationCrops
 from sr_core.supernet.module import Supernet
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
+from sr_core.training.loss import distance
 from sr_core.training.precision import autocast, device
-from sr_core.training.settings import Progress
+from sr_core.training.settings import Loss, Progress
 
 FINAL = "final.safetensors"
 
@@ -121,6 +122,7 @@ class TuningTask:
         self.scale = start.network.candidate.scale
         self._start, self._supernet, self._path = start, supernet, path
         self._distill = args.distill
+        self._loss: Loss = args.loss
         self._teacher = Teacher(supernet) if args.distill else None
         self._before_db = start.once_for_all_db
 
@@ -128,10 +130,10 @@ class TuningTask:
         """Take one batch through the network."""
         with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
-        loss = (output - batch.hr).abs().mean()
+        loss = distance(output, batch.hr, self._loss)
         readings = {"loss_l1": loss.item()}
         if self._teacher:
-            loss = loss + self._distill * self._teacher.distance(output, batch)
+            loss = loss + self._distill * self._teacher.distance(output, batch, self._loss)
         loss.backward()
         return readings
 
@@ -162,8 +164,8 @@ class Teacher:
         self._net = Supernet(spec).to(device())
         self._net.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
 
-    def distance(self, output: Tensor, batch: loop.Batch) -> Tensor:
-        """Return the mean absolute difference to the teacher's output, which gets no gradient."""
+    def distance(self, output: Tensor, batch: loop.Batch, loss: Loss) -> Tensor:
+        """Return the distance to the teacher's output, which gets no gradient."""
         with torch.no_grad(), autocast(batch.lr.device, batch.half):
             guide = self._net(batch.lr, self._candidate)
-        return (output - guide).abs().mean()
+        return distance(output, guide, loss)

@@ -36,6 +36,7 @@ from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
 from sr_core.training import checkpoint, loop
+from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress, command
 
@@ -209,9 +210,9 @@ class _RegularisedTask:
         """Take one batch through the network, its loss and the regulariser."""
         with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
-        loss = l1 = (output - batch.hr).abs().mean()
+        loss = l1 = distance(output, batch.hr, self.args.loss)
         if self._teacher:
-            loss = loss + self.args.distill * self._teacher.distance(output, batch)
+            loss = loss + self.args.distill * self._teacher.distance(output, batch, self.args.loss)
         strength = self.module.get_buffer("strength")
         if batch.step % self.args.validate_every == 0:
             self.refresh()

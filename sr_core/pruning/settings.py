@@ -16,7 +16,7 @@ class TuneArgs(RunArgs):
     """Settings of training one network."""
 
     steps: int = option(10_000, "training steps")
-    lr: float = option(1.5e-3, "peak learning rate of Adam")
+    lr: float = option(1.5e-3, "peak learning rate")
     warmup: int = option(200, "steps of linear warm-up; cosine decay to 1 % of --lr follows")
     validate_every: int = option(500, "steps between validations, logs and checkpoints")
     distill: float = option(

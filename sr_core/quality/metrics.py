@@ -19,7 +19,9 @@ PROTOCOL = "y-shave-v1"
 
 Image8 = NDArray[np.uint8]
 
-_BT601 = np.array([65.481, 128.553, 24.966])
+BT601_Y = (65.481, 128.553, 24.966)
+"""Weights of R, G and B in 0..1 in luma of 16 to 235."""
+_BT601 = np.array(BT601_Y)
 _SSIM_WINDOW = 11
 
 

@@ -20,8 +20,9 @@ from sr_core.rivals.module import RivalNet
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.weights import file_name, write_rival
 from sr_core.training import loop
+from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
-from sr_core.training.settings import Progress
+from sr_core.training.settings import Loss, Progress
 
 
 def train(
@@ -41,13 +42,15 @@ class RivalTask:
 
     def __init__(self, args: RivalArgs) -> None:
         self.arch, self.scale = architecture(args.arch), args.scale
+        self._loss: Loss = args.loss
         self.module = RivalNet(self.arch, args.scale, args.seed)
         self.path = args.out / file_name(self.arch, args.scale)
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network."""
         with autocast(batch.lr.device, batch.half):
-            loss = (self.module(batch.lr) - batch.hr).abs().mean()
+            output = self.module(batch.lr)
+        loss = distance(output, batch.hr, self._loss)
         loss.backward()
         return {"loss_l1": loss.item()}
 

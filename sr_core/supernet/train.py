@@ -29,6 +29,7 @@ from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
+from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress
 
@@ -75,15 +76,15 @@ class SupernetTask:
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through an anchor and the candidates."""
         guide = self._forward(batch.lr, sample_anchor(batch.rng, self.spec), batch.half)
-        loss_anchor = (guide - batch.hr).abs().mean()
+        loss_anchor = distance(guide, batch.hr, self.args.loss)
         loss_anchor.backward()
         losses: list[float] = []
         for _ in range(self.args.candidates):
             output = self._forward(batch.lr, sample_candidate(batch.rng, self.spec), batch.half)
-            loss = (output - batch.hr).abs().mean()
+            loss = distance(output, batch.hr, self.args.loss)
             losses.append(loss.item())
             if self.args.distill:
-                loss = loss + self.args.distill * (output - guide.detach()).abs().mean()
+                loss = loss + self.args.distill * distance(output, guide.detach(), self.args.loss)
             loss.backward()
         return {"loss_anchor": loss_anchor.item(), "loss_candidate": float(np.mean(losses))}
 

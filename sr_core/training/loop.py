@@ -23,7 +23,7 @@ from sr_core.files import check_target, is_same_file, kept, write_atomic
 from sr_core.machine import processor
 from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
 from sr_core.quality.metrics import Image8
-from sr_core.training import checkpoint, curve
+from sr_core.training import checkpoint, curve, optimizers
 from sr_core.training.precision import (
     Choice,
     choose,
@@ -170,15 +170,12 @@ class _Run:
         self.val = validation_crops(args.val, task.scale)
         self.net.to(self.device)
         self.ema = {name: p.detach().clone() for name, p in self.net.named_parameters()}
-        # beta2 = 0.99: with 0.999, wide cells diverged at rates where this stays stable.
-        self.optimizer = torch.optim.Adam(
-            self.net.parameters(), args.lr, betas=(0.9, 0.99), fused=True
-        )
+        self.optimizers = optimizers.make(self.net, args)
         self.step = 0
         self.log: checkpoint.Log = []
         if args.resume:
             self.step, self.log, self.history = checkpoint.load(
-                args.out, self.net, self.ema, self.optimizer
+                args.out, self.net, self.ema, self.optimizers
             )
         facts = self._facts()
         choice = self._precision(facts)
@@ -240,10 +237,8 @@ class _Run:
                 )
             rate = (self.step - first_step) / (time.perf_counter() - start_s)
             eta_s = (self.args.steps - self.step) / rate
-            progress = Progress(
-                self.step, self.args.steps, mean, self._learning_rate(self.step - 1), rate, eta_s,
-                self._validate(),
-            )  # fmt: skip
+            lr = self.args.lr * self._schedule(self.step - 1)
+            progress = Progress(self.step, self.args.steps, mean, lr, rate, eta_s, self._validate())
             readings.clear()
             self._save(progress)
             report(progress)
@@ -253,12 +248,13 @@ class _Run:
         # A generator per step, so that a resumed run repeats an uninterrupted one exactly.
         rng = np.random.default_rng((self.args.seed, self.step))
         lr, hr = (self._tensor(a) for a in self.patches.batch(rng, self.args.batch))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.step)
-        self.optimizer.zero_grad()
+        self.net.zero_grad()
         readings = self.task.backward(Batch(self.step, lr, hr, rng, self._half(self.step)))
         torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * self._schedule(self.step)
+            optimizer.step()
         self._update_ema()
         return readings
 
@@ -270,10 +266,11 @@ class _Run:
         tensor = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
         return tensor.to(torch.float32, memory_format=image_layout(self.device)).div(255)
 
-    def _learning_rate(self, step: int) -> float:
+    def _schedule(self, step: int) -> float:
+        """Return the share of the peak rate."""
         warm = min(1.0, (step + 1) / max(1, self.args.warmup))
         cosine = 0.5 * (1 + math.cos(math.pi * step / self.args.steps))
-        return self.args.lr * warm * (0.01 + 0.99 * cosine)
+        return warm * (0.01 + 0.99 * cosine)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -312,7 +309,7 @@ class _Run:
 
     def _state(self) -> bytes:
         return checkpoint.dump(
-            self.net, self.ema, self.optimizer, self.step, self.log, self.history
+            self.net, self.ema, self.optimizers, self.step, self.log, self.history
         )
 
     def kept(self) -> str:

@@ -15,6 +15,8 @@ from sr_core.options import command_line, flag, option, words
 
 TakenPrecision = Literal["fp32", "bf16"]
 Precision = Literal["auto", TakenPrecision]
+Loss = Literal["rgb", "y"]
+Optimizer = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,14 @@ class RunArgs:
     steps: int = option(30_000, "training steps")
     patch: int = option(24, "side of a training patch in LR pixels")
     batch: int = option(16, "patches per step")
-    lr: float = option(8e-4, "peak learning rate of Adam")
+    loss: Loss = option(
+        "rgb", "L1 of the colours; y: L1 of luma, which PSNR-Y counts, plus 0.1 of the colours'"
+    )
+    optimizer: Optimizer = option(
+        "adam", "muon: for convolutions, with Adam for biases, input skip and the cells' ends"
+    )
+    lr: float = option(8e-4, "peak learning rate")
+    adam_lr: float = option(4e-3, "with --optimizer muon, the peak rate of what Adam trains")
     warmup: int = option(1000, "steps of linear warm-up; cosine decay to 1 % of --lr follows")
     precision: Precision = option(
         "auto",
@@ -59,7 +68,7 @@ class RunArgs:
     )
 
     def __post_init__(self) -> None:
-        for name in ("steps", "patch", "batch", "lr", "validate_every"):
+        for name in ("steps", "patch", "batch", "lr", "adam_lr", "validate_every"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{flag(name)} must be above 0.")
         if any(not factor > 0 for factor in self.source_weights.values()):
@@ -137,8 +146,9 @@ def run_record(
 
 
 def settings_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a run's record. Before there was a choice, all were in bf16."""
-    return {"precision": "bf16", **record.get("settings", {})}
+    """Return the settings of a run's record. Before there was a choice, all runs had these."""
+    before = {"precision": "bf16", "loss": "rgb", "optimizer": "adam"}
+    return {**before, **record.get("settings", {})}
 
 
 def steps_of(records: Iterable[Mapping[str, Any]]) -> int:

@@ -243,6 +243,26 @@ def test_interrupted_between_steps_and_resumed_is_as_if_uninterrupted(
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
 
 
+def test_muon_and_luma_resume_exactly_too(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One run with Muon on luma, and one that was interrupted."""
+    whole, parts = (
+        settings(photos, tmp_path / name, optimizer="muon", lr=2e-3, loss="y")
+        for name in ("whole", "parts")
+    )
+    train(whole, nothing)
+    monkeypatch.setattr(TrainingPatches, "batch", after(3, TrainingPatches.batch))
+    with pytest.raises(KeyboardInterrupt):
+        train(parts, nothing)
+    monkeypatch.undo()
+    train(replace(parts, resume=True), nothing)
+    same_result(whole.out, parts.out)
+    kept = load_file(parts.out / CHECKPOINT)
+    assert "muon.momentum.head.weight" in kept
+    assert "adam.exp_avg.input_skip.weight" in kept
+
+
 @pytest.mark.parametrize("validations", [1, 2])
 @pytest.mark.parametrize("place", ["score_crops", "write_supernet"])
 def test_interrupted_in_a_validation_and_resumed_is_as_if_uninterrupted(

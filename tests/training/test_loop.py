@@ -158,9 +158,10 @@ def test_a_resumed_run_keeps_its_precision_on_the_same_hardware(
     )
 
 
-def test_before_there_was_a_choice_all_runs_were_in_bf16() -> None:
-    assert settings_of({"settings": {"lr": 1}}) == {"precision": "bf16", "lr": 1}
-    assert settings_of({"settings": {"precision": "fp32"}}) == {"precision": "fp32"}
+def test_before_there_was_a_choice_all_runs_were_alike() -> None:
+    old = {"precision": "bf16", "loss": "rgb", "optimizer": "adam"}
+    assert settings_of({"settings": {"lr": 1}}) == {**old, "lr": 1}
+    assert settings_of({"settings": {"precision": "fp32"}}) == {**old, "precision": "fp32"}
     data = {"data_sha256": "0", "validation_crops_sha256": "0"}
     now = {"settings": {"precision": "fp32"}, **data}
     assert differences({"settings": {}, **data}, now) == "--precision bf16 -> fp32"
