@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from scipy.special import bdtr
+
 from sr_core.errors import MeasurementError
 from sr_core.latency.timing import Run, timed_ms
 
@@ -16,6 +18,8 @@ _DIFFERENT = 0.2
 MOST_DIFFERENT = 0.3
 """Share of the networks whose two times may differ. The faster one counts, so that a few do no
 harm; with more, both times of some network are disturbed."""
+UNLIKELY = 0.01
+"""Chance of a coverage so low, with a fit that holds, below which it does not hold."""
 _REMEDY = "Close other programs and measure again; nothing was stored."
 
 
@@ -56,6 +60,19 @@ def require_agreement(changes: Sequence[float]) -> None:
         raise _too_busy(
             f"{different:.0%} of the networks took {_DIFFERENT:.0%} more or less time when timed "
             "again"
+        )
+
+
+def require_prediction(inside: int, unseen: int, confidence: float) -> None:
+    """Raise `MeasurementError` if far too few unseen networks lie inside the fit's interval.
+
+    That is seen where a computer changes between the probes and the check. Were it the fit, the
+    probes would have made the interval wide.
+    """
+    if bdtr(inside, unseen, confidence) < UNLIKELY:
+        raise _too_busy(
+            f"of {unseen} unseen networks only {inside} took a time inside the fit's "
+            f"{confidence:.0%} interval"
         )
 
 

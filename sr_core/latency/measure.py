@@ -31,7 +31,7 @@ from sr_core.latency.calibrate import (
     mape_percent,
     spread_factor,
 )
-from sr_core.latency.calm import Watch, require_agreement
+from sr_core.latency.calm import Watch, require_agreement, require_prediction
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.own import OWN
 from sr_core.latency.profile import (
@@ -381,6 +381,8 @@ def _setting(
     if not checks:
         return Setting(threads=threads, costs=costs)
     errors = log_errors(checks, costs, work)
-    inside = float((np.abs(errors) <= np.log(factor)).mean())
+    is_inside = np.abs(errors) <= np.log(factor)
+    require_prediction(int(is_inside.sum()), len(checks), CONFIDENCE)
+    inside = float(is_inside.mean())
     held_out = HeldOut(n=len(checks), mape_percent=mape_percent(errors), coverage=inside)
     return Setting(threads=threads, costs=costs, held_out=held_out)

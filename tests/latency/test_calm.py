@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 
 from sr_core.errors import MeasurementError
 from sr_core.latency import calm, timing
-from sr_core.latency.calm import LEAST_SHARE, Watch, require_agreement
+from sr_core.latency.calm import LEAST_SHARE, Watch, require_agreement, require_prediction
 
 
 class Computer:
@@ -66,3 +67,19 @@ def test_networks_whose_two_times_differ_are_a_sign_too() -> None:
         "This computer is too busy to measure: 40% of the networks took 20% more or less time when "
         "timed again. Close other programs and measure again; nothing was stored."
     )
+
+
+@pytest.mark.parametrize(("inside", "unseen"), [(8, 12), (6, 9), (31, 40), (0, 1)])
+def test_a_coverage_that_may_be_chance_is_no_sign(inside: int, unseen: int) -> None:
+    require_prediction(inside, unseen, 0.9)
+
+
+@pytest.mark.parametrize(("inside", "unseen"), [(7, 12), (5, 9), (30, 40), (0, 3)])
+def test_a_fit_that_does_not_predict_is_one(inside: int, unseen: int) -> None:
+    expected = (
+        f"This computer is too busy to measure: of {unseen} unseen networks only {inside} took a "
+        "time inside the fit's 90% interval. Close other programs and measure again; nothing was "
+        "stored."
+    )
+    with pytest.raises(MeasurementError, match=f"^{re.escape(expected)}$"):
+        require_prediction(inside, unseen, 0.9)
