@@ -139,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     add_session_options(_command(add_kind, "session", run_session, text, as_json=True))
     text = "Time the web page in headless Chromium, and the server's memory."
     _command(add_kind, "page", run_page, text, as_json=True)
-    text = "Time our engine beside ONNX Runtime and MNN (half an hour; --quick: two minutes)."
+    text = "Time our engine beside ONNX Runtime and MNN (9 to 40 minutes; --quick: two)."
     add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
     text = "Time re-trained published architectures beside our networks of their quality."
     add_rival_bench_options(_command(add_kind, "rivals", run_rivals, text, as_json=True))

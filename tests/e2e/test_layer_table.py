@@ -161,7 +161,11 @@ def test_prices_follow_the_slider_and_bars_add_up(page: Page) -> None:
     before = _total(page).inner_text()
     _drag(page, RATIO, 0.5, 0.8)
     expect(_total(page)).not_to_have_text(before)
-    count, candidate = _seen_by_python(page, lambda it: 0.7 < it.cells[0].layers[0].ratio < 0.9)
+    last = float(page.get_by_label(EXACT).input_value()) / 100
+    assert 0.7 < last < 0.9
+    count, candidate = _seen_by_python(
+        page, lambda it: it.cells[0].layers[0].ratio == pytest.approx(last, abs=1e-4)
+    )
     assert count <= 2, "a drag of 8 moves is one edit, or two where the machine is busy"
     priced = estimate(CATALOGUE.device("galaxy-s21-gpu"), candidate)
     expect(_total(page)).to_have_text(f"{priced.total_ms:.2f} ms")
