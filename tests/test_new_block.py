@@ -23,7 +23,8 @@ from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import read_profile
 from sr_core.network.blocks import BLOCKS, BlockSpec, ConvSpec, Relu
 from sr_core.network.candidate import Candidate
-from sr_core.network.layers import RGB, describe, totals
+from sr_core.network.colour import RGB
+from sr_core.network.layers import describe, totals
 from sr_core.network.notation import from_text, to_text
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.search.space import Space

@@ -36,7 +36,8 @@ from sr_core.engine.session import Images, Session
 from sr_core.engine.shipped import better_instructions
 from sr_core.files import sha256
 from sr_core.machine import cores, processor
-from sr_core.network.layers import OUTPUT_SIZE, RGB, lr_size
+from sr_core.network.colour import RGB
+from sr_core.network.layers import OUTPUT_SIZE, lr_size
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.results.engine import (
     Contender,

@@ -30,8 +30,9 @@ from sr_core.network.candidate import (
     LayerPruning,
     uniform,
 )
+from sr_core.network.colour import RGB
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork, extract
-from sr_core.network.layers import RGB, describe
+from sr_core.network.layers import describe
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.weights import SupernetSpec, SupernetWeights, random_supernet
 from sr_core.results.engine import Contender, Variant

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from sr_core.machine import cores, processor
+from sr_core.network.colour import RGB
 from sr_core.network.extract import extract
-from sr_core.network.layers import RGB
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, SupernetWeights
 from sr_core.pruning.finetune import Start, TuningTask

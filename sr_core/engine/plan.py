@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
 
-from sr_core.network.layers import RGB
+from sr_core.network.colour import RGB
 
 Kind = Literal["read_zero", "read_edge", "conv", "write"]
 """Read the image with zeros or with its edge pixels around it, convolve, write the result."""

@@ -16,8 +16,8 @@ from sr_core.engine.session import Session
 from sr_core.errors import EngineError
 from sr_core.network.blocks import trainable
 from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.colour import RGB
 from sr_core.network.extract import extract
-from sr_core.network.layers import RGB
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.weights import SupernetSpec, random_supernet
 

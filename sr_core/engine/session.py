@@ -17,7 +17,7 @@ from sr_core.engine.library import Bytes, Library, TileArea, aligned_bytes
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
 from sr_core.machine import cores
-from sr_core.network.layers import RGB
+from sr_core.network.colour import RGB
 from sr_core.network.plain import Network, plain
 
 ARENA_BYTES = 16 << 20

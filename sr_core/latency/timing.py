@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
-from sr_core.network.layers import RGB
+from sr_core.network.colour import RGB
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.plain import Network
 

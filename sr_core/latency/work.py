@@ -30,7 +30,8 @@ from sr_core.engine.plan import Chain, Conv, plan
 from sr_core.engine.session import ARENA_BYTES
 from sr_core.latency.profile import Costs, DeviceProfile, Kind
 from sr_core.network.blocks import GROUP, cell_of
-from sr_core.network.layers import BYTES_PER_VALUE, RGB, ConvLayer
+from sr_core.network.colour import RGB
+from sr_core.network.layers import BYTES_PER_VALUE, ConvLayer
 
 TERMS = tuple(Costs.model_fields)
 """Names of the coefficients, in the order of a `Work`."""

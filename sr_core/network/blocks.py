@@ -26,8 +26,8 @@ GROUP = 4
 """Output channels that share kept positions (block, pattern), and the step of `channel`."""
 SKIP: Block = "skip"
 """The block of a cell that is left out."""
-_NOT_A_LETTER = "t"
-"""Starts the tail's part of the notation."""
+_NO_LETTERS = "ti"
+"""Start the tail's and the input skip's parts of the notation."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ class BlockSpec:
     summary: str
 
     def __post_init__(self) -> None:
-        if not re.fullmatch("[a-z]", self.letter) or self.letter == _NOT_A_LETTER:
-            raise ValueError(f"Block {self.name}: expected a small letter, no {_NOT_A_LETTER}.")
+        if not re.fullmatch("[a-z]", self.letter) or self.letter in _NO_LETTERS:
+            raise ValueError(f"Block {self.name}: expected a small letter, none of {_NO_LETTERS}.")
         if self.operations and not isinstance(self.operations[-1], ConvSpec):
             raise ValueError(f"Block {self.name}: expected a convolution as its last operation.")
         _ = self.fused

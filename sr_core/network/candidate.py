@@ -19,9 +19,12 @@ from typing import Any, get_args
 from sr_core.errors import InvalidCandidate
 from sr_core.network.blocks import BLOCKS, SKIP, Block, ConvSpec, Scheme, block_spec, layer_names
 from sr_core.network.checks import brief, integer, json_array, json_object, listing, number
+from sr_core.network.colour import CHANNELS, Colour
 
 SCALES: tuple[int, ...] = (2, 4)
-WIDTHS: tuple[int, ...] = (16, 24, 32)
+WIDTHS: tuple[int, ...] = (8, 12, 16, 24, 32)
+FIRST_WIDTHS: tuple[int, ...] = (16, 24, 32)
+"""Those of supernets and studies that name none."""
 MAX_CELLS = 32
 PATTERN_MIN_RATIO = 0.5556
 """A pattern keeps 4 of 9 taps, so it removes at least 5/9 of the weights."""
@@ -30,6 +33,26 @@ RATIO_DECIMALS = 4
 
 
 TAIL_SCHEMES: tuple[Scheme, ...] = ("dense", "block", "unstructured")
+"""Of the tail and the input skip, whose output order is fixed by the pixel shuffle."""
+
+
+@dataclass(frozen=True, order=True)
+class Family:
+    """The networks that share a supernet: those of one scale and colour."""
+
+    scale: int
+    colour: Colour = "rgb"
+
+    @property
+    def name(self) -> str:
+        """Stem of files and part of names: `x4`, `x4-luma`."""
+        return f"x{self.scale}" + ("" if self.colour == "rgb" else f"-{self.colour}")
+
+    @classmethod
+    def named(cls, name: str) -> Family | None:
+        """Return the family of this name, None if it is none."""
+        families = (cls(scale, colour) for scale in SCALES for colour in CHANNELS)
+        return next((family for family in families if family.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -143,7 +166,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One network of the family: scale, width C, a cell after a cell, and the tail's pruning.
+    """One network of the family: scale, width C, a cell after a cell, and what is around them.
 
     It is always in canonical form (skipped cells carry no layers, ratio 0 is dense). So equal
     networks compare equal and share `id`.
@@ -153,6 +176,9 @@ class Candidate:
     width: int
     cells: tuple[Cell, ...]
     tail: LayerPruning = DENSE
+    input_skip: LayerPruning = DENSE
+    """Pruned, its kept taps are refitted (`network.refit`)."""
+    colour: Colour = "rgb"
 
     def __post_init__(self) -> None:
         integer(self.scale, "scale")
@@ -163,10 +189,15 @@ class Candidate:
             raise InvalidCandidate(f"Width {brief(self.width)}: expected one of {listing(WIDTHS)}.")
         if not 1 <= len(self.cells) <= MAX_CELLS:
             raise InvalidCandidate(f"Got {len(self.cells)} cells: expected 1 to {MAX_CELLS}.")
-        if self.tail.scheme not in TAIL_SCHEMES:
+        for name, pruning in (("tail", self.tail), ("input skip", self.input_skip)):
+            if pruning.scheme not in TAIL_SCHEMES:
+                raise InvalidCandidate(
+                    f"Scheme {pruning.scheme!r} does not fit the {name}, whose output order is "
+                    f"fixed by the pixel shuffle: expected one of {', '.join(TAIL_SCHEMES)}."
+                )
+        if not isinstance(self.colour, str) or self.colour not in CHANNELS:
             raise InvalidCandidate(
-                f"Scheme {self.tail.scheme!r} does not fit the tail, whose output order is fixed "
-                f"by the pixel shuffle: expected one of {', '.join(TAIL_SCHEMES)}."
+                f"Colour {brief(self.colour)}: expected one of {', '.join(CHANNELS)}."
             )
 
     def layers(self) -> Iterator[tuple[str, LayerPruning]]:
@@ -175,6 +206,17 @@ class Candidate:
             for name, _, pruning in self.cell_layers(index):
                 yield name, pruning
         yield "tail", self.tail
+        yield "input_skip", self.input_skip
+
+    @property
+    def family(self) -> Family:
+        """The networks that it shares a supernet with."""
+        return Family(self.scale, self.colour)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image that the network sees."""
+        return CHANNELS[self.colour]
 
     def cell_layers(self, index: int) -> Iterator[tuple[str, ConvSpec, LayerPruning]]:
         """Yield (name, convolution, pruning) of every layer of one cell, in forward order."""
@@ -184,24 +226,37 @@ class Candidate:
             yield name, conv, pruning
 
     def to_json(self) -> dict[str, Any]:
-        """Return the canonical JSON object, the one that `id` hashes."""
-        return {
+        """Return the canonical JSON object, the one that `id` hashes.
+
+        Fields that came later are left out at their old meaning, so that no id ever changes.
+        """
+        fields: dict[str, Any] = {
             "scale": self.scale,
             "width": self.width,
             "cells": [cell.to_json() for cell in self.cells],
             "tail": self.tail.to_json(),
         }
+        if self.input_skip != DENSE:
+            fields["input_skip"] = self.input_skip.to_json()
+        if self.colour != "rgb":
+            fields["colour"] = self.colour
+        return fields
 
     @classmethod
     def from_json(cls, data: object) -> Candidate:
         """Parse a decoded JSON object. `InvalidCandidate` names the first thing that is wrong."""
         fields = json_object(
-            data, "candidate", required={"scale", "width", "cells"}, optional={"tail"}
-        )
+            data, "candidate", required={"scale", "width", "cells"},
+            optional={"tail", "input_skip", "colour"},
+        )  # fmt: skip
         raw = json_array(fields["cells"], "candidate", "cells", most=MAX_CELLS)
         cells = tuple(Cell.from_json(cell, f"cell {index}") for index, cell in enumerate(raw))
-        tail = LayerPruning.from_json(fields.get("tail", DENSE.to_json()), "tail")
-        return cls(fields["scale"], fields["width"], cells, tail)
+        tail, skip = (
+            LayerPruning.from_json(fields.get(name, DENSE.to_json()), name)
+            for name in ("tail", "input_skip")
+        )
+        colour = fields.get("colour", "rgb")
+        return cls(fields["scale"], fields["width"], cells, tail, skip, colour)
 
     @classmethod
     def loads(cls, text: str) -> Candidate:
@@ -227,11 +282,13 @@ def uniform(
     scheme: Scheme = "dense",
     ratio: float = 0.0,
     prune_tail: bool = False,
+    colour: Colour = "rgb",
 ) -> Candidate:
     """Return a candidate with one scheme and ratio wherever they fit (`LayerPruning.fitted_to`)."""
     wish = LayerPruning(scheme, ratio)
     cells = tuple(wish.applied_to(Cell(block)) for block in blocks)
-    return Candidate(scale, width, cells, wish.fitted_to(TAIL_SCHEMES) if prune_tail else DENSE)
+    tail = wish.fitted_to(TAIL_SCHEMES) if prune_tail else DENSE
+    return Candidate(scale, width, cells, tail, colour=colour)
 
 
 def model_id(candidate: Candidate, weights_sha256: str) -> str:

@@ -5,15 +5,15 @@ Channels removed by `channel` are really gone; the other schemes leave a mask an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.network.blocks import BLOCKS, SKIP
 from sr_core.network.candidate import DENSE, Candidate, LayerPruning, model_id
-from sr_core.network.layers import RGB
 from sr_core.network.masks import Mask, kept_channel_mask, layer_mask
+from sr_core.network.refit import of_colour, refit
 from sr_core.network.weights import Array, SupernetWeights
 
 
@@ -55,8 +55,10 @@ class ExtractedNetwork:
 def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork:
     """Cut `candidate` out of `supernet`. Raises `InvalidCandidate` if it is not a part of it."""
     supernet.spec.check(candidate)
-    width, phases, rgb = candidate.width, RGB * candidate.scale**2, np.arange(RGB)
-    head, stream = _cut(supernet, "head", width, rgb)
+    width, phases = candidate.width, candidate.channels * candidate.scale**2
+    image = np.arange(candidate.channels)
+    head, stream = _cut(supernet, "head", width, image)
+    skip, _ = _cut(supernet, "input_skip", phases, image, candidate.input_skip)
     return ExtractedNetwork(
         candidate=candidate,
         model_id=model_id(candidate, supernet.sha256),
@@ -67,8 +69,18 @@ def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork
             if cell.block != SKIP
         ),
         tail=_cut(supernet, "tail", phases, stream, candidate.tail)[0],
-        input_skip=_cut(supernet, "input_skip", phases, rgb)[0],
+        input_skip=_refitted(supernet, skip),
     )
+
+
+def _refitted(supernet: SupernetWeights, skip: ExtractedLayer) -> ExtractedLayer:
+    """Return an input skip whose kept taps make up for the removed ones."""
+    if supernet.moments is None or skip.mask.all():
+        return skip
+    moments = of_colour(supernet.moments, supernet.spec.colour)
+    dense = supernet.tensors["input_skip.weight"]
+    weight, bias = refit(dense, skip.bias, skip.mask, moments)
+    return replace(skip, weight=weight, bias=bias)
 
 
 def _cell(

@@ -15,7 +15,6 @@ from sr_core.network.candidate import DENSE, Candidate, LayerPruning
 
 Role = Literal["head", "cell", "tail", "input_skip"]
 
-RGB = 3
 PATTERN_TAPS = 4
 """Taps that a 3x3 kernel keeps under `pattern`."""
 INPUT_SKIP_KERNEL = 5
@@ -145,8 +144,9 @@ def lr_size(scale: int, output: tuple[int, int] = OUTPUT_SIZE) -> tuple[int, int
 def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLayer]:
     """List the convolutions of `candidate` on an LR input of this size, in forward order.
 
-    Head and input skip are never pruned. The input skip comes last: it is added to the tail's
-    output before the pixel shuffle.
+    The head is never pruned. The input skip comes last: it is added to the tail's output before
+    the pixel shuffle. What a luma network costs beside it, the chroma of a colour image, is no
+    convolution here: published figures of luma networks do not count it either.
     """
 
     def conv(
@@ -168,8 +168,9 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
             lr_height, lr_width, pruning, weights,
         )  # fmt: skip
 
-    width, phases = candidate.width, RGB * candidate.scale**2
-    layers = [conv("head", "head", 3, (RGB, width))]
+    width, channels = candidate.width, candidate.channels
+    phases = channels * candidate.scale**2
+    layers = [conv("head", "head", 3, (channels, width))]
     for index in range(len(candidate.cells)):
         dense_in, reaching = width, width
         for name, spec, pruning in candidate.cell_layers(index):
@@ -177,7 +178,10 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
             layers.append(conv(name, "cell", spec.kernel, (dense_in, dense_out), reaching, pruning))
             dense_in, reaching = dense_out, layers[-1].out_channels
     layers.append(conv("tail", "tail", 3, (width, phases), pruning=candidate.tail))
-    layers.append(conv("input_skip", "input_skip", INPUT_SKIP_KERNEL, (RGB, phases)))
+    skip = (channels, phases)
+    layers.append(
+        conv("input_skip", "input_skip", INPUT_SKIP_KERNEL, skip, pruning=candidate.input_skip)
+    )
     return layers
 
 

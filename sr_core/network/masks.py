@@ -90,8 +90,10 @@ def candidate_masks(candidate: Candidate, weights: Mapping[str, Weights]) -> dic
                 continue
             masks[name] = _mask_behind(weights[name], pruning, alive)
             alive = _kept_outputs(masks[name]) if pruning.scheme == "channel" else None
-    if candidate.tail.scheme != "dense":
-        masks["tail"] = layer_mask(weights["tail"], candidate.tail)
+    for name in ("tail", "input_skip"):
+        pruning: LayerPruning = getattr(candidate, name)
+        if pruning.scheme != "dense":
+            masks[name] = layer_mask(weights[name], pruning)
     return masks
 
 

@@ -3,14 +3,15 @@
 `x4c32_12wb50b50b50` reads: x4, 32 channels, 12 wide cells whose three layers each lose 50 % to
 block pruning. In full:
 
-    text    x<scale>c<width> _ cells [_ cells ...] [_ t<pruning>]
+    text    x<scale>c<width>[y] _ cells [_ cells ...] [_ t<pruning>] [_ i<pruning>]
     cells   [count] block [one item per layer]     count: equal neighbouring cells, 2 or more
     block   letter of an entry of `BLOCKS`: w (wide), r (residual), s (skip)
     item    d (dense) or <pruning>; no items at all: all layers are dense
     pruning c (channel), b (block), p (pattern), u (unstructured), then the percent removed
 
-The last part, `t...`, is the tail's pruning; without it the tail is dense. Percentages have up to
-2 decimals, which is all that a `LayerPruning` holds, so nothing is lost on the way.
+`y` stands for a network of luma alone. The last parts, `t...` and `i...`, are the pruning of the
+tail and of the input skip; without them these are dense. Percentages have up to 2 decimals, which
+is all that a `LayerPruning` holds, so nothing is lost on the way.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from sr_core.errors import InvalidCandidate
 from sr_core.network.blocks import BLOCKS, SKIP, Scheme
 from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
 from sr_core.network.checks import brief
+from sr_core.network.colour import Colour
 
 EXAMPLE = "x4c32_12wb50b50b50"
 MAX_LENGTH = 700
@@ -32,20 +34,22 @@ _SCHEMES: dict[str, Scheme] = {
 }  # fmt: skip
 _SCHEME_LETTERS = {name: letter for letter, name in _SCHEMES.items()}
 _PRUNED = r"[cbpu][0-9]{1,2}(?:\.[0-9]{1,2})?"
-_HEAD = re.compile(r"x([0-9]{1,2})c([0-9]{1,3})")
+_HEAD = re.compile(r"x([0-9]{1,2})c([0-9]{1,3})(y?)")
 _CELLS = re.compile(rf"([2-9]|[1-9][0-9])?([a-z])((?:d|{_PRUNED})*)")
-_TAIL = re.compile(rf"t({_PRUNED})")
+_LAST = {name: re.compile(rf"{name[0]}({_PRUNED})") for name in ("tail", "input_skip")}
+"""Parts behind the cells, in their order."""
 _ITEM = re.compile(rf"d|{_PRUNED}")
 
 
 def to_text(candidate: Candidate) -> str:
     """Return the one canonical text of a candidate. `from_text` gives an equal candidate back."""
-    parts = [f"x{candidate.scale}c{candidate.width}"]
+    parts = [f"x{candidate.scale}c{candidate.width}{'y' * (candidate.colour == 'luma')}"]
     for cell, run in groupby(candidate.cells):
         count = len(list(run))
         parts.append(f"{count if count > 1 else ''}{_cell_text(cell)}")
-    if candidate.tail != DENSE:
-        parts.append(f"t{_item_text(candidate.tail)}")
+    for name in _LAST:
+        if (pruning := getattr(candidate, name)) != DENSE:
+            parts.append(name[0] + _item_text(pruning))
     return "_".join(parts)
 
 
@@ -68,12 +72,14 @@ def from_text(text: str) -> Candidate:
     head = _HEAD.fullmatch(first)
     if not head:
         raise _not_understood(first)
-    tail = DENSE
-    if parts and (ending := _TAIL.fullmatch(parts[-1])):
-        tail = _item(ending[1])
-        parts.pop()
+    last: dict[str, LayerPruning] = {}
+    for name, form in reversed(_LAST.items()):
+        if parts and (ending := form.fullmatch(parts[-1])):
+            last[name] = _item(ending[1])
+            parts.pop()
     cells = tuple(cell for part in parts for cell in _cells(part))
-    return Candidate(int(head[1]), int(head[2]), cells, tail)
+    colour: Colour = "luma" if head[3] else "rgb"
+    return Candidate(int(head[1]), int(head[2]), cells, **last, colour=colour)
 
 
 def _cell_text(cell: Cell) -> str:

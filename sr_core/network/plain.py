@@ -12,24 +12,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sr_core.network.colour import Colour
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.weights import INPUT_MEAN
 
 
 @dataclass(frozen=True)
 class PlainNetwork:
-    """A network without its history. It takes RGB in 0..1 to RGB, not clipped."""
+    """A network without its history. It takes RGB (or luma) in 0..1 to the same, not clipped."""
 
     id: str
     """Of the network with its weights."""
     scale: int
+    colour: Colour
+    """What it takes and gives: RGB, or luma alone."""
     input_mean: float
     """Subtracted before the head, so that zero padding means this grey."""
     head: tuple[ExtractedLayer, ...]
     cells: tuple[tuple[ExtractedLayer, ...], ...]
     """The stream is added to the last layer of each, behind its ReLU if it has one."""
     tail: ExtractedLayer
-    """To 3 s^2 channels."""
+    """To 3 s^2 channels, for luma s^2."""
     input_skip: ExtractedLayer | None
 
     @property
@@ -51,6 +54,7 @@ def plain(network: Network) -> PlainNetwork:
     return PlainNetwork(
         network.model_id,
         network.candidate.scale,
+        network.candidate.colour,
         INPUT_MEAN,
         (network.head,),
         network.cells,

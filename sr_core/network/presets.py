@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sr_core.network.blocks import SKIP, Block, Scheme
-from sr_core.network.candidate import WIDTHS, Candidate, uniform
+from sr_core.network.candidate import Candidate, uniform
 from sr_core.network.weights import SupernetSpec
 
 
@@ -32,8 +32,9 @@ def presets(spec: SupernetSpec) -> list[Preset]:
         channels: int = spec.width,
     ) -> Preset:
         candidate = uniform(
-            scale=spec.scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio
-        )
+            scale=spec.scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio,
+            colour=spec.colour,
+        )  # fmt: skip
         return Preset(f"x{spec.scale}-{name}", title, candidate)
 
     entries = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
@@ -59,7 +60,7 @@ def presets(spec: SupernetSpec) -> list[Preset]:
         preset(
             f"width{channels}", f"All {first}, {channels} channels, dense", deep, channels=channels
         )
-        for channels in (24, 16)
+        for channels in reversed(spec.widths)
         if channels < spec.width
     ]
     return entries
@@ -75,10 +76,9 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
     networks = [
         uniform(
             scale=spec.scale, width=channels, blocks=_evenly_spread(block, depth, spec.cells),
-            scheme=s, ratio=r,
+            scheme=s, ratio=r, colour=spec.colour,
         )
-        for channels in WIDTHS
-        if channels <= spec.width
+        for channels in spec.widths
         for block in spec.blocks
         for depth in depths
         for s, ratios in _UNIFORM_RATIOS.items()

@@ -13,7 +13,6 @@ from sr_core.network.candidate import (
     DENSE,
     PATTERN_MIN_RATIO,
     TAIL_SCHEMES,
-    WIDTHS,
     Candidate,
     Cell,
     LayerPruning,
@@ -22,7 +21,7 @@ from sr_core.network.weights import SupernetSpec
 
 Rng = np.random.Generator
 
-_WIDTH_SHARES = {32: 0.6, 24: 0.2, 16: 0.2}
+_WIDTH_SHARES = {32: 0.6, 24: 0.2, 16: 0.2, 12: 0.1, 8: 0.1}
 _SKIP_CELLS_SHARE = 0.3
 """Share of candidates with some cells left out (up to half of them)."""
 _ONE_SCHEME_SHARE = 0.7
@@ -37,14 +36,14 @@ def sample_anchor(rng: Rng, spec: SupernetSpec) -> Candidate:
 
     Its cells are all of one block, or mixed. Each block and the mix come equally often.
     """
-    return Candidate(spec.scale, spec.width, tuple(Cell(block) for block in _blocks(rng, spec)))
+    cells = tuple(Cell(block) for block in _blocks(rng, spec))
+    return Candidate(spec.scale, spec.width, cells, colour=spec.colour)
 
 
 def sample_candidate(rng: Rng, spec: SupernetSpec) -> Candidate:
     """Draw a sub-network: blocks, width, depth, and a scheme and ratio per layer."""
-    widths = [w for w in WIDTHS if w <= spec.width]
-    shares = np.array([_WIDTH_SHARES[w] for w in widths])
-    width = int(rng.choice(widths, p=shares / shares.sum()))
+    shares = np.array([_WIDTH_SHARES[w] for w in spec.widths])
+    width = int(rng.choice(spec.widths, p=shares / shares.sum()))
     blocks, count = _blocks(rng, spec), spec.cells
     if rng.random() < _SKIP_CELLS_SHARE:
         for index in rng.choice(count, size=int(rng.integers(0, count // 2 + 1)), replace=False):
@@ -55,7 +54,7 @@ def sample_candidate(rng: Rng, spec: SupernetSpec) -> Candidate:
         for b in blocks
     )
     tail = _layer(rng, TAIL_SCHEMES, network_wide) if rng.random() < _PRUNED_TAIL_SHARE else DENSE
-    return Candidate(spec.scale, width, cells, tail)
+    return Candidate(spec.scale, width, cells, tail, colour=spec.colour)
 
 
 def _blocks(rng: Rng, spec: SupernetSpec) -> list[Block]:

@@ -19,10 +19,28 @@ from safetensors.numpy import save
 
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_tensors, write_atomic
-from sr_core.network.blocks import FIRST_BLOCKS, SKIP, Block, block_spec, layer_names, trainable
-from sr_core.network.candidate import MAX_CELLS, SCALES, WIDTHS, Candidate
+from sr_core.network.blocks import (
+    FIRST_BLOCKS,
+    SKIP,
+    Block,
+    Scheme,
+    block_spec,
+    layer_names,
+    trainable,
+)
+from sr_core.network.candidate import (
+    FIRST_WIDTHS,
+    MAX_CELLS,
+    SCALES,
+    TAIL_SCHEMES,
+    WIDTHS,
+    Candidate,
+    Family,
+)
 from sr_core.network.checks import listing
-from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
+from sr_core.network.colour import CHANNELS, Colour
+from sr_core.network.layers import INPUT_SKIP_KERNEL
+from sr_core.network.refit import Moments
 from sr_core.results.record import read_record
 
 Array = NDArray[np.float32]
@@ -31,15 +49,26 @@ INPUT_MEAN = 0.5
 """Subtracted before the head, so that zero padding means mid-grey."""
 
 
+_FIRST: dict[str, Any] = {
+    "blocks": FIRST_BLOCKS, "widths": FIRST_WIDTHS, "skip_schemes": ("dense",), "colour": "rgb",
+}  # fmt: skip
+"""What a descriptor means that does not name these: the first supernets."""
+
+
 @dataclass(frozen=True)
 class SupernetSpec:
-    """Size of a supernet. Candidates have the same scale and cells, and at most its width."""
+    """Size and vocabulary of a supernet. Candidates have its scale, number of cells and colour."""
 
     scale: int
     width: int = max(WIDTHS)
     cells: int = 12
     blocks: tuple[Block, ...] = FIRST_BLOCKS
     """What its cells may hold besides `skip`, in the order of the menu."""
+    widths: tuple[int, ...] = FIRST_WIDTHS
+    """Channels C that candidates may have, as far as they are at most `width`."""
+    skip_schemes: tuple[Scheme, ...] = ("dense",)
+    """Schemes of the input skip. It is trained dense; a pruned one is refitted."""
+    colour: Colour = "rgb"
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES or self.width not in WIDTHS:
@@ -56,14 +85,42 @@ class SupernetSpec:
             )
         for block in self.blocks:
             block_spec(block)
+        if not set(self.widths) <= set(WIDTHS) or not set(self.skip_schemes) <= set(TAIL_SCHEMES):
+            raise InvalidCandidate(
+                f"Supernet of widths {listing(self.widths)} and skip schemes "
+                f"{listing(self.skip_schemes)}: expected some of {listing(WIDTHS)}, and of "
+                f"{listing(TAIL_SCHEMES)}."
+            )
+        if self.colour not in CHANNELS:
+            raise InvalidCandidate(
+                f"Supernet of colour {self.colour!r}: expected one of {listing(CHANNELS)}."
+            )
+        within = {width for width in self.widths if width <= self.width}
+        object.__setattr__(self, "widths", tuple(sorted({*within, self.width})))
+
+    @property
+    def family(self) -> Family:
+        """The networks that it holds, by name of its files."""
+        return Family(self.scale, self.colour)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the image that its networks see."""
+        return CHANNELS[self.colour]
 
     def check(self, candidate: Candidate) -> None:
         """Raise `InvalidCandidate` unless the candidate is a sub-network of this supernet."""
-        got = (candidate.scale, len(candidate.cells))
-        if got != (self.scale, self.cells) or candidate.width > self.width:
+        got = (candidate.scale, len(candidate.cells), candidate.colour)
+        if got != (self.scale, self.cells, self.colour) or candidate.width not in self.widths:
             raise InvalidCandidate(
-                f"The candidate is x{got[0]} with {got[1]} cells, width {candidate.width}; this "
-                f"supernet is x{self.scale} with {self.cells} cells, width up to {self.width}."
+                f"The candidate is x{got[0]} {got[2]} with {got[1]} cells, width "
+                f"{candidate.width}; this supernet is x{self.scale} {self.colour} with "
+                f"{self.cells} cells, widths {listing(self.widths)}."
+            )
+        if candidate.input_skip.scheme not in self.skip_schemes:
+            raise InvalidCandidate(
+                f"The candidate's input skip is {candidate.input_skip.scheme}; this supernet has "
+                f"{listing(self.skip_schemes)}."
             )
         for cell in candidate.cells:
             if cell.block not in (SKIP, *self.blocks):
@@ -82,8 +139,8 @@ class SupernetSpec:
 
     def weight_shapes(self) -> dict[str, tuple[int, int, int, int]]:
         """Return (out, in, k, k) of every convolution by layer name, all `blocks` in all cells."""
-        phases = RGB * self.scale**2
-        shapes = {"head": (self.width, RGB, 3, 3)}
+        phases = self.channels * self.scale**2
+        shapes = {"head": (self.width, self.channels, 3, 3)}
         for index in range(self.cells):
             for block in self.blocks:
                 in_channels = self.width
@@ -92,23 +149,26 @@ class SupernetSpec:
                     shapes[name] = (out_channels, in_channels, kernel, kernel)
                     in_channels = out_channels
         shapes["tail"] = (phases, self.width, 3, 3)
-        shapes["input_skip"] = (phases, RGB, INPUT_SKIP_KERNEL, INPUT_SKIP_KERNEL)
+        shapes["input_skip"] = (phases, self.channels, INPUT_SKIP_KERNEL, INPUT_SKIP_KERNEL)
         return shapes
 
     def to_json(self) -> dict[str, Any]:
-        """Return the descriptor's fields, without `blocks` if they are the first supernets'."""
-        fields = asdict(self) | {"blocks": list(self.blocks)}
-        if self.blocks == FIRST_BLOCKS:
-            del fields["blocks"]
-        return fields
+        """Return the descriptor's fields, without those that are as in the first supernets."""
+        fields = asdict(self)
+        first = SupernetSpec(self.scale, self.width, self.cells)
+        for name in _FIRST:
+            if getattr(self, name) == getattr(first, name):
+                del fields[name]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> SupernetSpec:
         """Parse the form of `to_json`. Raises `InvalidCandidate` or `TypeError` otherwise."""
-        sizes = {name: value for name, value in fields.items() if name != "blocks"}
+        sizes = {name: value for name, value in fields.items() if name not in _FIRST}
         if any(type(value) is not int for value in sizes.values()):
             raise TypeError("scale, width and cells must be whole numbers")
-        return cls(**sizes, blocks=tuple(fields.get("blocks", FIRST_BLOCKS)))
+        others = {name: fields.get(name, first) for name, first in _FIRST.items()}
+        return cls(**sizes, **{k: tuple(v) if k != "colour" else v for k, v in others.items()})
 
 
 @dataclass(frozen=True)
@@ -119,6 +179,9 @@ class SupernetWeights:
     tensors: Mapping[str, Array]
     sha256: str
     """Of the safetensors file; half of every model id."""
+    moments: Moments | None = None
+    """Of RGB LR patches, for `refit`. Without them a pruned input skip keeps its taps as they are,
+    which is good enough for random weights only."""
 
 
 def random_supernet(spec: SupernetSpec, rng: np.random.Generator) -> SupernetWeights:

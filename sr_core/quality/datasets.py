@@ -168,16 +168,16 @@ class TrainingPatches:
     """All training images in memory (3 bytes a pixel), and random aligned LR/HR patches of them.
 
     Each top-level subfolder is a source. A source is drawn in proportion to its pixels times
-    its weight (default 1), an image within it in proportion to its pixels.
+    its weight (default 1; 0 leaves it out), an image within it in proportion to its pixels.
     """
 
     def __init__(
         self, folder: Path, scale: int, patch: int, source_weights: dict[str, float] | None = None
     ) -> None:
-        files = hr_images(folder)
+        weights = source_weights or {}
+        files = _drawn(folder, weights)
         self.scale, self.patch = scale, patch
         self.checksum = folder_checksum(folder, files)
-        weights = source_weights or {}
 
         def pair(path: Path) -> tuple[Image8, Image8]:
             return downscale(as_rgb(read_image(path)), scale)
@@ -191,12 +191,7 @@ class TrainingPatches:
                 f"images of at least {patch * scale} pixels a side."
             )
         self._pairs = [pairs[i] for i in large]
-        sources = [files[i].relative_to(folder).parts[0] for i in large]
-        if unknown := weights.keys() - set(sources):
-            raise DatasetError(
-                f"There is no source {', '.join(sorted(unknown))} in {folder}: expected some of "
-                f"{', '.join(sorted(set(sources)))}."
-            )
+        sources = [_source(folder, files[i]) for i in large]
         share = np.array([lr.shape[0] * lr.shape[1] for lr, _ in self._pairs], dtype=np.float64) * [
             weights.get(source, 1.0) for source in sources
         ]
@@ -219,6 +214,24 @@ class TrainingPatches:
         return _cut(lr, top, left, self.patch, turn), _cut(
             hr, top * self.scale, left * self.scale, self.patch * self.scale, turn
         )
+
+
+def _source(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).parts[0]
+
+
+def _drawn(folder: Path, weights: dict[str, float]) -> list[Path]:
+    """List the images whose source is not left out. Raises `DatasetError` on unknown sources."""
+    files = hr_images(folder)
+    sources = {_source(folder, file) for file in files}
+    if unknown := weights.keys() - sources:
+        raise DatasetError(
+            f"There is no source {', '.join(sorted(unknown))} in {folder}: expected some of "
+            f"{', '.join(sorted(sources))}."
+        )
+    if not any(weights.get(source, 1.0) for source in sources):
+        raise DatasetError(f"All sources in {folder} have the weight 0: leave some in.")
+    return [file for file in files if weights.get(_source(folder, file), 1.0)]
 
 
 def _cut(image: Image8, top: int, left: int, side: int, turn: int) -> NDArray[np.uint8]:

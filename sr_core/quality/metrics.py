@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
+from sr_core.network.colour import BT601_Y
+
 PROTOCOL = "y-shave-v1"
 """Name under which results with this exact definition are stored."""
 
 Image8 = NDArray[np.uint8]
 
-BT601_Y = (65.481, 128.553, 24.966)
-"""Weights of R, G and B in 0..1 in luma of 16 to 235."""
 _BT601 = np.array(BT601_Y)
 _SSIM_WINDOW = 11
 

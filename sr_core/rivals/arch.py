@@ -30,7 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.layers import RGB, lr_size
+from sr_core.network.colour import RGB
+from sr_core.network.layers import lr_size
 
 Family = Literal["fsrcnn", "ecbsr", "sesr"]
 DECONVOLUTION = 9

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_core.network.layers import RGB
+from sr_core.network.colour import RGB
 from sr_core.rivals.arch import DECONVOLUTION, Conv, deconvolution_taps
 
 EXPANDED = 256

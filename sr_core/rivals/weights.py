@@ -20,8 +20,8 @@ from safetensors.numpy import save
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_tensors, write_atomic
 from sr_core.network.candidate import DENSE, SCALES
+from sr_core.network.colour import RGB
 from sr_core.network.extract import ExtractedLayer
-from sr_core.network.layers import RGB
 from sr_core.network.plain import PlainNetwork
 from sr_core.network.weights import INPUT_MEAN
 from sr_core.results.quality import Quality
@@ -115,6 +115,7 @@ def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "")
     return PlainNetwork(
         id=f"{Path(file_name(arch, scale)).stem}-{digest[:8]}",
         scale=scale,
+        colour="rgb",
         input_mean=INPUT_MEAN,
         head=tuple(layer(conv) for conv in shape.head),
         cells=cells,

@@ -2,8 +2,8 @@
 
 Every cell holds full-width weights of every block. A candidate runs on slices of them (the
 first C channels) times its masks, so all candidates share one set of weights. Head 3x3, cells,
-tail 3x3 to 3 s^2 channels, plus a 5x5 convolution straight from the input that starts as
-bicubic interpolation, then pixel shuffle.
+tail 3x3 to c s^2 channels (c = 3, luma: 1), plus a 5x5 convolution straight from the input that
+starts as bicubic interpolation, then pixel shuffle.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_core.network.bicubic import bicubic_kernel
 from sr_core.network.blocks import BLOCKS, SKIP, ConvSpec, Relu, layer_name, layer_names
 from sr_core.network.candidate import Candidate
-from sr_core.network.layers import INPUT_SKIP_KERNEL, RGB
+from sr_core.network.layers import INPUT_SKIP_KERNEL
 from sr_core.network.masks import candidate_masks
 from sr_core.network.weights import INPUT_MEAN, SupernetSpec
 
@@ -32,11 +33,11 @@ class Supernet(nn.Module):
     def __init__(self, spec: SupernetSpec, seed: int = 0) -> None:
         super().__init__()
         self.spec = spec
-        phases = RGB * spec.scale**2
-        self.head = nn.Conv2d(RGB, spec.width, 3, padding=1)
+        phases = spec.channels * spec.scale**2
+        self.head = nn.Conv2d(spec.channels, spec.width, 3, padding=1)
         self.cells = nn.ModuleList(_cell(spec) for _ in range(spec.cells))
         self.tail = nn.Conv2d(spec.width, phases, 3, padding=1)
-        self.input_skip = nn.Conv2d(RGB, phases, INPUT_SKIP_KERNEL)
+        self.input_skip = nn.Conv2d(spec.channels, phases, INPUT_SKIP_KERNEL)
         self._initialise(torch.Generator().manual_seed(seed))
 
     def forward(
@@ -45,12 +46,13 @@ class Supernet(nn.Module):
         """Upscale with one sub-network.
 
         Args:
-            lr: (N, 3, H, W) RGB in 0..1.
-            candidate: a sub-network of `spec` (not checked here: this is the inner loop).
+            lr: (N, 3, H, W) RGB in 0..1, or (N, 1, H, W) luma.
+            candidate: a sub-network of `spec` (not checked here: this is the inner loop). Its
+                input skip runs dense: a pruned one is refitted (`network.refit`), not trained.
             masks: layer name -> (out, in, k, k) 0/1 tensors, as from `torch_masks`.
 
         Returns:
-            (N, 3, s H, s W), not clipped.
+            (N, 3 or 1, s H, s W), not clipped.
         """
         masks = masks or {}
         x = self._conv("head", lr - INPUT_MEAN, candidate.width, masks).float()
@@ -91,6 +93,7 @@ class Supernet(nn.Module):
                 yield name, weight.detach().cpu().numpy()
                 in_channels = out_channels
         yield "tail", self.tail.weight[:, : candidate.width].detach().cpu().numpy()
+        yield "input_skip", self.input_skip.weight.detach().cpu().numpy()
 
     def _layer(self, name: str) -> nn.Conv2d:
         layer = self.get_submodule(name)
@@ -117,7 +120,8 @@ class Supernet(nn.Module):
                     with torch.no_grad():
                         layer.weight.mul_(0.1)  # start near the identity: near bicubic as a whole
         with torch.no_grad():
-            self.input_skip.weight.copy_(torch.from_numpy(bicubic_kernel(self.spec.scale)))
+            start = bicubic_kernel(self.spec.scale, self.spec.channels)
+            self.input_skip.weight.copy_(torch.from_numpy(start))
 
 
 def _cell(spec: SupernetSpec) -> nn.ModuleDict:
@@ -132,19 +136,3 @@ def _cell(spec: SupernetSpec) -> nn.ModuleDict:
             in_channels = out_channels
         blocks[block] = nn.ModuleDict(convs)
     return nn.ModuleDict(blocks)
-
-
-def bicubic_kernel(scale: int) -> NDArray[np.float32]:
-    """Return (3 s^2, 3, 5, 5) weights: bicubic upscaling (a = -0.5), after pixel shuffle."""
-    taps = np.zeros((scale, INPUT_SKIP_KERNEL))
-    for phase in range(scale):
-        position = (phase + 0.5) / scale - 0.5
-        distance = np.abs(np.arange(INPUT_SKIP_KERNEL) - INPUT_SKIP_KERNEL // 2 - position)
-        near = 1.5 * distance**3 - 2.5 * distance**2 + 1
-        far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
-        taps[phase] = np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
-    kernel = np.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 5, 5)
-    weights = np.zeros((RGB, scale**2, RGB, 5, 5), dtype=np.float32)
-    for channel in range(RGB):
-        weights[channel, :, channel] = kernel
-    return weights.reshape(RGB * scale**2, RGB, 5, 5)

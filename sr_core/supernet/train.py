@@ -29,6 +29,7 @@ from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
 from sr_core.training import loop
 from sr_core.training.checkpoint import History
+from sr_core.training.colour import seen, shown
 from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
 from sr_core.training.settings import Progress
@@ -75,18 +76,20 @@ class SupernetTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through an anchor and the candidates."""
-        guide = self._forward(batch.lr, sample_anchor(batch.rng, self.spec), batch.half)
-        loss_anchor = distance(guide, batch.hr, self.args.loss)
+        lr, hr = (seen(images, self.spec.colour) for images in (batch.lr, batch.hr))
+        guide = self._forward(lr, sample_anchor(batch.rng, self.spec), batch.half)
+        loss_anchor = distance(guide, hr, self.args.loss)
         loss_anchor.backward()
         losses: list[float] = []
         for _ in range(self.args.candidates):
-            output = self._forward(batch.lr, sample_candidate(batch.rng, self.spec), batch.half)
-            loss = distance(output, batch.hr, self.args.loss)
+            output = self._forward(lr, sample_candidate(batch.rng, self.spec), batch.half)
+            loss = distance(output, hr, self.args.loss)
             losses.append(loss.item())
             if self.args.distill:
                 loss = loss + self.args.distill * distance(output, guide.detach(), self.args.loss)
             loss.backward()
-        return {"loss_anchor": loss_anchor.item(), "loss_candidate": float(np.mean(losses))}
+        readings = {"loss_anchor": loss_anchor.item()}
+        return readings | ({"loss_candidate": float(np.mean(losses))} if losses else {})
 
     def _forward(self, lr: Tensor, candidate: Candidate, half: bool) -> Tensor:
         with autocast(lr.device, half):
@@ -99,8 +102,9 @@ class SupernetTask:
         for name, candidate in self.probes.items():
 
             def run(lr: NDArray[np.float32], candidate: Candidate = candidate) -> Any:
-                tensor = torch.from_numpy(lr).to(device)
-                return self._forward(tensor, candidate, half).cpu().numpy()
+                tensor, colour = torch.from_numpy(lr).to(device), self.spec.colour
+                output = self._forward(seen(tensor, colour), candidate, half)
+                return shown(output, tensor, colour, self.scale).cpu().numpy()
 
             scores[name] = score_crops(run, crops, scale=self.scale)
         return scores

@@ -62,7 +62,7 @@ class RunArgs:
     source_weights: dict[str, float] = field(
         default_factory=dict[str, float],
         metadata={
-            "help": "NAME=FACTOR: draw a source less or more often than its pixels say",
+            "help": "NAME=FACTOR: draw a source less or more often than its pixels say; 0: never",
             "metavar": "NAME=FACTOR",
         },
     )
@@ -71,8 +71,8 @@ class RunArgs:
         for name in ("steps", "patch", "batch", "lr", "adam_lr", "validate_every"):
             if not getattr(self, name) > 0:
                 raise TrainingError(f"{flag(name)} must be above 0.")
-        if any(not factor > 0 for factor in self.source_weights.values()):
-            raise TrainingError("--source-weights: every FACTOR must be above 0.")
+        if any(not factor >= 0 for factor in self.source_weights.values()):
+            raise TrainingError("--source-weights: every FACTOR must be 0 or more.")
         if not 0 <= self.seed < 2**32:
             raise TrainingError(f"--seed {self.seed}: expected 0 to {2**32 - 1}.")
         if not 0 <= self.ema < 1:

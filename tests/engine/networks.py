@@ -9,8 +9,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from sr_core.network.candidate import Candidate
+from sr_core.network.colour import RGB
 from sr_core.network.extract import ExtractedNetwork, extract
-from sr_core.network.layers import RGB
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.plain import Network
 from sr_core.network.weights import SupernetWeights

@@ -15,7 +15,7 @@ from sr_core.engine.library import Library, TileArea
 from sr_core.engine.pack import MAGIC, VERSION, checksum, pack
 from sr_core.errors import EngineError
 from sr_core.network.candidate import Candidate, Cell, LayerPruning
-from sr_core.network.layers import RGB
+from sr_core.network.colour import RGB
 from tests.engine.networks import images, network
 
 Words = NDArray[np.uint32]
