@@ -110,12 +110,12 @@ class SupernetSpec:
 
     def check(self, candidate: Candidate) -> None:
         """Raise `InvalidCandidate` unless the candidate is a sub-network of this supernet."""
-        got = (candidate.scale, len(candidate.cells), candidate.colour)
-        if got != (self.scale, self.cells, self.colour) or candidate.width not in self.widths:
+        got = (candidate.family, len(candidate.cells))
+        if got != (self.family, self.cells) or candidate.width not in self.widths:
             raise InvalidCandidate(
-                f"The candidate is x{got[0]} {got[2]} with {got[1]} cells, width "
-                f"{candidate.width}; this supernet is x{self.scale} {self.colour} with "
-                f"{self.cells} cells, widths {listing(self.widths)}."
+                f"The candidate is {got[0].name} with {got[1]} cells, width {candidate.width}; "
+                f"this supernet is {self.family.name} with {self.cells} cells, widths "
+                f"{listing(self.widths)}."
             )
         if candidate.input_skip.scheme not in self.skip_schemes:
             raise InvalidCandidate(

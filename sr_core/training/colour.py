@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sr_core.network.bicubic import bicubic_kernel
-from sr_core.network.colour import OFFSET, TO_RGB, YCBCR, Colour
+from sr_core.network.bt601 import OFFSET, TO_RGB, YCBCR
+from sr_core.network.colour import Colour
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 
 
