@@ -16,5 +16,5 @@ YCBCR: NDArray[np.float64] = (
 )
 """(3, 3): rows are Y, Cb, Cr over 255, columns R, G, B in 0..1. `OFFSET` is added."""
 OFFSET: NDArray[np.float64] = np.array([16.0, 128.0, 128.0]) / 255
-TO_RGB: NDArray[np.float64] = np.linalg.inv(YCBCR)
+TO_RGB: NDArray[np.float64] = np.linalg.inv(YCBCR).astype(np.float64)
 """(3, 3): from Y, Cb, Cr less their offsets to R, G, B in 0..1."""
