@@ -185,12 +185,11 @@ def _plan_summary(chain: Chain) -> _PlanSummary:
 
 def _chain(layers: Sequence[ConvLayer]) -> Chain:
     """Return what the engine plans for: the layers with all their channels."""
-    layers = [layer for layer in layers if layer.role != "chroma"]
-    head, *inner, tail, skip = (Conv(layer.kernel, layer.out_channels, False) for layer in layers)
-    names = [cell_of(layer.name) for layer in layers[1:-2]]
-    groups = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])
-    cells = tuple(tuple(conv for _, conv in group) for _, group in groups)
-    return Chain(1, (head,), cells, tail, skip)
+    convs = {layer.name: Conv(layer.kernel, layer.out_channels, False) for layer in layers}
+    inner = [layer.name for layer in layers if layer.role == "cell"]
+    cells = tuple(tuple(convs[name] for name in names) for _, names in groupby(inner, key=cell_of))
+    head, tail, skip = (convs[name] for name in ("head", "tail", "input_skip"))
+    return Chain(1, (head,), cells, tail, skip, layers[0].in_channels, convs.get("chroma"))
 
 
 def _whole_steps(count: int, step: int) -> int:

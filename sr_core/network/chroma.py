@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.network.bicubic import bicubic_kernel
+from sr_core.network.bt601 import OFFSET, TO_RGB, YCBCR
 from sr_core.network.candidate import DENSE
-from sr_core.network.colour import OFFSET, TO_RGB, YCBCR
 from sr_core.network.extract import ExtractedLayer
 
 

@@ -10,8 +10,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sr_core.network.bicubic import bicubic_kernel
+from sr_core.network.bt601 import OFFSET, TO_RGB, YCBCR
 from sr_core.network.candidate import TAIL_SCHEMES, Candidate
-from sr_core.network.colour import OFFSET, RGB, TO_RGB, YCBCR, Colour
+from sr_core.network.colour import RGB, Colour
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork, extract
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.plain import Network, plain
