@@ -35,7 +35,7 @@ def presets(spec: SupernetSpec) -> list[Preset]:
             scale=spec.scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio,
             colour=spec.colour,
         )  # fmt: skip
-        return Preset(f"x{spec.scale}-{name}", title, candidate)
+        return Preset(f"{spec.family.name}-{name}", title, candidate)
 
     entries = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
     if len(spec.blocks) > 1:

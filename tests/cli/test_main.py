@@ -22,7 +22,7 @@ from sr_core.cli.main import main
 from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
 from sr_core.files import REPOSITORY
-from sr_core.network.candidate import uniform
+from sr_core.network.candidate import Family, uniform
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
 from sr_core.report import pages
@@ -451,7 +451,7 @@ def test_publish_installs_measures_and_seals(
             assert row == before[row["id"]]
         else:
             assert row["id"] not in before
-    for model in Catalogue(own_root).models(4):
+    for model in Catalogue(own_root).models(Family(4)):
         assert f"{model.name:24} Set5 {model.quality[0].psnr_y:.2f} dB" in text
     measured = own_shell.json("evaluate", "--model", "x4-residual", "--hr", benchmark / "Set5/HR",
                               "--lr", benchmark / "Set5/LRx4")  # fmt: skip
@@ -508,7 +508,7 @@ def test_table_is_what_the_pages_show(shell: Shell, tiny_root: Path) -> None:
     assert text == f"{table}\n\n{training_facts(Catalogue(tiny_root))}\n"
     assert len(table.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
     assert "| bicubic x4 | - | - |" in text
-    row = Catalogue(tiny_root).models(2)[0].summary()
+    row = Catalogue(tiny_root).models(Family(2))[0].summary()
     params, macs = f"{row['params_kept'] / 1e3:.0f} K", f"{row['macs_kept_g']:.1f}"
     line = f"| `x2-wide` | {params} of {params} | {macs} of {macs} | 20.00 / 0.5000 |"
     assert line in text

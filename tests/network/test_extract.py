@@ -170,7 +170,7 @@ from pathlib import Path
 from sr_core.catalogue.store import Catalogue
 from sr_core.network.onnx_graph import build
 catalogue = Catalogue(Path(sys.argv[1]))
-print(build(catalogue.network(catalogue.models(2)[0].candidate)).graph.name)
+print(build(catalogue.network(catalogue.models(Family(2))[0].candidate)).graph.name)
 """
     done = subprocess.run(
         [sys.executable, "-c", code, tiny_root],

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Family
 from sr_core.report import engine, facts, tables
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
@@ -30,7 +31,7 @@ def test_every_published_network_stands_beside_one_of_no_more_macs(stored: Catal
 
 
 def test_the_best_final_model_is_that_of_the_validation_crops(stored: Catalogue) -> None:
-    finals = stored.finals(4)
+    finals = stored.finals(Family(4))
     best = tables.best_final(finals, 1e9)
     assert best is not None
     expected = max(f.descriptor.validation_psnr_y_db["fine_tuned"] for f in finals)

@@ -24,7 +24,7 @@ from sr_core.files import REPOSITORY
 from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import DeviceProfile
 from sr_core.machine import processor
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import to_text
 from sr_core.runtime.choice import runtime_version
 from sr_core.ui import comparison, samples
@@ -121,7 +121,7 @@ def test_choosing_a_preset_fills_table_card_and_json(page: Page) -> None:
     assert answer[page.prune.preset] == "x4-wide-block50"
     (psnr_db,) = (
         q.psnr_y
-        for model in page.catalogue.models(4)
+        for model in page.catalogue.models(Family(4))
         if model.candidate == wanted
         for q in model.quality
         if q.image_set == "Set5"

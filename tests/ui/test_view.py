@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.ui.view import MAX_LINK, SIZES, Link, Pick, View, make_view, parse_query, query
 from tests import app_root, tiny
 from tests.conftest import candidates
@@ -23,7 +23,7 @@ many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 @pytest.fixture
 def start(catalogue: Catalogue) -> Link:
-    return Link(make_view(catalogue, scale=4), catalogue.models(4)[0].candidate)
+    return Link(make_view(catalogue, scale=4), catalogue.models(Family(4))[0].candidate)
 
 
 def fitting(candidate: Candidate) -> Candidate:
