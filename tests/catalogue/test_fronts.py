@@ -260,7 +260,7 @@ def test_a_retrained_supernet_leaves_no_stale_front(own_root: Path, tmp_path: Pa
 def test_networks_of_another_size_are_refused(own_root: Path) -> None:
     row = found(from_text("x4c32_2w"))
     install(own_root, lambda front: front.with_run(run(1), [row]))
-    with pytest.raises(CatalogueError, match=r"fronts/x4\.parquet: .*width 32.* up to 16"):
+    with pytest.raises(CatalogueError, match=r"fronts/x4\.parquet: .*width 32.* widths 16"):
         Catalogue(own_root).front(Family(4))
 
 

@@ -65,7 +65,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "minItems": 20,
         "items": record(
             id=MODEL_ID, name=TEXT, title=TEXT, kind={"enum": ["supernet", "final"]},
-            scale={"enum": [2, 4]}, params_kept=COUNT, params_dense=COUNT,
+            scale={"enum": [2, 4]}, colour={"enum": ["rgb", "luma"]}, params_kept=COUNT, params_dense=COUNT,
             macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
         ),
     },
@@ -86,7 +86,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         **COST,
     ),
     "evaluate": record(
-        model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT
+        model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT,
+        psnr_rgb=NUMBER,
     ),
     "verify": record(ok={"type": "boolean"}, problems={"type": "array", "items": TEXT}),
     "bench": record(
@@ -306,7 +307,7 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
 
 def test_another_scale_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
     with pytest.raises(InvalidCandidate, match="leave out --scale"):
-        cli._network(Catalogue(tiny_root), "x4-wide", 2)  # pyright: ignore[reportPrivateUsage]
+        cli._network(Catalogue(tiny_root), "x4-wide", 2, None)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
@@ -327,7 +328,7 @@ def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
 def test_the_psnr_of_equal_images_is_null_in_json(
     shell: Shell, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    equal = Score(psnr_y=float("inf"), ssim_y=1.0, n=1)
+    equal = Score(psnr_y=float("inf"), ssim_y=1.0, n=1, psnr_rgb=float("inf"))
 
     def scored(*_: object, **__: object) -> Score:
         return equal

@@ -56,7 +56,7 @@ def test_the_engine_scores_as_onnx_runtime(tiny_root: Path, photos: Path, librar
 
 def test_bicubic_is_scored_on_the_same_crops(tiny_root: Path, photos: Path) -> None:
     crops = validation_crops(photos / "val", 4)
-    evaluator = Evaluator(Catalogue(tiny_root), 4, crops)
+    evaluator = Evaluator(Catalogue(tiny_root), Family(4), crops)
     # The drawn photographs are 192 wide and 200 high: the crop is theirs but for 4 rows each end.
     whole = score(benchmark_pairs(photos / "val", None, 4), bicubic_upscale(4), scale=4)
     assert evaluator.bicubic_psnr_db() == pytest.approx(whole.psnr_y, abs=0.5)
@@ -64,6 +64,6 @@ def test_bicubic_is_scored_on_the_same_crops(tiny_root: Path, photos: Path) -> N
 
 
 def test_what_is_not_part_of_the_supernet_is_refused(tiny_root: Path, photos: Path) -> None:
-    evaluator = Evaluator(Catalogue(tiny_root), 4, validation_crops(photos / "val", 4))
+    evaluator = Evaluator(Catalogue(tiny_root), Family(4), validation_crops(photos / "val", 4))
     with pytest.raises(InvalidCandidate, match="3 cells"):
         evaluator.evaluate(uniform(scale=4, width=16, blocks=("wide",) * 3))

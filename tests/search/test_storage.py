@@ -419,7 +419,8 @@ def test_a_study_made_before_the_options_came_from_its_settings_is_gone_on_with(
         "command": "python -m sr_core search --scale 4 --sampler nsga2 --objective phone "
         "--trials 8 --seed 0 --engine onnx --out RESULT.json",
     }  # fmt: skip
-    assert told == old
+    now = {"colour": "rgb", "blocks": ["wide", "residual"], "widths": [16]}
+    assert told == old | now | {"skip_schemes": ["dense"]}
     url = f"sqlite:///{tmp_path}/old.db"
     storage = optuna.storages.RDBStorage(url)
     made = optuna.create_study(
