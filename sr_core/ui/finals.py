@@ -145,9 +145,18 @@ def _card(catalogue: Catalogue, final: Final) -> str:
         "<em class='mark measured'>measured</em></th>"
         f"<th scope=col>once for all</th><th scope=col>fine-tuned {name}</th>"
         f"<th scope=col>gain</th></tr></thead><tbody>{body}</tbody></table>"
-        f"{_other(catalogue, final)}<details><summary>Reproduce {name}</summary>"
+        f"{_rgb(final)}{_other(catalogue, final)}<details><summary>Reproduce {name}</summary>"
         f"<pre>{command}</pre></details>"
     )
+
+
+def _rgb(final: Final) -> str:
+    """Say what becomes of the colours, where that was measured."""
+    known = [(q.image_set, q.psnr_rgb) for q in final.quality if q.psnr_rgb is not None]
+    if not known:
+        return ""
+    texts = ", ".join(f"{html.escape(name)} {value_db:.2f} dB" for name, value_db in known)
+    return f"<p class='origin'>PSNR-RGB, fine-tuned: {texts} (measured).</p>"
 
 
 def _other(catalogue: Catalogue, final: Final) -> str:

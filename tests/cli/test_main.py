@@ -65,7 +65,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "minItems": 20,
         "items": record(
             id=MODEL_ID, name=TEXT, title=TEXT, kind={"enum": ["supernet", "final"]},
-            scale={"enum": [2, 4]}, colour={"enum": ["rgb", "luma"]}, params_kept=COUNT, params_dense=COUNT,
+            scale={"enum": [2, 4]}, colour={"enum": ["rgb", "luma"]},
+            params_kept=COUNT, params_dense=COUNT,
             macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
         ),
     },

@@ -42,7 +42,8 @@ POINT = record(
     params_kept=COUNT,
 )  # fmt: skip
 FRONT = record(
-    scale={"const": 4}, colour={"const": "rgb"}, device={"const": "phone"}, threads={"type": ["integer", "null"]},
+    scale={"const": 4}, colour={"const": "rgb"}, device={"const": "phone"},
+    threads={"type": ["integer", "null"]},
     output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2}, stored=COUNT,
     on_front=COUNT, knee=TEXT, budget_ms={"type": ["number", "null"]},
     best_within_budget={"type": ["string", "null"]}, hypervolume_ms_db=NUMBER,

@@ -276,8 +276,8 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
 def saved(catalogue: Catalogue, tmp_path: Path) -> Path:
     """The file of a finished search."""
     result = SearchResult(
-        weights_sha256=catalogue.supernet(Family(4)).sha256, protocol=PROTOCOL, start=START, run=run(20),
-        trials=list(FINISHED.trials),
+        weights_sha256=catalogue.supernet(Family(4)).sha256, protocol=PROTOCOL, start=START,
+        run=run(20), trials=list(FINISHED.trials),
     )  # fmt: skip
     write_result(tmp_path / "saved.json", result)
     return tmp_path / "saved.json"
