@@ -92,7 +92,9 @@ def _with_ends(candidate: Candidate, spec: SupernetSpec) -> Candidate:
     """Prune tail and input skip as the first pruned layer is, as far as that fits the skip."""
     first = next((one for _, one in candidate.layers() if one != DENSE), DENSE)
     skip = first.fitted_to(spec.skip_schemes)
-    return candidate if skip == DENSE else replace(candidate, tail=skip, input_skip=skip)
+    if skip == DENSE or skip.scheme not in spec.skip_schemes:
+        return candidate
+    return replace(candidate, tail=skip, input_skip=skip)
 
 
 def _evenly_spread(block: Block, depth: int, cells: int) -> tuple[Block, ...]:
