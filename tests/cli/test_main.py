@@ -20,7 +20,7 @@ from sr_core.cli import main as cli
 from sr_core.cli import train as cli_train
 from sr_core.cli.main import main
 from sr_core.engine.library import Library
-from sr_core.errors import InvalidCandidate
+from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import REPOSITORY
 from sr_core.network.candidate import Family, uniform
 from sr_core.quality.benchmark import Score
@@ -68,7 +68,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
             scale={"enum": [2, 4]}, colour={"enum": ["rgb", "luma"]},
             params_kept=COUNT, params_dense=COUNT,
             macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
-        ),
+        )
+        | {"patternProperties": {"^psnr_rgb_": NUMBER}},
     },
     "describe": record(
         id={"type": "string", "pattern": "^[0-9a-f]{10}$"},
@@ -306,6 +307,13 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_another_colour_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
+    with pytest.raises(InvalidCandidate, match="sees rgb, not luma: leave out --colour"):
+        cli._network(Catalogue(tiny_root), "x4-wide", 4, "luma")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(CatalogueError, match="no x4-luma supernet here: expected x2, x4"):
+        cli._network(Catalogue(tiny_root), None, 4, "luma")  # pyright: ignore[reportPrivateUsage]
+
+
 def test_another_scale_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
     with pytest.raises(InvalidCandidate, match="leave out --scale"):
         cli._network(Catalogue(tiny_root), "x4-wide", 2, None)  # pyright: ignore[reportPrivateUsage]
@@ -386,7 +394,8 @@ def test_evaluate_with_and_without_lr_images(shell: Shell, tmp_path: Path) -> No
     assert 3 < given["psnr_y"] < 30
     text = shell("evaluate", "--model", "x4-wide", "--hr", folder / "HR")
     assert text == (
-        f"PSNR-Y {given['psnr_y']:.3f} dB, SSIM-Y {given['ssim_y']:.4f}, mean of 2 images\n"
+        f"PSNR-Y {given['psnr_y']:.3f} dB, SSIM-Y {given['ssim_y']:.4f}, PSNR-RGB "
+        f"{given['psnr_rgb']:.3f} dB, mean of 2 images\n"
     )
 
 
@@ -458,6 +467,11 @@ def test_publish_installs_measures_and_seals(
     measured = own_shell.json("evaluate", "--model", "x4-residual", "--hr", benchmark / "Set5/HR",
                               "--lr", benchmark / "Set5/LRx4")  # fmt: skip
     row = next(row for row in rows if row["name"] == "x4-residual")
+    assert row["psnr_rgb_set5"] == pytest.approx(measured["psnr_rgb"], abs=0.01)
+    replaced = {row["id"]: row["name"] for row in before.values() if row["scale"] == 4}
+    assert Catalogue(own_root).replaced == replaced
+    gone, name = next(iter(replaced.items()))
+    assert f"use {name} instead" in own_shell.error("describe", "--model", gone)
     assert row["psnr_y_set5"] == pytest.approx(measured["psnr_y"], abs=0.01)
     bicubic = {q.image_set: q for q in Catalogue(own_root).bicubic(4)}
     assert (bicubic["Set5"].n, bicubic["Set14"].n) == (2, 1)

@@ -55,10 +55,10 @@ def test_profiles_table_has_a_row_per_number_of_threads(stored: Catalogue) -> No
 
 
 def test_networks_under_a_budget_keep_it_by_estimate(stored: Catalogue) -> None:
-    table = tables.budgets_table(stored, 2)
+    table = tables.budgets_table(stored, Family(2))
     for _, budget, _, time, _ in rows(table):
         assert time == "-" or float(time.split()[0]) <= float(budget.removesuffix(" ms"))
-    assert tables.budgets_table(Catalogue(stored.root / "no-such-folder"), 2) == ""
+    assert tables.budgets_table(Catalogue(stored.root / "no-such-folder"), Family(2)) == ""
 
 
 def changed(ablation: Ablation, gain_db: float) -> Ablation:

@@ -128,10 +128,8 @@ def test_uniform_networks_have_pruned_input_skips_where_these_can_be() -> None:
 
 def test_a_budget_below_the_cheapest_network_is_refused() -> None:
     def cost(candidates: Any) -> Any:
-        kept = [
-            one.width * (1 - one.tail.ratio / 2 - one.input_skip.ratio / 4) for one in candidates
-        ]
-        return np.array(kept)
+        removed = [one.tail.ratio / 2 + one.input_skip.ratio / 4 for one in candidates]
+        return np.array([one.width for one in candidates]) * (1 - np.array(removed))
 
     check_budget(Objective("phone", "ms", cost, 4.0), SPACE)
     with pytest.raises(SearchError, match=rf"x4c8y_2s_t[bu]{max(RATIOS):.0%}_ib".replace("%", "")):
