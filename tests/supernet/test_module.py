@@ -164,7 +164,7 @@ def test_channel_pruning_equals_the_physically_smaller_block(
     ],
 )
 def test_supernet_refuses_a_candidate_that_is_no_part_of_it(candidate: Candidate, got: str) -> None:
-    with pytest.raises(InvalidCandidate, match=f"{got}.*supernet is x4 with 3 cells, .* to 24"):
+    with pytest.raises(InvalidCandidate, match=f"{got}.*supernet is x4 rgb with 3 cells, .* to 24"):
         SupernetSpec(4, 24, cells=3).check(candidate)
 
 
