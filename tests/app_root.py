@@ -13,7 +13,7 @@ from sr_core.catalogue.writer import write_engine_bench
 from sr_core.files import PRECOMPUTED
 from sr_core.latency.prices import count
 from sr_core.network.blocks import Block
-from sr_core.network.candidate import DENSE, Candidate, Cell, LayerPruning
+from sr_core.network.candidate import DENSE, Candidate, Cell, Family, LayerPruning
 from sr_core.results.engine import EngineBench, EngineRow, FrameTime, Sitting, Variant
 from sr_core.results.record import Runtime
 from tests import tiny
@@ -54,7 +54,7 @@ def write(root: Path, tiny_root: Path) -> Path:
         found(candidate, trial, psnr_y_db=float(26.5 + gain_db[trial]))
         for trial, candidate in enumerate(candidates)
     ]
-    weights = Catalogue(root).supernet(4).sha256
+    weights = Catalogue(root).supernet(Family(4)).sha256
     described = header(weights).model_copy(update={"image_sets": {"Set5": "3" * 64}})
     front = empty_front(described).with_run(run(len(rows)), rows)
     write_front(root, front.with_results(1, {"Set5": (30.5, 0.85)}))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
+from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
 from sr_core.report.tables import PAPER, best_final, set5_db
 from sr_core.results.ablations import Ablation, Question, TimedRuntime
@@ -95,7 +96,7 @@ def largest_published_are_better(catalogue: Catalogue) -> bool:
         largest = max(
             (m for m in catalogue.published_models if m.scale == scale), key=lambda m: m.macs_g
         )
-        ours = best_final(catalogue.finals(scale), largest.macs_g)
+        ours = best_final(catalogue.finals(Family(scale)), largest.macs_g)
         if not ours or not (set5_db(ours) or 0.0) < largest.psnr_y_db["Set5"]:
             return False
     return True
@@ -170,7 +171,7 @@ def wide_gain_less(catalogue: Catalogue) -> bool:
 
 
 def x2_had_fewer_steps(catalogue: Catalogue) -> bool:
-    two, four = (steps_of(catalogue.descriptor(scale)["training"]) for scale in (2, 4))
+    two, four = (steps_of(catalogue.descriptor(Family(scale))["training"]) for scale in (2, 4))
     return two < four
 
 
@@ -232,7 +233,7 @@ CLAIMS: list[tuple[str, str, Callable[[Catalogue], bool]]] = [
     (
         RESULTS,
         "the block of all 12 cells",
-        lambda c: {c.supernet(scale).spec.cells for scale in c.scales} == {12},
+        lambda c: {c.supernet(Family(scale)).spec.cells for scale in c.scales} == {12},
     ),
     (ENGINE, "At equal MACs a channel-pruned network is faster", channel_is_faster),
     (ENGINE, "Networks of 32 channels gain less", wide_gain_less),

@@ -22,7 +22,7 @@ from sr_core.files import PRECOMPUTED
 from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import read_profile
 from sr_core.network.blocks import BLOCKS, BlockSpec, ConvSpec, Relu
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.colour import RGB
 from sr_core.network.layers import describe, totals
 from sr_core.network.notation import from_text, to_text
@@ -94,11 +94,11 @@ def test_notation_and_json_know_it(candidate: Candidate) -> None:
 
 
 def test_the_descriptor_names_what_was_trained(catalogue: Catalogue, candidate: Candidate) -> None:
-    assert catalogue.supernet(2).spec.blocks == ("wide", "toy")
-    assert catalogue.descriptor(2)["spec"]["blocks"] == ["wide", "toy"]
-    assert "--blocks wide,toy" in catalogue.descriptor(2)["training"][0]["command"]
+    assert catalogue.supernet(Family(2)).spec.blocks == ("wide", "toy")
+    assert catalogue.descriptor(Family(2))["spec"]["blocks"] == ["wide", "toy"]
+    assert "--blocks wide,toy" in catalogue.descriptor(Family(2))["training"][0]["command"]
     assert verify(catalogue) == []
-    names = [model.name for model in catalogue.models(2)]
+    names = [model.name for model in catalogue.models(Family(2))]
     assert {"x2-wide", "x2-toy", "x2-mixed", "x2-wide-block50"} <= set(names)
     assert "x2-residual" not in names
     with pytest.raises(InvalidCandidate, match="a cell of block residual; this supernet has wide"):
@@ -127,7 +127,7 @@ def test_training_and_onnx_compute_the_same(
 
     from sr_core.supernet.module import Supernet
 
-    supernet = catalogue.supernet(2)
+    supernet = catalogue.supernet(Family(2))
     module = Supernet(supernet.spec)
     module.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
     lr = rng.random((1, RGB, 9, 13), dtype=np.float32)
@@ -151,7 +151,7 @@ def test_an_unfitted_block_is_extrapolated_and_said_so(candidate: Candidate) -> 
 def test_the_search_space_holds_what_was_trained(
     catalogue: Catalogue, candidate: Candidate
 ) -> None:
-    space = Space(catalogue.supernet(2).spec)
+    space = Space(catalogue.supernet(Family(2)).spec)
     assert space.choices["cells.0"] == ("skip", "wide", "toy")
     assert "toy.spread" in space.kinds
     params = space.encode(from_text("x2c16_qb50b50b50_s"))

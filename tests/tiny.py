@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from safetensors.numpy import save_file
 
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import changing, install_supernet, write_quality
@@ -51,10 +52,21 @@ def supernet(
     return SupernetWeights(spec, weights(spec, seed), f"{seed:064x}")
 
 
+LUMA = SupernetSpec(
+    4, WIDTH, CELLS, blocks=("residual",), widths=(8, 12, 16), skip_schemes=("dense", "block"),
+    colour="luma",
+)  # fmt: skip
+"""A family with all that the first ones did not have."""
+
+
 def save_supernet(path: Path, scale: int, seed: int = 0) -> Path:
     """A supernet file with its descriptor, as a training run leaves it."""
+    return save_spec(path, SupernetSpec(scale, WIDTH, CELLS), seed)
+
+
+def save_spec(path: Path, spec: SupernetSpec, seed: int = 0) -> Path:
+    """A supernet file of any family with its descriptor."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    spec = SupernetSpec(scale, WIDTH, CELLS)
     described = {
         "training": [{"command": "drawn at random", "from_step": 0, "to_step": 7}],
         "data_sha256": "0" * 64,
@@ -88,6 +100,22 @@ def write_root(root: Path) -> None:
         ],
     )
     write_manifest(root)
+
+
+def add_luma(root: Path) -> None:
+    """Put the supernet of `LUMA` into `root`, and the moments that refit its input skip."""
+    run = save_spec(root / "supernets/x4-luma.safetensors", LUMA, seed=7)
+    install_supernet(root, run)
+    save_moments(root)
+    write_manifest(root)
+
+
+def save_moments(root: Path) -> None:
+    """Second moments of random patches, x2 and x4."""
+    values = np.random.default_rng(0).uniform(0, 1, (200, 76))
+    values[:, -1] = 1
+    moments = values.T @ values / len(values)
+    save_file({"x2": moments, "x4": moments}, root / "supernets/moments.safetensors")
 
 
 def drawn(width: int, height: int, seed: int = 0) -> Image.Image:

@@ -28,6 +28,7 @@ from sr_core.errors import EngineError, MeasurementError
 from sr_core.files import sha256
 from sr_core.latency.timing import Run, ready
 from sr_core.machine import cores, processor
+from sr_core.network.candidate import Family
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.quality.benchmark import network_upscale
@@ -80,14 +81,15 @@ def bench_ablation(
     if library is None:
         raise EngineError(catalogue.engine_problem)
     runs = [(label, read_tuned_final(folder / FINAL)) for label, folder in job.runs]
-    scale, crops, supernet = _common(runs)
-    sets = benchmark_sets(job.benchmark, scale)
+    family, crops, supernet = _common(runs)
+    sets = benchmark_sets(job.benchmark, family.scale)
     threads = min(job.threads, cores())
     networks = {final.descriptor.network: final.network for _, final in runs}
     rows, drift_share = _time(networks, library, threads, job)
     return Ablation(
         question=job.question,
-        scale=scale,
+        scale=family.scale,
+        colour=family.colour,
         processor=processor(),
         cores=cores(),
         threads=threads,
@@ -104,14 +106,15 @@ def bench_ablation(
     )
 
 
-def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
-    """Return the scale and the checksums of crops and supernet, which all runs share."""
+def _common(runs: Sequence[tuple[str, Final]]) -> tuple[Family, str, str]:
+    """Return the family and the checksums of crops and supernet, which all runs share."""
     seeds: dict[str, set[int]] = {}
     for label, final in runs:
         seeds.setdefault(label, set()).add(_seed(final))
     families = [[final for label, final in runs if label == one] for one in seeds]
     shared: dict[str, set[object]] = {
         "scale": {final.candidate.scale for _, final in runs},
+        "colour": {final.candidate.colour for _, final in runs},
         "validation crops": {final.descriptor.validation_crops_sha256 for _, final in runs},
         "supernet": {final.descriptor.supernet_sha256 for _, final in runs},
         "training images": {final.descriptor.data_sha256 for _, final in runs},
@@ -125,8 +128,9 @@ def _common(runs: Sequence[tuple[str, Final]]) -> tuple[int, str, str]:
             f"The runs cannot be compared, they differ in their {', '.join(odd)} (or there are "
             "none): give runs that differ in the network and the seed only."
         )
-    first = runs[0][1].descriptor
-    return first.scale, first.validation_crops_sha256, first.supernet_sha256
+    first = runs[0][1]
+    described = first.descriptor
+    return first.candidate.family, described.validation_crops_sha256, described.supernet_sha256
 
 
 def _settings(final: Final) -> str:

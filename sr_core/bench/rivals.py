@@ -23,7 +23,7 @@ from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.latency.timing import ready
 from sr_core.machine import cores, processor
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size, totals
 from sr_core.network.plain import Network, plain
 from sr_core.results.quality import Quality
@@ -133,7 +133,7 @@ def bench_rivals(
         drift=drifts,
         rival_steps={r.id: steps_of(r.descriptor.training) for one in contests for r in one.rivals},
         supernet_steps={
-            f"x{one.scale}": steps_of(catalogue.descriptor(one.scale)["training"])
+            f"x{one.scale}": steps_of(catalogue.descriptor(Family(one.scale))["training"])
             for one in contests
         },
         fine_tuning_steps=_fine_tuning_steps(catalogue, contests),
@@ -166,14 +166,14 @@ def match(rivals: Sequence[Rival], ours: Sequence[Ours], total_ms: Sequence[floa
 def candidates(catalogue: Catalogue, scale: int, crops_sha256: str) -> list[Ours]:
     """List networks of the stored front and final models that were scored on these crops."""
     ours: list[Ours] = []
-    front = catalogue.front(scale)
+    front = catalogue.front(Family(scale))
     if front and front.header.crops.sha256 == crops_sha256:
         columns = (front.rows[name] for name in ("network", "psnr_y_db", "psnr_y_bsd100"))
         ours += [
             Ours(text, candidate, float(db), None if np.isnan(bsd100) else float(bsd100))
             for candidate, text, db, bsd100 in zip(front.candidates, *columns, strict=True)
         ]
-    for final in catalogue.finals(scale):
+    for final in catalogue.finals(Family(scale)):
         if final.descriptor.validation_crops_sha256 == crops_sha256:
             psnr = final.descriptor.validation_psnr_y_db["fine_tuned"]
             ours.append(Ours(final.name, final.candidate, psnr, _bsd100(final.quality)))

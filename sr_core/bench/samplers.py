@@ -16,7 +16,7 @@ from sr_core.search.evaluate import Evaluation
 from sr_core.search.front import hypervolume
 from sr_core.search.propose import SamplerProposer
 from sr_core.search.settings import Sampler, SearchArgs
-from sr_core.search.setup import Setup, prepare, space_of
+from sr_core.search.setup import Setup, prepare
 
 SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 _MAX_TRIALS = 20
@@ -37,7 +37,7 @@ def bench_samplers(
     evaluated.
     """
     setup = prepare(catalogue, args)
-    presets = [model.candidate for model in catalogue.models(setup.start.scale)]
+    presets = [model.candidate for model in catalogue.models(setup.start.family)]
     if not (seeds >= 1 and evaluations > len(presets)):
         raise SearchError(
             f"--evaluations {evaluations} --seeds {seeds}: expected at least 1 seed and more "
@@ -70,6 +70,7 @@ def conditions(setup: Setup) -> dict[str, Any]:
         "date": datetime.now(UTC).date().isoformat(),
         "versions": setup.facts["versions"],
         "scale": setup.start.scale,
+        "colour": setup.start.colour,
         "objective": setup.start.objective,
         "weights_sha256": setup.evaluator.supernet.sha256,
         "crops_sha256": setup.start.crops.sha256,
@@ -86,8 +87,7 @@ def _run(
     cache: dict[Candidate, Evaluation],
 ) -> SamplerRun:
     reference = setup.start.reference_cost, setup.start.crops.bicubic_psnr_y_db
-    space = space_of(setup.args, setup.evaluator)
-    proposer = SamplerProposer(space, sampler, seed, setup.aim, reference, start=start)
+    proposer = SamplerProposer(setup.space, sampler, seed, setup.aim, reference, start=start)
     results: dict[Candidate, tuple[float, float]] = {}
     curve: list[float] = []
     proposal_s, trials = 0.0, 0

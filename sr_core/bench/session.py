@@ -68,7 +68,7 @@ def bench_sessions(catalogue: Catalogue, *, runs: int) -> SessionBench:
     parts: defaultdict[str, list[Parts]] = defaultdict(list)
     for index in range(WARM_UP_ROUNDS + runs):
         for model in models:
-            times = _time_one(catalogue.supernet(model.candidate.scale), model, threads)
+            times = _time_one(catalogue.supernet(model.candidate.family), model, threads)
             if index >= WARM_UP_ROUNDS:
                 parts[model.name].append(times)
     return SessionBench(

@@ -1,7 +1,8 @@
-"""The stored front of a scale: every network that was ever evaluated, and how it came about.
+"""The stored front of a family: every network that was ever evaluated, and how it came about.
 
     fronts/x4.parquet   one row per network: text, quality, which run and trial found it
     fronts/x4.json      weights, crops, image sets and the runs, with their hypervolume curves
+    fronts/x4-luma.*    those of another family
 
 The name says "front", but dominated networks are kept: which ones are on the front depends on the
 device. Latency is not stored, it is computed anew for any device (`latency.prices`).
@@ -24,7 +25,8 @@ from pydantic import Field
 
 from sr_core.catalogue.writer import write_file
 from sr_core.errors import CatalogueError, InvalidCandidate
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
+from sr_core.network.colour import Colour
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.quality.metrics import PROTOCOL
@@ -113,12 +115,18 @@ class Header(Record):
     """What the rows have in common."""
 
     scale: int
+    colour: Colour = "rgb"
     weights_sha256: Sha256
     protocol: Text
     crops: Crops
     image_sets: dict[str, Sha256] = Field(default_factory=dict)
     """Benchmark name -> checksum of the images its columns were measured on."""
     runs: list[Run] = Field(default_factory=list[Run])
+
+    @property
+    def family(self) -> Family:
+        """The networks among which the rows are."""
+        return Family(self.scale, self.colour)
 
 
 @dataclass(frozen=True)
@@ -161,14 +169,14 @@ def empty_front(header: Header) -> Front:
     return Front(header, _frame([]))
 
 
-def front_paths(root: Path, scale: int) -> tuple[Path, Path]:
-    """Return the Parquet and the JSON file of a scale."""
-    return root / "fronts" / f"x{scale}.parquet", root / "fronts" / f"x{scale}.json"
+def front_paths(root: Path, family: Family) -> tuple[Path, Path]:
+    """Return the Parquet and the JSON file of a family."""
+    return root / f"fronts/{family.name}.parquet", root / f"fronts/{family.name}.json"
 
 
 def write_front(root: Path, front: Front) -> None:
     """Replace the two files, each whole or not at all."""
-    table, header = front_paths(root, front.header.scale)
+    table, header = front_paths(root, front.header.family)
     data = io.BytesIO()
     rows = pa.Table.from_pandas(front.rows, schema=SCHEMA, preserve_index=False)
     pq.write_table(rows.replace_schema_metadata(None), data)
@@ -176,13 +184,13 @@ def write_front(root: Path, front: Front) -> None:
     write_file(table, data.getvalue())
 
 
-def read_front(root: Path, scale: int) -> Front:
+def read_front(root: Path, family: Family) -> Front:
     """Read and check both files. `CatalogueError` names the first thing that is wrong."""
-    table, json_path = front_paths(root, scale)
+    table, json_path = front_paths(root, family)
     header = read_record(json_path, Header, remake=_remake(json_path.stem))
     front = Front(header, _read_rows(table))
-    if front.header.scale != scale:
-        raise _damage(json_path, f"it is of x{front.header.scale}")
+    if (got := front.header.family) != family:
+        raise _damage(json_path, f"it is of {got.name}")
     if front.header.protocol != PROTOCOL:
         raise _damage(json_path, f"it follows another protocol than {PROTOCOL}")
     if fault := _first_fault(front):
@@ -212,10 +220,10 @@ def _first_fault(front: Front) -> str:
             return str(error).removesuffix(".")
         if (
             candidate.id != identity
-            or candidate.scale != header.scale
+            or candidate.family != header.family
             or to_text(candidate) != text
         ):
-            return f"id {identity} is not that of the x{header.scale} network {text}"
+            return f"id {identity} is not that of the {header.family.name} network {text}"
     if not rows["run"].between(0, len(header.runs) - 1).all():
         return f"a row names none of the {len(header.runs)} runs"
     for name in SCHEMA.names:
@@ -236,5 +244,5 @@ def _damage(path: Path, fault: str) -> CatalogueError:
     return CatalogueError(f"fronts/{path.name} cannot be used ({fault}): {_remake(path.stem)}.")
 
 
-def _remake(scale: str) -> str:
-    return f"restore it from the repository, or delete fronts/{scale}.* and search again"
+def _remake(family: str) -> str:
+    return f"restore it from the repository, or delete fronts/{family}.* and search again"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_core.catalogue.final import checked_name, read_tuned_final, write_final
+from sr_core.catalogue.final import Final, checked_name, read_tuned_final, write_final
+from sr_core.catalogue.replaced import write_replaced
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
     LICENCE,
@@ -19,6 +20,7 @@ from sr_core.catalogue.writer import (
     write_quality,
 )
 from sr_core.errors import CatalogueError, DatasetError
+from sr_core.network.candidate import Family
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.weights import read_spec
 from sr_core.quality.benchmark import Upscale, bicubic_upscale, network_upscale, score
@@ -63,6 +65,8 @@ def publish(
 ) -> None:
     """Install `weights` in `root`, then measure bicubic and every preset, then seal the manifest.
 
+    Ids of models of the family's earlier weights then name their successors.
+
     Args:
         root: the precomputed folder.
         weights: a trained supernet.safetensors with its descriptor.
@@ -70,9 +74,11 @@ def publish(
         val: validation images, scored as set "Val" with LR images made from them.
         report: gets a line per model.
     """
-    scale = read_spec(weights).scale
+    family = read_spec(weights).family
+    scale = family.scale
     check_writable(root, QUALITY)
     sets = _sets(benchmark, val, scale)
+    before = _model_names(root, family)
     with changing(root):
         install_supernet(root, weights)
     catalogue = Catalogue(root)
@@ -82,13 +88,31 @@ def publish(
         rows.extend(_score(name, identity, sets, upscale, scale, report))
 
     measure("bicubic", bicubic_id(scale), bicubic_upscale(scale))
-    for model in catalogue.models(scale):
+    for model in catalogue.models(family):
         upscaler = Upscaler(catalogue.network(model.candidate), catalogue.engine)
         measure(model.name, model.id, network_upscale(upscaler.upscale))
     with changing(root):
         now = Catalogue(root)
-        others = [q for q in now.quality if _scale_of(now, q.model_id) not in (scale, None)]
-        write_quality(root, [*others, *rows])
+        measured = {row.model_id for row in rows}
+        kept = [q for q in now.quality if q.model_id in _listed(now) - measured]
+        write_quality(root, [*kept, *rows])
+        names = {model.name for model in now.models(family)}
+        new = {old: name for old, name in before.items() if name in names}
+        write_replaced(root, new, _listed(now) | names)
+
+
+def _model_names(root: Path, family: Family) -> dict[str, str]:
+    """Return the id and name of each model of a family. None if its weights are not here."""
+    try:
+        return {model.id: model.name for model in Catalogue(root).models(family)}
+    except CatalogueError:  # none yet, or damaged ones, which are replaced now
+        return {}
+
+
+def _listed(catalogue: Catalogue) -> set[str]:
+    """Return the ids of all models of shipped supernets, and of the baselines."""
+    scales = {bicubic_id(scale) for scale in catalogue.scales}
+    return {model.id for model in catalogue.models()} | scales
 
 
 def publish_final(
@@ -98,16 +122,20 @@ def publish_final(
     benchmark: Path,
     val: Path | None,
     *,
+    replaces: Collection[str] = (),
     report: Callable[[str], None],
 ) -> None:
     """Put a fine-tuned network into `root` as `name`, measured beside its once-for-all self.
 
     Its once-for-all self is measured only while the supernet that it started from is the shipped
-    one. Arguments are as for `publish`. `weights` is a final.safetensors with its descriptor.
+    one. Final models called `name` or named by `replaces` make way: their names and ids then lead
+    to the new one. Other arguments are as for `publish`. `weights` is a final.safetensors with its
+    descriptor.
     """
     catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
         raise CatalogueError(f"{name} is a model of the supernet: give another --name.")
+    old = _to_replace(catalogue, name, replaces)
     check_writable(root, f"models/{name}.safetensors")
     scale = final.candidate.scale
     sets = _sets(benchmark, val, scale)
@@ -122,7 +150,7 @@ def publish_final(
         "quality": measure(name, final.network),
         "once_for_all_quality": [],
     }
-    if catalogue.supernet(scale).sha256 == final.descriptor.supernet_sha256:
+    if catalogue.supernet(final.candidate.family).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
         changes["once_for_all_quality"] = measure("once for all", before)
     fields = final.descriptor.model_copy(update=changes).model_dump()
@@ -130,6 +158,27 @@ def publish_final(
         target = root / f"models/{name}.safetensors"
         write_final(target, final.network, fields)
         keep_history(weights, target, "log.csv")
+        for one in old:
+            if one.name != name:
+                for path in root.glob(f"models/{one.name}.*"):
+                    path.unlink()
+        others = {f.name for f in catalogue.finals()} - {one.name for one in old}
+        ids = {f.id for f in catalogue.finals()} - {one.id for one in old}
+        models = {text for model in catalogue.models() for text in (model.name, model.id)}
+        new = {text: name for one in old for text in (one.name, one.id)}
+        write_replaced(root, new, models | others | ids | {name, final.id})
+
+
+def _to_replace(catalogue: Catalogue, name: str, replaces: Collection[str]) -> list[Final]:
+    """Return the final models that make way. Raises `CatalogueError` if one is not there."""
+    finals = {final.name: final for final in catalogue.finals()}
+    for one in replaces:
+        if one not in finals:
+            raise CatalogueError(
+                f"--replaces {one}: there is no such final model; expected some of "
+                f"{', '.join(finals) or 'none'}."
+            )
+    return [finals[one] for one in {name, *replaces} if one in finals]
 
 
 def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:
@@ -165,6 +214,7 @@ def score_sets(
         yield Quality(
             model_id=identity, image_set=images.name, image_set_sha256=images.sha256,
             protocol=PROTOCOL, n=result.n, psnr_y=result.psnr_y, ssim_y=result.ssim_y,
+            psnr_rgb=result.psnr_rgb,
         )  # fmt: skip
 
 
@@ -174,11 +224,3 @@ def _set_folders(folder: Path, scale: int) -> tuple[Path, Path]:
         if not path.is_dir():
             raise DatasetError(f"{path} is missing: expected {folder.name}/HR and /LRx{scale}.")
     return hr, lr
-
-
-def _scale_of(catalogue: Catalogue, identity: str) -> int | None:
-    """Return the scale of a listed model or of bicubic, None for other weights than shipped."""
-    for scale in catalogue.scales:
-        if identity == bicubic_id(scale) or identity in {m.id for m in catalogue.models(scale)}:
-            return scale
-    return None

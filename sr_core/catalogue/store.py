@@ -1,8 +1,10 @@
 """The one reader of precomputed/: weights, candidates, results, checksums (`writer` writes it).
 
     manifest.json                  SHA-256 of every other file
-    supernets/x4.safetensors+.json EMA weights and how they were trained
+    supernets/x4.safetensors+.json EMA weights and how they were trained; x4-luma: another family
     supernets/x4.csv, x4.png       log and curve of that training
+    supernets/moments.safetensors  second moments of LR patches, which refit a pruned input skip
+    supernets/next/                weights still in training: sealed, but listed nowhere
     devices/*.json                 latency profiles of devices
     engine/*.so                    the sparse engine, compiled
     fronts/x4.parquet+.json        networks that the search evaluated, and its runs
@@ -17,6 +19,7 @@
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
     models/*.safetensors+.json     final models: fine-tuned candidates with their own results
     models/*.csv                   log of the last run that trained each
+    models/replaced.json           names and ids of weights that others took the place of
 
 A result counts only for the exact weights it was measured with (its model id holds their
 checksum), so a retrained supernet can never show old numbers.
@@ -24,13 +27,15 @@ checksum), so a retrained supernet can never show old numbers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from sr_core.catalogue.final import Final, checked_name, read_final
 from sr_core.catalogue.manifest import Manifest, mismatch
+from sr_core.catalogue.moments import MOMENTS, read_moments
+from sr_core.catalogue.replaced import REPLACED, read_replaced, successor
 from sr_core.catalogue.writer import (
     ABLATIONS,
     ENGINE_BENCH,
@@ -52,12 +57,14 @@ from sr_core.latency.profile import (
     profile_json,
     read_profile,
 )
-from sr_core.network.candidate import Candidate, model_id
+from sr_core.network.candidate import Candidate, Family, model_id
 from sr_core.network.checks import brief
+from sr_core.network.colour import CHANNELS
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import EXAMPLE, from_text, looks_like_text
 from sr_core.network.presets import presets
+from sr_core.network.refit import Moments
 from sr_core.network.weights import SupernetWeights, read_descriptor, read_supernet
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
@@ -106,6 +113,7 @@ class Model:
             "title": self.title,
             "kind": self.kind,
             "scale": self.candidate.scale,
+            "colour": self.candidate.colour,
             "params_kept": cost.params_kept,
             "params_dense": cost.params_dense,
             "macs_kept_g": round(cost.macs_kept / 1e9, 4),
@@ -114,6 +122,8 @@ class Model:
         for result in self.quality:
             row[f"psnr_y_{result.image_set.lower()}"] = round(result.psnr_y, 3)
             row[f"ssim_y_{result.image_set.lower()}"] = round(result.ssim_y, 4)
+            if result.psnr_rgb is not None:
+                row[f"psnr_rgb_{result.image_set.lower()}"] = round(result.psnr_rgb, 3)
         return row
 
 
@@ -124,78 +134,108 @@ class Catalogue:
         self.root = root
         self._manifest = Manifest(root)
         self._use_engine = use_engine
-        self._supernets: dict[int, SupernetWeights] = {}
-        self._models: dict[int, list[Model]] = {}
-        self._fronts: dict[int, Front] = {}
+        self._supernets: dict[Family, SupernetWeights] = {}
+        self._models: dict[Family, list[Model]] = {}
+        self._fronts: dict[Family, Front] = {}
         self.device_problem = ""
         """What is wrong with this computer's own profiles, in sentences; set by `devices`."""
 
     @cached_property
-    def scales(self) -> list[int]:
-        """Scales that have a supernet here. Raises `CatalogueError` if there is none."""
-        scales = sorted(
-            int(path.stem[1:])
-            for path in (self.root / "supernets").glob("x*.safetensors")
-            if path.stem[1:].isdigit()
-        )
-        if not scales:
+    def families(self) -> list[Family]:
+        """Families that have a supernet here, by scale, RGB first.
+
+        Raises `CatalogueError` if there is none.
+        """
+        stems = (path.stem for path in (self.root / "supernets").glob("*.safetensors"))
+        families = [family for stem in stems if (family := Family.named(stem))]
+        if not families:
             raise CatalogueError(
                 f"No supernet in {self.root}: restore the folder from the repository, or train "
                 "one with `python -m sr_core train` and `publish` it."
             )
-        return scales
+        colours = list(CHANNELS)
+        return sorted(families, key=lambda one: (one.scale, colours.index(one.colour)))
 
-    def supernet(self, scale: int) -> SupernetWeights:
-        """Return the weights of one scale, checked against the manifest."""
-        if scale not in self.scales:
-            choices = ", ".join(f"x{s}" for s in self.scales)
-            raise CatalogueError(f"There is no x{scale} supernet here: expected {choices}.")
-        if scale not in self._supernets:
-            path = self._supernet_path(scale)
+    @property
+    def scales(self) -> list[int]:
+        """Scales of the families."""
+        return sorted({family.scale for family in self.families})
+
+    def require(self, family: Family) -> Family:
+        """Return `family` if it has a supernet here. Raises `CatalogueError` otherwise."""
+        if family not in self.families:
+            choices = ", ".join(one.name for one in self.families)
+            raise CatalogueError(f"There is no {family.name} supernet here: expected {choices}.")
+        return family
+
+    def supernet(self, family: Family) -> SupernetWeights:
+        """Return the weights of one family, checked against the manifest."""
+        if self.require(family) not in self._supernets:
+            path = self._supernet_path(family)
             weights = read_supernet(path)  # first: it says more about a damaged file
             self._manifest.require(path)
-            if weights.spec.scale != scale:
+            if weights.spec.family != family:
                 raise mismatch(f"supernets/{path.name}")
-            self._supernets[scale] = weights
-        return self._supernets[scale]
+            moments = self.moments.get(family.scale)
+            self._supernets[family] = replace(weights, moments=moments)
+        return self._supernets[family]
 
-    def descriptor(self, scale: int) -> dict[str, Any]:
+    @cached_property
+    def moments(self) -> dict[int, Moments]:
+        """Second moments of RGB LR patches by scale. Empty without the file."""
+        path = self.root / MOMENTS
+        if not path.is_file():
+            return {}
+        self._manifest.require(path)
+        return read_moments(path)
+
+    def descriptor(self, family: Family) -> dict[str, Any]:
         """Return how the supernet was trained, as `train` and `publish` wrote it."""
-        return read_descriptor(self._supernet_path(scale))
+        return read_descriptor(self._supernet_path(family))
 
     @cached_property
     def quality(self) -> list[Quality]:
         """All stored results, checked against the manifest. The list may be empty."""
         return self._result(QUALITY, list[Quality], "publish") or []
 
-    def models(self, scale: int | None = None) -> list[Model]:
-        """List the models of the supernets, of one scale or of all."""
-        scales = self.scales if scale is None else [scale]
-        return [model for one in scales for model in self._models_of(one)]
+    def models(self, family: Family | None = None) -> list[Model]:
+        """List the models of the supernets, of one family or of all."""
+        families = self.families if family is None else [family]
+        return [model for one in families for model in self._models_of(one)]
 
-    def _models_of(self, scale: int) -> list[Model]:
-        if scale not in self._models:
-            spec, digest = self.supernet(scale).spec, self.supernet(scale).sha256
+    def _models_of(self, family: Family) -> list[Model]:
+        if family not in self._models:
+            supernet = self.supernet(family)
             models: list[Model] = []
-            for preset in presets(spec):
-                identity = model_id(preset.candidate, digest)
+            for preset in presets(supernet.spec):
+                identity = model_id(preset.candidate, supernet.sha256)
                 results = tuple(q for q in self.quality if q.model_id == identity)
                 models.append(Model(identity, preset.name, preset.title, preset.candidate, results))
-            self._models[scale] = models
-        return self._models[scale]
+            self._models[family] = models
+        return self._models[family]
 
-    def finals(self, scale: int | None = None) -> list[Final]:
-        """List the final models, of one scale or of all, from few to many kept parameters.
+    def finals(self, family: Family | None = None) -> list[Final]:
+        """List the final models, of one family or of all, from few to many kept parameters.
 
         Raises `CatalogueError` if one is damaged or does not match the manifest.
         """
-        return [f for f in self._finals if scale in (None, f.candidate.scale)]
+        return [f for f in self._finals if family in (None, f.candidate.family)]
+
+    def finals_of_scale(self, scale: int) -> list[Final]:
+        """List the final models of one scale, whatever they see. Errors are those of `finals`."""
+        return [final for final in self._finals if final.candidate.scale == scale]
 
     @cached_property
     def _finals(self) -> list[Final]:
         paths = sorted((self.root / "models").glob("*.safetensors"))
         finals = [self._final(path) for path in paths]
-        return sorted(finals, key=lambda f: (f.candidate.scale, f.params_kept, f.name))
+        colours = list(CHANNELS)
+        return sorted(
+            finals,
+            key=lambda f: (
+                f.candidate.scale, colours.index(f.candidate.colour), f.params_kept, f.name,
+            ),
+        )  # fmt: skip
 
     def _final(self, path: Path) -> Final:
         self._manifest.require(path, path.with_suffix(".json"))
@@ -208,7 +248,7 @@ class Catalogue:
 
     def model_of(self, candidate: Candidate) -> Model | None:
         """Return the listed model that is this candidate, None if there is none."""
-        return next((m for m in self.models(candidate.scale) if m.candidate == candidate), None)
+        return next((m for m in self.models(candidate.family) if m.candidate == candidate), None)
 
     @cached_property
     def published_models(self) -> list[PublishedModel]:
@@ -355,36 +395,36 @@ class Catalogue:
         self._manifest.require(path)
         return read_profile(path)
 
-    def front(self, scale: int) -> Front | None:
+    def front(self, family: Family) -> Front | None:
         """Return what the search evaluated with the shipped weights, None if nothing.
 
         Raises `CatalogueError` if the files are damaged, or are of other weights.
         """
         from sr_core.catalogue.fronts import front_paths, read_front
 
-        paths = front_paths(self.root, scale)
+        paths = front_paths(self.root, family)
         if not any(path.exists() for path in paths):
             return None
-        if scale not in self._fronts:
+        if family not in self._fronts:
             self._manifest.require(*paths)
-            front = read_front(self.root, scale)
+            front = read_front(self.root, family)
             self._check_weights(front)
-            self._fronts[scale] = front
-        return self._fronts[scale]
+            self._fronts[family] = front
+        return self._fronts[family]
 
     def _check_weights(self, front: Front) -> None:
-        scale = front.header.scale
-        supernet = self.supernet(scale)
+        family = front.header.family
+        supernet, name = self.supernet(family), family.name
         if front.header.weights_sha256 != supernet.sha256:
             raise CatalogueError(
-                f"fronts/x{scale}.json is of other weights than supernets/x{scale}.safetensors: "
-                f"delete fronts/x{scale}.* and search again."
+                f"fronts/{name}.json is of other weights than supernets/{name}.safetensors: "
+                f"delete fronts/{name}.* and search again."
             )
         try:
             for candidate in front.candidates:
                 supernet.spec.check(candidate)
         except InvalidCandidate as error:
-            raise CatalogueError(f"fronts/x{scale}.parquet: {error} Search again.") from None
+            raise CatalogueError(f"fronts/{name}.parquet: {error} Search again.") from None
 
     def find(self, reference: str) -> Candidate:
         """Return a candidate by name, or by the path of its JSON file or final.safetensors."""
@@ -413,14 +453,14 @@ class Catalogue:
             f"text like {EXAMPLE}, or one of {names}."
         )
 
-    def check(self, candidate: Candidate, scale: int | None = None) -> Candidate:
-        """Return `candidate` if the shipped supernet of `scale` (default: its own) holds it."""
-        self.supernet(candidate.scale if scale is None else scale).spec.check(candidate)
+    def check(self, candidate: Candidate, family: Family | None = None) -> Candidate:
+        """Return `candidate` if the shipped supernet of `family` (default: its own) holds it."""
+        self.supernet(family or candidate.family).spec.check(candidate)
         return candidate
 
     def network(self, candidate: Candidate) -> ExtractedNetwork:
-        """Return a candidate with the shipped weights of its scale."""
-        return extract(self.supernet(candidate.scale), candidate)
+        """Return a candidate with the shipped weights of its family."""
+        return extract(self.supernet(candidate.family), candidate)
 
     def network_of(self, reference: str) -> ExtractedNetwork:
         """Return what `find` finds, with a final model's weights or the shipped ones."""
@@ -434,11 +474,27 @@ class Catalogue:
         return self.final_by_name(reference)
 
     def final_by_name(self, reference: str) -> Final | None:
-        """Return the final model of this name or id, None if it is none."""
-        return next((f for f in self.finals() if reference in (f.name, f.id)), None)
+        """Return the final model of this name or id, None if it is none.
 
-    def _supernet_path(self, scale: int) -> Path:
-        return self.root / "supernets" / f"x{scale}.safetensors"
+        Raises `InvalidCandidate`, with the successor, if its weights were replaced.
+        """
+        for final in self.finals():
+            if reference in (final.name, final.id):
+                return final
+        if name := self.replaced.get(reference):
+            raise successor(reference, name)
+        return None
+
+    @cached_property
+    def replaced(self) -> dict[str, str]:
+        """Names and ids of replaced weights -> name of the successor."""
+        path = self.root / REPLACED
+        if path.is_file():
+            self._manifest.require(path)
+        return read_replaced(self.root)
+
+    def _supernet_path(self, family: Family) -> Path:
+        return self.root / "supernets" / f"{family.name}.safetensors"
 
     @property
     def manifest(self) -> dict[str, str]:

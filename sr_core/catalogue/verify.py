@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
+from sr_core.catalogue.replaced import REPLACED
 from sr_core.catalogue.store import (
     ABLATIONS,
     QUALITY,
@@ -20,7 +21,8 @@ from sr_core.catalogue.writer import files_below
 from sr_core.errors import CatalogueError, InvalidCandidate, LatencyError
 from sr_core.files import sha256
 from sr_core.latency.profile import read_profile
-from sr_core.network.candidate import SCALES
+from sr_core.network.candidate import SCALES, Family
+from sr_core.network.colour import CHANNELS
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.record import Record, Sha256, Text, read_record
 
@@ -57,7 +59,7 @@ def verify(catalogue: Catalogue) -> list[str]:
     ]
     checks = (
         _check_supernets, _check_quality, _check_fronts, _check_devices,
-        _check_finals,
+        _check_finals, _check_replaced,
         _check_rivals, _check_rival_bench,
         _check_published, _check_engine_bench,
         _check_samplers, _check_workers, _check_ablations,
@@ -72,10 +74,10 @@ def verify(catalogue: Catalogue) -> list[str]:
 
 def _check_supernets(catalogue: Catalogue) -> list[str]:
     problems: list[str] = []
-    for scale in catalogue.scales:
+    for family in catalogue.families:
         try:
-            catalogue.supernet(scale)
-            path = catalogue.root / f"supernets/x{scale}.json"
+            catalogue.supernet(family)
+            path = catalogue.root / f"supernets/{family.name}.json"
             read_record(
                 path, _SupernetDescriptor, remake="restore it, or publish the weights again"
             )
@@ -151,35 +153,49 @@ def _check_engine_bench(catalogue: Catalogue) -> list[str]:
 
 def _check_samplers(catalogue: Catalogue) -> list[str]:
     bench = catalogue.sampler_bench
-    return _of_earlier(catalogue, SAMPLER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+    return (
+        _of_earlier(
+            catalogue, SAMPLER_BENCH, Family(bench.scale, bench.colour), bench.weights_sha256
+        )
+        if bench
+        else []
+    )
 
 
 def _check_workers(catalogue: Catalogue) -> list[str]:
     bench = catalogue.worker_bench
-    return _of_earlier(catalogue, WORKER_BENCH, bench.scale, bench.weights_sha256) if bench else []
+    return (
+        _of_earlier(
+            catalogue, WORKER_BENCH, Family(bench.scale, bench.colour), bench.weights_sha256
+        )
+        if bench
+        else []
+    )
 
 
 def _check_ablations(catalogue: Catalogue) -> list[str]:
     return [
         problem
         for one in catalogue.ablations
-        for problem in _of_earlier(catalogue, ABLATIONS, one.scale, one.supernet_sha256)
+        for problem in _of_earlier(
+            catalogue, ABLATIONS, Family(one.scale, one.colour), one.supernet_sha256
+        )
     ]
 
 
-def _of_earlier(catalogue: Catalogue, name: str, scale: int, supernet_sha256: str) -> list[str]:
+def _of_earlier(catalogue: Catalogue, name: str, family: Family, supernet_sha256: str) -> list[str]:
     """Check that results are of the shipped supernet."""
-    if catalogue.supernet(scale).sha256 == supernet_sha256:
+    if catalogue.supernet(family).sha256 == supernet_sha256:
         return []
     command = {ABLATIONS: "ablation", SAMPLER_BENCH: "samplers", WORKER_BENCH: "workers"}[name]
-    return [f"{name} is of earlier x{scale} weights: run `bench {command} --store` again."]
+    return [f"{name} is of earlier {family.name} weights: run `bench {command} --store` again."]
 
 
 def _check_fronts(catalogue: Catalogue) -> list[str]:
     problems: list[str] = []
-    for scale in SCALES:
+    for family in (Family(scale, colour) for scale in SCALES for colour in CHANNELS):
         try:
-            catalogue.front(scale)
+            catalogue.front(family)
         except CatalogueError as error:
             problems.append(str(error))
     return problems
@@ -194,3 +210,15 @@ def _check_finals(catalogue: Catalogue) -> list[str]:
         if final.name in names
     ]
     return problems + [p for final in catalogue.finals() for p in final.problems()]
+
+
+def _check_replaced(catalogue: Catalogue) -> list[str]:
+    """Check that what was replaced is gone, and that its successor is there."""
+    models = [*catalogue.models(), *catalogue.finals()]
+    names, ids = {model.name for model in models}, {model.id for model in models}
+    return [
+        f"{REPLACED} says that {old} was replaced by {name}: expected an old name or id, and the "
+        "name of a listed model."
+        for old, name in catalogue.replaced.items()
+        if old in names | ids or name not in names
+    ]

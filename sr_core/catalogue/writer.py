@@ -15,6 +15,7 @@ from filelock import FileLock
 from sr_core.engine.shipped import INSTRUCTIONS
 from sr_core.errors import CatalogueError, UpFrontError
 from sr_core.files import check_target, kept, sha256, write_atomic
+from sr_core.network.candidate import Family
 from sr_core.network.weights import read_descriptor, read_supernet
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
@@ -39,7 +40,7 @@ _LOCK = ".lock"
 
 def write_quality(root: Path, rows: Iterable[Quality]) -> None:
     """Replace the stored results."""
-    text = json.dumps([row.model_dump() for row in rows], indent=1) + "\n"
+    text = json.dumps([row.model_dump(exclude_none=True) for row in rows], indent=1) + "\n"
     write_file(root / QUALITY, text)
 
 
@@ -127,15 +128,15 @@ def _seal(root: Path) -> None:
     write_file(root / MANIFEST, json.dumps(checksums, indent=1) + "\n")
 
 
-def install_supernet(root: Path, weights: Path) -> int:
-    """Copy a trained supernet into `root` with the licence note, and return its scale."""
-    scale = read_supernet(weights).spec.scale  # refuses damaged weights, nothing is replaced yet
-    target = root / "supernets" / f"x{scale}.safetensors"
+def install_supernet(root: Path, weights: Path) -> Family:
+    """Copy a trained supernet into `root` with the licence note, and return its family."""
+    family = read_supernet(weights).spec.family  # refuses damaged weights, nothing is replaced yet
+    target = root / "supernets" / f"{family.name}.safetensors"
     write_file(target, weights.read_bytes())
     descriptor = read_descriptor(weights) | {"licence": LICENCE}
     write_file(target.with_suffix(".json"), json.dumps(descriptor, indent=2) + "\n")
     keep_history(weights, target, "log.csv", "curve.png")
-    return scale
+    return family
 
 
 def keep_history(weights: Path, target: Path, *names: str) -> None:

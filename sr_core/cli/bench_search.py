@@ -16,7 +16,8 @@ from sr_core.catalogue.writer import (
     keeping,
     write_search_bench,
 )
-from sr_core.cli.options import add_option
+from sr_core.cli.options import add_family_options, add_option
+from sr_core.network.candidate import Family
 from sr_core.results.record import to_json
 from sr_core.search.settings import SearchArgs
 
@@ -41,7 +42,7 @@ def add_worker_bench_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
+    add_family_options(parser)
     add_option(parser.add_argument, SearchArgs, "objective")
     parser.add_argument(
         "--val", type=Path, help="folder of HR images; default: scikit-image's photographs"
@@ -58,7 +59,11 @@ def run_samplers(args: argparse.Namespace) -> int:
     from sr_core.bench.samplers import SAMPLERS, bench_samplers
 
     settings = SearchArgs(
-        scale=args.scale, val=args.val, objective=args.objective, budget_ms=args.budget_ms
+        scale=args.scale,
+        colour=args.colour,
+        val=args.val,
+        objective=args.objective,
+        budget_ms=args.budget_ms,
     )
     if args.store:
         check_writable(args.root, SAMPLER_BENCH)
@@ -83,8 +88,8 @@ def run_workers(args: argparse.Namespace) -> int:
     from sr_core.bench.workers import WORKERS, bench_workers
 
     settings = SearchArgs(
-        scale=args.scale, val=args.val, objective=args.objective, sampler="random",
-        trials=args.trials,
+        scale=args.scale, colour=args.colour, val=args.val, objective=args.objective,
+        sampler="random", trials=args.trials,
     )  # fmt: skip
     if args.store:
         check_writable(args.root, WORKER_BENCH)
@@ -107,7 +112,8 @@ def _store(root: Path, bench: SamplerBench | WorkerBench) -> None:
 
 def _about(bench: SamplerBench | WorkerBench) -> str:
     return (
-        f"Measured on {bench.processor} ({bench.cores} cores), {bench.date}; x{bench.scale}, cost: "
+        f"Measured on {bench.processor} ({bench.cores} cores), {bench.date}; "
+        f"{Family(bench.scale, bench.colour).name}, cost: "
         f"{bench.objective}, PSNR-Y on {bench.crops}."
     )
 

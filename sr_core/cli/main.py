@@ -71,6 +71,8 @@ from sr_core.cli.train import (
 )
 from sr_core.errors import CatalogueError, InvalidCandidate, InvalidImage, UpFrontError
 from sr_core.files import PRECOMPUTED, check_target, is_same_file
+from sr_core.network.candidate import Family
+from sr_core.network.colour import CHANNELS, Colour
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import ConvLayer, describe, lr_size, totals
 from sr_core.runtime.choice import add_engine_option, engine_or_none
@@ -181,6 +183,8 @@ def _add_use(add_parser: AddParser) -> None:
     sub.add_argument("input", type=Path, metavar="IN")
     sub.add_argument("output", type=Path, metavar="OUT", help="PNG (exact), WebP, TIFF, JPEG, BMP")
     sub.add_argument("--scale", type=int, help="factor; default: the model's, else 4")
+    text = "what the network sees; default: the model's, else rgb"
+    sub.add_argument("--colour", choices=tuple(CHANNELS), help=text)
     _add_model(sub, required=False)
     add_engine_option(sub)
     text = "Measure PSNR-Y and SSIM-Y of a model on image pairs."
@@ -289,7 +293,8 @@ def _describe(args: argparse.Namespace) -> int:
         rows = [_layer_row(layer) for layer in layers]
         print(json.dumps({"id": candidate.id, "layers": rows, **asdict(totals(layers))}, indent=1))
         return 0
-    print(f"{candidate.id}: x{candidate.scale}, {candidate.width} channels, 1280x720 output")
+    luma = "" if candidate.colour == "rgb" else f" {candidate.colour}"
+    print(f"{candidate.id}: x{candidate.scale}{luma}, {candidate.width} channels, 1280x720 output")
     print(f"{'layer':28} {'in':>4} {'out':>4} {'k':>2} {'scheme':13} {'ratio':>6} {'weights':>8} "
           f"{'MMACs':>8} {'MB moved':>8}")  # fmt: skip
     for layer in layers:
@@ -329,7 +334,7 @@ def _upscale(args: argparse.Namespace) -> int:
             f"{args.output} is the image itself, which would be replaced: give another name."
         )
     catalogue = Catalogue(args.root)
-    network = _network(catalogue, args.model, args.scale)
+    network = _network(catalogue, args.model, args.scale, args.colour)
     image = open_image(args.input, max_pixels=MAX_PIXELS_CLI)
     check_output(image, network.candidate.scale, args.output)
     upscaler = Upscaler(
@@ -350,15 +355,22 @@ def _upscale(args: argparse.Namespace) -> int:
     return 0
 
 
-def _network(catalogue: Catalogue, reference: str | None, scale: int | None) -> ExtractedNetwork:
-    """Return the named model, else the dense all-wide anchor of the scale."""
+def _network(
+    catalogue: Catalogue, reference: str | None, scale: int | None, colour: Colour | None
+) -> ExtractedNetwork:
+    """Return the named model, else the dense all-wide anchor of the family."""
     if reference is None:
-        return catalogue.network(catalogue.models(4 if scale is None else scale)[0].candidate)
+        family = Family(4 if scale is None else scale, colour or "rgb")
+        return catalogue.network(catalogue.models(family)[0].candidate)
     network = catalogue.network_of(reference)
     if scale not in (None, network.candidate.scale):
         raise InvalidCandidate(
             f"Model {reference} upscales by {network.candidate.scale}, not {scale}: leave out "
             "--scale."
+        )
+    if colour not in (None, network.candidate.colour):
+        raise InvalidCandidate(
+            f"Model {reference} sees {network.candidate.colour}, not {colour}: leave out --colour."
         )
     return network
 
@@ -369,7 +381,7 @@ def _finite(psnr_db: float) -> float | None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from sr_core.quality.benchmark import network_upscale, score, score_crops
+    from sr_core.quality.benchmark import network_upscale, score, score_upscaled
     from sr_core.quality.datasets import benchmark_pairs, validation_crops
     from sr_core.quality.metrics import PROTOCOL
     from sr_core.runtime.upscale import Upscaler
@@ -380,21 +392,22 @@ def _evaluate(args: argparse.Namespace) -> int:
     upscaler = Upscaler(
         network, engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
     )
+    upscale = network_upscale(upscaler.upscale)
     if args.crops:
         crops = validation_crops(args.hr, scale)
-        psnr_db, n = score_crops(upscaler.run, crops, scale=scale), len(crops.hr)
+        psnr_db, n = score_upscaled(upscale, crops, scale=scale), len(crops.hr)
         row: dict[str, Any] = {"model": network.model_id, "crops_sha256": crops.checksum, "n": n}
         row["psnr_y"] = _finite(psnr_db)
         print(json.dumps(row) if args.json else f"PSNR-Y {psnr_db:.3f} dB, mean of {n} crops")
         return 0
-    upscale = network_upscale(upscaler.upscale)
     result = score(benchmark_pairs(args.hr, args.lr, scale), upscale, scale=scale)
     row = {"model": network.model_id, "protocol": PROTOCOL, **asdict(result)}
-    row["psnr_y"] = _finite(result.psnr_y)
+    row |= {"psnr_y": _finite(result.psnr_y), "psnr_rgb": _finite(result.psnr_rgb)}
     print(
         json.dumps(row)
         if args.json
-        else f"PSNR-Y {result.psnr_y:.3f} dB, SSIM-Y {result.ssim_y:.4f}, mean of {result.n} images"
+        else f"PSNR-Y {result.psnr_y:.3f} dB, SSIM-Y {result.ssim_y:.4f}, PSNR-RGB "
+        f"{result.psnr_rgb:.3f} dB, mean of {result.n} images"
     )
     return 0
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from sr_core.network.colour import CHANNELS
 from sr_core.options import flag
 
 if TYPE_CHECKING:
@@ -27,6 +28,20 @@ def add_options(
     for item in fields(kind):
         if item.init and item.name not in but:
             add_option(parser.add_argument, kind, item.name)
+
+
+def add_family_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a family of networks, by scale and colour."""
+    parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
+    add_colour_option(parser)
+
+
+def add_colour_option(parser: argparse.ArgumentParser) -> None:
+    """Add what the networks of a scale see."""
+    parser.add_argument(
+        "--colour", choices=tuple(CHANNELS), default="rgb",
+        help="of the networks: rgb (default), or luma, which upscale brightness alone",
+    )  # fmt: skip
 
 
 def add_option(

@@ -36,6 +36,10 @@ def add_publish_final_options(parser: argparse.ArgumentParser) -> None:
         "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
     )
     parser.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
+    parser.add_argument(
+        "--replaces", nargs="+", default=[], metavar="NAME",
+        help="final models that make way; their names and ids then lead to this one",
+    )  # fmt: skip
 
 
 def run_prune(args: argparse.Namespace) -> int:
@@ -48,7 +52,7 @@ def run_prune(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.root)
     profile = catalogue.device(settings.device)
     candidate = catalogue.find(settings.candidate)
-    supernet = catalogue.supernet(candidate.scale)
+    supernet = catalogue.supernet(candidate.family)
     settings = replace(settings, candidate=to_text(candidate))
     path = prune(
         settings,
@@ -76,7 +80,7 @@ def run_finetune(args: argparse.Namespace) -> int:
         )
     catalogue = Catalogue(args.root)
     candidate = catalogue.find(settings.model)
-    supernet = catalogue.supernet(candidate.scale)
+    supernet = catalogue.supernet(candidate.family)
     if settings.model.lower().endswith(".safetensors") and not settings.resume:
         settings = replace(settings, init_from=Path(settings.model))
     final = _final(catalogue, settings, candidate)
@@ -122,5 +126,8 @@ def run_publish_final(args: argparse.Namespace) -> int:
     """Run `publish-final`: a line for the model and one for its once-for-all self."""
     from sr_core.catalogue.publish import publish_final
 
-    publish_final(args.root, args.weights, args.name, args.benchmark, args.val, report=print)
+    publish_final(
+        args.root, args.weights, args.name, args.benchmark, args.val,
+        replaces=args.replaces, report=print,
+    )  # fmt: skip
     return 0

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import check_writable
 from sr_core.cli.latency import add_estimate_options
-from sr_core.cli.options import add_option, add_options, settings_of
+from sr_core.cli.options import add_family_options, add_option, add_options, settings_of
 from sr_core.errors import LatencyError, SearchError, UpFrontError
 from sr_core.latency.estimate import CONFIDENCE
 from sr_core.latency.profile import DeviceProfile
+from sr_core.network.candidate import Family
 from sr_core.runtime.choice import add_engine_option, engine_or_none
-from sr_core.search.settings import SearchArgs
+from sr_core.search.settings import SearchArgs, family_words
 
 if TYPE_CHECKING:
     from sr_core.catalogue.fronts import Front
@@ -48,7 +49,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 def add_front_options(parser: argparse.ArgumentParser) -> None:
     """Add which front to show, and as which device sees it."""
-    parser.add_argument("--scale", type=int, required=True, help="upscaling factor: 2 or 4")
+    add_family_options(parser)
     add_estimate_options(parser)
     parser.add_argument("--budget-ms", type=float, help="also name the best network within it")
 
@@ -82,7 +83,7 @@ def _search(args: argparse.Namespace) -> int:
         result = search(catalogue, settings_of(args, SearchArgs), report)
     run = result.run
     rate = f", {run.evaluated / run.evaluation_s:.1f} a second" if run.evaluation_s else ""
-    front = Catalogue(args.root).front(result.start.scale) if args.val else None
+    front = Catalogue(args.root).front(result.start.family) if args.val else None
     note = f" {len(front.rows)} networks stored." if front else ""
     print(
         f"{run.trials} trials: {run.evaluated} networks evaluated in {run.evaluation_s:.1f} s"
@@ -139,8 +140,9 @@ def _benchmark(args: argparse.Namespace) -> int:
     if args.scale is None:
         raise SearchError("--scale is missing: give 2 or 4.")
     catalogue = Catalogue(args.root)
-    front = _front(catalogue, args.scale)
-    check_writable(args.root, f"fronts/x{args.scale}.parquet")
+    family = Family(args.scale, args.colour)
+    front = _front(catalogue, family)
+    check_writable(args.root, f"fronts/{family.name}.parquet")
     sets = benchmark_sets(args.benchmark, args.scale)
     rows = rows_to_measure(front, catalogue.devices)
     library = engine_or_none(args.engine, catalogue.engine, catalogue.engine_problem)
@@ -159,8 +161,9 @@ def run_front(args: argparse.Namespace) -> int:
     if not catalogue.devices:
         raise LatencyError("There is no device profile: run `python -m sr_core measure` first.")
     profile = catalogue.device(args.device)
-    presets = [model.candidate for model in catalogue.models(args.scale)]
-    front = _front(catalogue, args.scale)
+    family = Family(args.scale, args.colour)
+    presets = [model.candidate for model in catalogue.models(family)]
+    front = _front(catalogue, family)
     front_view = view(
         front, presets, profile,
         output=args.size, threads=args.threads, budget_ms=args.budget_ms,
@@ -170,7 +173,7 @@ def run_front(args: argparse.Namespace) -> int:
     if args.budget_ms is not None:
         points = [point for point in points if point["total_ms"] <= args.budget_ms]
     summary = {
-        "scale": args.scale, "device": profile.id,
+        "scale": args.scale, "colour": args.colour, "device": profile.id,
         "threads": profile.setting(args.threads).threads,
         "output": list(args.size), "stored": len(front.rows), "on_front": len(front_view.on_front),
         "knee": front.rows["id"][front_view.knee],
@@ -184,12 +187,12 @@ def run_front(args: argparse.Namespace) -> int:
     return 0
 
 
-def _front(catalogue: Catalogue, scale: int) -> Front:
-    front = catalogue.front(scale)
+def _front(catalogue: Catalogue, family: Family) -> Front:
+    front = catalogue.front(catalogue.require(family))
     if front is None or not len(front.rows):
         raise SearchError(
-            f"There is no x{scale} front in {catalogue.root}: run `python -m sr_core search "
-            f"--scale {scale} --val PHOTOS` first."
+            f"There is no {family.name} front in {catalogue.root}: run `python -m sr_core search "
+            f"{family_words(family)} --val PHOTOS` first."
         )
     return front
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from sr_core.engine.library import Library
@@ -63,10 +63,10 @@ class SchemeRow:
 
 
 def with_scheme(candidate: Candidate, scheme: Scheme, ratio: float) -> Candidate:
-    """Return `candidate` with one scheme and ratio wherever they fit. Its tail is dense."""
+    """Return `candidate` with one scheme and ratio wherever they fit. Its ends are dense."""
     wish = LayerPruning(scheme, ratio)
     cells = tuple(wish.applied_to(Cell(cell.block)) for cell in candidate.cells)
-    return Candidate(candidate.scale, candidate.width, cells, DENSE)
+    return replace(candidate, cells=cells, tail=DENSE, input_skip=DENSE)
 
 
 def scheme_rows(

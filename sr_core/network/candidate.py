@@ -48,6 +48,11 @@ class Family:
         """Stem of files and part of names: `x4`, `x4-luma`."""
         return f"x{self.scale}" + ("" if self.colour == "rgb" else f"-{self.colour}")
 
+    @property
+    def title(self) -> str:
+        """For people: `×4`, `×4 luma`."""
+        return f"×{self.scale}" + ("" if self.colour == "rgb" else f" {self.colour}")
+
     @classmethod
     def named(cls, name: str) -> Family | None:
         """Return the family of this name, None if it is none."""

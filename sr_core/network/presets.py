@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sr_core.network.blocks import SKIP, Block, Scheme
-from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.candidate import DENSE, Candidate, uniform
 from sr_core.network.weights import SupernetSpec
 
 
@@ -35,7 +35,7 @@ def presets(spec: SupernetSpec) -> list[Preset]:
             scale=spec.scale, width=channels, blocks=blocks, scheme=scheme, ratio=ratio,
             colour=spec.colour,
         )  # fmt: skip
-        return Preset(f"x{spec.scale}-{name}", title, candidate)
+        return Preset(f"{spec.family.name}-{name}", title, candidate)
 
     entries = [preset(block, f"All {block}, dense", (block,) * spec.cells) for block in spec.blocks]
     if len(spec.blocks) > 1:
@@ -70,7 +70,8 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
     """List the plain part of the search space: one block, scheme and ratio throughout.
 
     It has all channel counts of the supernet, depths of a third to all of the cells (kept ones
-    evenly spread), dense layers, and every scheme at 20 to 80 %.
+    evenly spread), dense layers, and every scheme at 20 to 80 %. The tail is dense. Where the
+    input skip can be pruned, each network is there once more with both ends pruned as its cells.
     """
     depths = sorted({max(1, round(spec.cells * share / 6)) for share in range(2, 7)})
     networks = [
@@ -84,7 +85,16 @@ def uniform_networks(spec: SupernetSpec) -> list[Candidate]:
         for s, ratios in _UNIFORM_RATIOS.items()
         for r in ratios
     ]  # fmt: skip
-    return list(dict.fromkeys(networks))
+    return list(dict.fromkeys([*networks, *(_with_ends(one, spec) for one in networks)]))
+
+
+def _with_ends(candidate: Candidate, spec: SupernetSpec) -> Candidate:
+    """Prune tail and input skip as the first pruned layer is, as far as that fits the skip."""
+    first = next((one for _, one in candidate.layers() if one != DENSE), DENSE)
+    skip = first.fitted_to(spec.skip_schemes)
+    if skip == DENSE or skip.scheme not in spec.skip_schemes:
+        return candidate
+    return replace(candidate, tail=skip, input_skip=skip)
 
 
 def _evenly_spread(block: Block, depth: int, cells: int) -> tuple[Block, ...]:

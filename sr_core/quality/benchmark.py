@@ -11,7 +11,7 @@ from PIL import Image
 
 from sr_core.errors import DatasetError
 from sr_core.quality.datasets import Pair, ValidationCrops, bicubic
-from sr_core.quality.metrics import Image8, psnr_y, ssim_y
+from sr_core.quality.metrics import Image8, psnr_rgb, psnr_y, ssim_y
 from sr_core.runtime.image import rounded
 
 Upscale = Callable[[Image8], Image8]
@@ -26,19 +26,22 @@ class Score:
     """dB"""
     ssim_y: float
     n: int
+    psnr_rgb: float
+    """dB, over all channels."""
 
 
 def score(pairs: Iterable[Pair], upscale: Upscale, *, scale: int) -> Score:
     """Upscale every LR image and compare it with its HR image."""
-    values: list[tuple[float, float]] = []
+    values: list[tuple[float, float, float]] = []
     for pair in pairs:
         sr = upscale(pair.lr)
         try:
-            values.append((psnr_y(sr, pair.hr, shave=scale), ssim_y(sr, pair.hr, shave=scale)))
+            both = psnr_y(sr, pair.hr, shave=scale), ssim_y(sr, pair.hr, shave=scale)
+            values.append((*both, psnr_rgb(sr, pair.hr, shave=scale)))
         except ValueError as error:
             raise DatasetError(f"{pair.name} is too small to score. {error}") from None
-    psnr_db, ssim = np.mean(values, axis=0).tolist()
-    return Score(psnr_db, ssim, len(values))
+    psnr_db, ssim, rgb_db = np.mean(values, axis=0).tolist()
+    return Score(psnr_db, ssim, len(values), rgb_db)
 
 
 def score_crops(
@@ -56,6 +59,15 @@ def score_crops(
     lr = np.ascontiguousarray(crops.lr.transpose(0, 3, 1, 2), dtype=np.float32) / np.float32(255)
     sr = rounded(run(lr), np.uint8).transpose(0, 2, 3, 1)
     return float(np.mean([psnr_y(a, b, shave=scale) for a, b in zip(sr, crops.hr, strict=True)]))
+
+
+def score_upscaled(upscale: Upscale, crops: ValidationCrops, *, scale: int) -> float:
+    """Return the mean PSNR-Y in dB over fixed crops of what turns colour images into such.
+
+    It is what `score_crops` returns, also for a network that does not see colours.
+    """
+    pairs = zip(crops.lr, crops.hr, strict=True)
+    return float(np.mean([psnr_y(upscale(lr), hr, shave=scale) for lr, hr in pairs]))
 
 
 def bicubic_upscale(scale: int) -> Upscale:

@@ -44,6 +44,17 @@ def psnr_y(image: Image8, reference: Image8, *, shave: int) -> float:
     return float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
 
 
+def psnr_rgb(image: Image8, reference: Image8, *, shave: int) -> float:
+    """Return the PSNR over all channels in dB, `inf` for equal images.
+
+    Beside PSNR-Y it says what becomes of the colours. Arguments and errors are those of `psnr_y`.
+    """
+    inner = _kept(image, reference, shave)
+    difference = image[inner].astype(np.float64) - reference[inner]
+    mse = float(np.mean(difference**2))
+    return float("inf") if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
+
+
 def ssim_y(image: Image8, reference: Image8, *, shave: int) -> float:
     """Return the structural similarity of the luma (Wang et al. 2004), in -1..1.
 
@@ -110,10 +121,15 @@ def _smoothed(planes: NDArray[np.float64]) -> NDArray[np.float64]:
 def _inner(
     image: Image8, reference: Image8, shave: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    inner = _kept(image, reference, shave)
+    return luma(image[inner]), luma(reference[inner])
+
+
+def _kept(image: Image8, reference: Image8, shave: int) -> tuple[slice, slice]:
+    """Return the rows and columns inside the border of two images."""
     if image.shape != reference.shape:
         raise ValueError(f"Shapes differ: {image.shape} against {reference.shape}.")
     height, width = image.shape[:2]
     if min(height, width) <= 2 * shave:
         raise ValueError(f"Nothing is left of {width}x{height} after shaving {shave} pixels.")
-    inner = np.s_[shave : height - shave, shave : width - shave]
-    return luma(image[inner]), luma(reference[inner])
+    return slice(shave, height - shave), slice(shave, width - shave)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
+from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
 from sr_core.report.tables import best_final, set5_db
 from sr_core.results.ablations import Ablation
@@ -30,25 +31,22 @@ _LEVEL_DB = 0.005
 def training_facts(catalogue: Catalogue) -> str:
     """Say how long the stored weights were trained."""
     facts = [
-        f"The ×{scale} supernet was trained for {_supernet_steps(catalogue, scale):,} steps."
-        for scale in reversed(catalogue.scales)
+        f"The {one.title} supernet was trained for "
+        f"{steps_of(catalogue.descriptor(one)['training']):,} steps."
+        for one in reversed(catalogue.families)
     ]
-    for scale in reversed(catalogue.scales):
-        runs = [final.descriptor.training for final in catalogue.finals(scale)]
+    for family in reversed(catalogue.families):
+        runs = [final.descriptor.training for final in catalogue.finals(family)]
         if runs:
             steps = span([steps_of(records) for records in runs], 0)
             from_stage_3 = sum(
                 "sr_core prune" in record["command"] for run in runs for record in run
             )
             facts.append(
-                f"The {len(runs)} final models of ×{scale} had {steps} steps of fine-tuning each; "
-                f"{from_stage_3 or 'none'} of them came from stage 3."
+                f"The {len(runs)} final models of {family.title} had {steps} steps of fine-tuning "
+                f"each; {from_stage_3 or 'none'} of them came from stage 3."
             )
     return bullets(facts)
-
-
-def _supernet_steps(catalogue: Catalogue, scale: int) -> int:
-    return steps_of(catalogue.descriptor(scale)["training"])
 
 
 def published_facts(catalogue: Catalogue) -> str:
@@ -59,7 +57,7 @@ def published_facts(catalogue: Catalogue) -> str:
             (ours, theirs.psnr_y_db["Set5"])
             for theirs in catalogue.published_models
             if theirs.scale == scale and "Set5" in theirs.psnr_y_db
-            for match in [best_final(catalogue.finals(scale), theirs.macs_g)]
+            for match in [best_final(catalogue.finals_of_scale(scale), theirs.macs_g)]
             if match and (ours := set5_db(match)) is not None
         ]
         if pairs:
@@ -135,9 +133,10 @@ def _finding(ablation: Ablation) -> str:
         result = "makes no clear difference to"
     else:
         result = f"is {'better' if gain_db > 0 else 'worse'} than"
+    family = Family(ablation.scale, ablation.colour)
     return (
         f"At equal time in {engine_title(ablation.runtimes)}, {what} {result} {against} "
-        f"({gain_db:+.2f} dB, ×{ablation.scale}, validation crops, {len(ours)} seeds each)."
+        f"({gain_db:+.2f} dB, {family.title}, validation crops, {len(ours)} seeds each)."
     )
 
 
@@ -224,20 +223,20 @@ def _beside_authors(rivals: Sequence[Rival], catalogue: Catalogue) -> Iterator[s
 def front_facts(catalogue: Catalogue) -> str:
     """Say how many networks the stored fronts hold, and which samplers proposed them."""
     facts: list[str] = []
-    for scale in reversed(catalogue.scales):
-        if front := catalogue.front(scale):
+    for family in reversed(catalogue.families):
+        if front := catalogue.front(family):
             facts += _one_front(front)
     return bullets(facts)
 
 
 def _one_front(front: Front) -> Iterator[str]:
-    scale, runs, rows = front.header.scale, front.header.runs, front.rows
+    family, runs, rows = front.header.family.title, front.header.runs, front.rows
     counts: dict[str, int] = {}
     for run in runs:
         counts[run.sampler] = counts.get(run.sampler, 0) + run.evaluated
     samplers = ", ".join(f"`{sampler}` {n:,}" for sampler, n in counts.items())
     yield (
-        f"The ×{scale} front holds {len(rows):,} networks of {len(runs)} runs, measured on "
+        f"The {family} front holds {len(rows):,} networks of {len(runs)} runs, measured on "
         f"{front.header.crops.n} validation crops: {samplers}."
     )
     of_run: dict[int, list[float]] = {}
@@ -245,10 +244,10 @@ def _one_front(front: Front) -> Iterator[str]:
         of_run.setdefault(run, []).append(seconds)
     medians_s = [median(times) for times in of_run.values()] or [0.0]
     yield (
-        f"At ×{scale} one evaluation took {span(medians_s, 2)} s (measured, medians of the runs)."
+        f"At {family} one evaluation took {span(medians_s, 2)} s (measured, medians of the runs)."
     )
     count = int(rows["psnr_y_set5"].notna().to_numpy().sum())
-    yield f"At ×{scale} {count or 'none'} of them were also measured on the benchmarks."
+    yield f"At {family} {count or 'none'} of them were also measured on the benchmarks."
 
 
 def worker_facts(bench: WorkerBench) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import CatalogueError
 from sr_core.files import write_atomic
+from sr_core.network.candidate import Family
 from sr_core.report import engine, facts, tables
 
 START = re.compile(r"<!-- stored: (\S+) -->")
@@ -37,7 +38,7 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         yield "published", tables.published_table(catalogue)
         yield "published-facts", facts.published_facts(catalogue)
     for ablation in catalogue.ablations:
-        name = f"{ablation.question}-x{ablation.scale}"
+        name = f"{ablation.question}-{Family(ablation.scale, ablation.colour).name}"
         yield name, tables.ablation_table(ablation)
         yield f"{name}-facts", facts.ablation_facts(ablation)
     if bench := catalogue.rival_bench:
@@ -49,8 +50,8 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         yield "engine-tables", engine.tables(benches)
         yield "engine-facts", engine.facts(catalogue, benches)
     yield "front-facts", facts.front_facts(catalogue)
-    for scale in catalogue.scales:
-        yield f"budgets-x{scale}", tables.budgets_table(catalogue, scale)
+    for family in catalogue.families:
+        yield f"budgets-{family.name}", tables.budgets_table(catalogue, family)
     if catalogue.sampler_bench:
         yield "samplers", tables.samplers_table(catalogue.sampler_bench)
     if catalogue.worker_bench:

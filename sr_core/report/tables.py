@@ -11,7 +11,7 @@ from sr_core.latency.estimate import estimate
 from sr_core.latency.own import OWN
 from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.results.ablations import Ablation
@@ -37,7 +37,8 @@ def results_table(catalogue: Catalogue) -> str:
     lines = [row(header), row(["---", "--:", "--:", *("--:" for _ in BENCHMARKS)])]
     for scale in catalogue.scales:
         lines.append(row([f"bicubic x{scale}", "-", "-", *_cells(catalogue.bicubic(scale))]))
-        for model in catalogue.models(scale):
+        families = [family for family in catalogue.families if family.scale == scale]
+        for model in (model for family in families for model in catalogue.models(family)):
             summary = model.summary()
             cost = [
                 f"{summary['params_kept'] / 1e3:.0f} K of {summary['params_dense'] / 1e3:.0f} K",
@@ -61,7 +62,7 @@ def readme_table(catalogue: Catalogue) -> str:
     lines = [row(header), row(["---", *("--:" for _ in header[1:])])]
     for scale in reversed(catalogue.scales):
         lines.append(row([f"bicubic ×{scale}", "-", *_some_db(catalogue.bicubic(scale)), "-"]))
-        for final in catalogue.finals(scale):
+        for final in catalogue.finals_of_scale(scale):
             if final.name in README_MODELS:
                 time = estimate(device, final.candidate, threads=FINALS_THREADS)
                 ms = f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})"
@@ -136,8 +137,9 @@ def rivals_table(bench: RivalBench) -> str:
 
 def ablation_table(ablation: Ablation) -> str:
     """Return a row per family: means over its runs and, in brackets, their range."""
+    family = Family(ablation.scale, ablation.colour)
     header = [
-        f"{ablation.question}, ×{ablation.scale}", "validation dB, once for all",
+        f"{ablation.question}, {family.title}", "validation dB, once for all",
         "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "ms, ours", "ms, ONNX Runtime",
         "ms, the same, widths filled to 16", "parameters, kept", "runs", "network",
     ]  # fmt: skip
@@ -180,7 +182,7 @@ def published_table(catalogue: Catalogue) -> str:
         cells = [f"{theirs.name} x{theirs.scale}", f"{theirs.params_k:.1f} K"]
         cells.append(f"{theirs.macs_g:.2f}")
         cells += ["-" if score is None else f"{score:.2f}" for score in scores_db]
-        cells += _final_cells(best_final(catalogue.finals(theirs.scale), theirs.macs_g))
+        cells += _final_cells(best_final(catalogue.finals_of_scale(theirs.scale), theirs.macs_g))
         lines.append(row([*cells, theirs.note or "-"]))
     return "\n".join(lines)
 
@@ -251,14 +253,14 @@ def profiles_table(catalogue: Catalogue) -> str:
     return "\n".join(lines)
 
 
-def budgets_table(catalogue: Catalogue, scale: int) -> str:
+def budgets_table(catalogue: Catalogue, family: Family) -> str:
     """Return the best network of the front under each of `BUDGETS_MS`, per device."""
     header = [
-        f"device profile, ×{scale}", "budget", "PSNR-Y on the validation crops (dB)",
+        f"device profile, {family.title}", "budget", "PSNR-Y on the validation crops (dB)",
         "ms, estimated (90 % interval)", "network",
     ]  # fmt: skip
     lines = [row(header), row(["---", "--:", "--:", "--:", "---"])]
-    front = catalogue.front(scale)
+    front = catalogue.front(family)
     if front is None:
         return ""
     scores_db = front.rows["psnr_y_db"].to_numpy()

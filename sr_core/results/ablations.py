@@ -7,7 +7,17 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
-from sr_core.results.record import Count, Date, Drift, Positive, Record, Runtime, Sha256, Text
+from sr_core.results.record import (
+    Colour,
+    Count,
+    Date,
+    Drift,
+    Positive,
+    Record,
+    Runtime,
+    Sha256,
+    Text,
+)
 
 Question = Literal["schemes", "ratios"]
 """`schemes`: does fine-grained pruning beat the best channel-pruned rival at equal latency?
@@ -58,10 +68,11 @@ class FineTuningRun(Record):
 
 
 class Ablation(Record):
-    """One question at one scale, all of it measured in one call."""
+    """One question of one family of networks, all of it measured in one call."""
 
     question: Question
     scale: Count
+    colour: Colour = "rgb"
     processor: Text
     cores: Count
     """At the disposal of the process (`machine.cores`)."""
@@ -104,6 +115,10 @@ class Ablation(Record):
 
 
 def merge(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:
-    """Put `new` in the place of an older answer to the same question at the same scale."""
-    others = [old for old in before if (old.question, old.scale) != (new.question, new.scale)]
-    return tuple(sorted([*others, new], key=lambda one: (one.question, -one.scale)))
+    """Put `new` in the place of an older answer to the same question of the same family."""
+
+    def key(one: Ablation) -> tuple[str, int, bool]:
+        return one.question, -one.scale, one.colour != "rgb"
+
+    others = [old for old in before if key(old) != key(new)]
+    return tuple(sorted([*others, new], key=key))

@@ -22,3 +22,5 @@ class Quality(Record):
     psnr_y: float = Field(ge=0, le=MAX_PSNR_DB, allow_inf_nan=False)
     """dB, mean over the images."""
     ssim_y: float = Field(ge=-1, le=1, allow_inf_nan=False)
+    psnr_rgb: float | None = Field(default=None, ge=0, le=MAX_PSNR_DB, allow_inf_nan=False)
+    """dB over all three channels, mean over the images. The first results do not have it."""

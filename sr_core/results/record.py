@@ -19,6 +19,8 @@ from sr_core.files import read_utf8
 Kind = TypeVar("Kind")
 Runtime = Literal["sparse", "onnx"]
 """Our engine, or ONNX Runtime."""
+Colour = Literal["rgb", "luma"]
+"""What a network sees, as in `network.colour`."""
 
 
 def engine_title(runtimes: Mapping[Runtime, str]) -> str:

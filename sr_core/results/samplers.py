@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sr_core.results.record import Count, Date, Natural, Positive, Record, Seconds, Sha256, Text
+from sr_core.results.record import (
+    Colour,
+    Count,
+    Date,
+    Natural,
+    Positive,
+    Record,
+    Seconds,
+    Sha256,
+    Text,
+)
 
 Hypervolume = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -20,6 +30,7 @@ class _Bench(Record):
     date: Date
     versions: dict[str, str]
     scale: Count
+    colour: Colour = "rgb"
     objective: Text
     """Device id, or `macs`."""
     weights_sha256: Sha256

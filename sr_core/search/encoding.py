@@ -30,6 +30,7 @@ class Encoder:
             if name not in space.ratio_names.values()
             for option in some
         ]
+        self._names = frozenset(space.choices)
         self._place = {option: index for index, option in enumerate(options)}
 
     def encode(self, candidates: Sequence[Candidate]) -> Matrix:
@@ -40,7 +41,8 @@ class Encoder:
             for index, cell in enumerate(candidate.cells):
                 row[self._place[cell_name(index), cell.block]] = 1
             for name, pruning in candidate.layers():
-                row[self._place[name, pruning.scheme]] = pruning.ratio or 1
+                if name in self._names:  # an input skip that is always dense says nothing
+                    row[self._place[name, pruning.scheme]] = pruning.ratio or 1
         return rows
 
 

@@ -12,16 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
 from sr_core.machine import cores
-from sr_core.network.candidate import Candidate
-from sr_core.quality.benchmark import bicubic_upscale
+from sr_core.network.candidate import Candidate, Family
+from sr_core.quality.benchmark import bicubic_upscale, network_upscale, score_upscaled
 from sr_core.quality.datasets import ValidationCrops
-from sr_core.quality.metrics import Reference, psnr_y
-from sr_core.runtime.image import rounded
+from sr_core.quality.metrics import Image8, Reference
 from sr_core.runtime.upscale import Upscaler
 
 
@@ -41,7 +39,7 @@ class Evaluator:
     def __init__(
         self,
         catalogue: Catalogue,
-        scale: int,
+        family: Family,
         crops: ValidationCrops,
         *,
         library: Library | None = None,
@@ -52,11 +50,10 @@ class Evaluator:
         `threads` crops are scored at the same time. None takes all cores.
         """
         self.library = library
-        self.catalogue, self.scale, self.crops = catalogue, scale, crops
-        self.supernet = catalogue.supernet(scale)
+        self.catalogue, self.family, self.crops = catalogue, family, crops
+        self.supernet = catalogue.supernet(family)
         self.threads = threads or cores()
-        self._lr = crops.lr.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        self._references = [Reference(hr, shave=scale) for hr in crops.hr]
+        self._references = [Reference(hr, shave=family.scale) for hr in crops.hr]
         self._pool = ThreadPoolExecutor(self.threads)
 
     def evaluate(self, candidate: Candidate) -> Evaluation:
@@ -67,20 +64,19 @@ class Evaluator:
         start = time.perf_counter()
         # One thread per crop: several threads within a network this small mostly wait.
         upscaler = Upscaler(self.catalogue.network(candidate), self.library, threads=1)
+        upscale = network_upscale(upscaler.upscale)
 
-        def score(lr: NDArray[np.float32], reference: Reference) -> tuple[float, float]:
-            sr = rounded(upscaler.run(lr[None]), np.uint8)[0].transpose(1, 2, 0)
-            return reference.scores(sr)
+        def score(lr: Image8, reference: Reference) -> tuple[float, float]:
+            return reference.scores(upscale(lr))
 
-        scores = list(self._pool.map(score, self._lr, self._references))
+        scores = list(self._pool.map(score, self.crops.lr, self._references))
         psnr_db, ssim = np.mean(scores, axis=0).tolist()
         return Evaluation(psnr_db, ssim, time.perf_counter() - start)
 
     def bicubic_psnr_db(self) -> float:
         """Score the baseline on the same crops."""
-        upscale = bicubic_upscale(self.scale)
-        pairs = zip(self.crops.lr, self.crops.hr, strict=True)
-        return float(np.mean([psnr_y(upscale(lr), hr, shave=self.scale) for lr, hr in pairs]))
+        scale = self.family.scale
+        return score_upscaled(bicubic_upscale(scale), self.crops, scale=scale)
 
 
 @dataclass(frozen=True)

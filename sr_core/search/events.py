@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from sr_core.errors import SearchError
+from sr_core.network.candidate import Family
+from sr_core.network.colour import Colour
 from sr_core.results.record import Finite, Natural, Record, Seconds, Sha256, Text, fault
 
 
@@ -33,6 +35,7 @@ class Start(Record):
     event: Literal["start"] = "start"
     study: Text
     scale: int
+    colour: Colour = "rgb"
     objective: Text
     """Device id, or `macs`."""
     unit: Literal["ms", "GMACs"]
@@ -48,6 +51,11 @@ class Start(Record):
     """That repeats the search, with placeholders for local names."""
     finished_before: Natural
     """Trials of earlier runs of the same study; they follow as ordinary events."""
+
+    @property
+    def family(self) -> Family:
+        """The networks that are searched."""
+        return Family(self.scale, self.colour)
 
 
 class Trial(Record):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import isfinite
-from typing import Literal, cast
+from typing import Literal
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
 from sr_core.latency.prices import Vector, count, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.blocks import SKIP, Scheme
+from sr_core.network.blocks import SKIP
 from sr_core.network.candidate import Candidate, Cell, LayerPruning
 from sr_core.network.notation import to_text
 from sr_core.search.settings import MACS
@@ -75,15 +76,21 @@ def check_budget(aim: Objective, space: Space) -> None:
     if aim.budget_ms is None:
         return
     skips = (Cell(SKIP),) * space.spec.cells
-    tails = [
-        LayerPruning(cast(Scheme, scheme), ratio if scheme != "dense" else 0.0)
-        for scheme in space.choices["tail"]
+    ends = [
+        {name: LayerPruning(scheme, ratio) for name, scheme in zip(space.ends, some, strict=True)}
+        for some in product(*space.ends.values())
         for ratio in RATIOS
     ]
-    widths = cast(tuple[int, ...], space.choices["width"])
-    bare = [Candidate(space.spec.scale, width, skips, tail) for width in widths for tail in tails]
-    costs = aim.cost(list(dict.fromkeys(bare)))
-    cheapest, lowest_ms = list(dict.fromkeys(bare))[int(costs.argmin())], float(costs.min())
+    spec = space.spec
+    bare = list(
+        dict.fromkeys(
+            Candidate(spec.scale, width, skips, colour=spec.colour, **pruning)
+            for width in spec.widths
+            for pruning in ends
+        )
+    )
+    costs = aim.cost(bare)
+    cheapest, lowest_ms = bare[int(costs.argmin())], float(costs.min())
     if lowest_ms > aim.budget_ms:
         raise SearchError(
             f"No network fits a budget of {aim.budget_ms:g} ms: the cheapest of the space, "

@@ -78,11 +78,12 @@ def _store(
 ) -> Front:
     """Add the results of a row of `front` to the front as it is now, and return that."""
     with changing(root):
-        now = Catalogue(root).front(front.header.scale)
+        now = Catalogue(root).front(front.header.family)
         # Rows are only ever appended, so an index keeps its meaning.
         if now is None or now.rows["id"].get(index) != front.rows["id"][index]:
             raise SearchError(
-                f"The stored front of x{front.header.scale} was replaced meanwhile: start again."
+                f"The stored front of {front.header.family.name} was replaced meanwhile: start "
+                "again."
             )
         header = now.header.model_copy(update={"image_sets": dict(sums)})
         now = Front(header, now.rows).with_results(index, results)

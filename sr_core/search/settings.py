@@ -8,6 +8,8 @@ from typing import Literal, get_args
 
 from sr_core.errors import SearchError
 from sr_core.network.blocks import Scheme
+from sr_core.network.candidate import Family
+from sr_core.network.colour import Colour
 from sr_core.options import command_line, flag, option, words
 from sr_core.results.record import Runtime
 
@@ -25,6 +27,12 @@ MAX_SEED = 2**32 - 1
 """NumPy's."""
 _LOCAL = ("threads", "storage", "study", "resume", "worker", "out")
 """Settings of the computer and the study; a stored command leaves them out."""
+
+
+def family_words(family: Family) -> str:
+    """Return the options that select a family: `--scale 4`, `--scale 4 --colour luma`."""
+    colour = "" if family.colour == "rgb" else f" --colour {family.colour}"
+    return f"--scale {family.scale}{colour}"
 
 
 def _schemes(text: str) -> tuple[str, ...]:
@@ -52,6 +60,9 @@ class SearchArgs:
 
     scale: int | None = option(None, "upscaling factor: 2 or 4 (not for --worker)")
     """None for a worker: it takes its settings from the study."""
+    colour: Colour = option(
+        "rgb", "of the networks: rgb (default), or luma, which upscale brightness alone"
+    )
     val: Path | None = option(
         None,
         "search: folder of HR validation images; the result is appended to the stored front. "
@@ -127,13 +138,20 @@ class SearchArgs:
             raise SearchError("--worker only helps: leave out --resume and --out.")
         if self.worker and self.study is None:
             raise SearchError("--worker needs the --study to help with.")
-        if self.scale is None and not self.worker:
+        if not self.worker:
+            _ = self.family
+
+    @property
+    def family(self) -> Family:
+        """The networks to search among. Raises `SearchError` for a worker that names no scale."""
+        if self.scale is None:
             raise SearchError("--scale is missing: give 2 or 4.")
+        return Family(self.scale, self.colour)
 
     @property
     def name(self) -> str:
         """Name of the study."""
-        return self.study or f"x{self.scale}-{self.objective}-{self.sampler}-{self.seed}"
+        return self.study or f"{self.family.name}-{self.objective}-{self.sampler}-{self.seed}"
 
     @property
     def command(self) -> str:
@@ -145,6 +163,8 @@ class SearchArgs:
             left_out.add("schemes")
         if self.engine == "sparse":
             left_out.add("engine")
+        if self.colour == "rgb":
+            left_out.add("colour")
         options = words(self, places={"val": "DATA/val"}, leave_out=left_out)
         if self.val is None:
             options += ["--out", "RESULT.json"]

@@ -58,6 +58,7 @@ class Setup:
     scores: dict[str, tuple[float, float]]
     """Candidate id -> PSNR-Y in dB and SSIM-Y, in the stored front."""
     study: SharedStudy | None
+    space: Space
 
 
 def prepare(catalogue: Catalogue, args: SearchArgs) -> Setup:
@@ -76,13 +77,13 @@ def prepare(catalogue: Catalogue, args: SearchArgs) -> Setup:
 def _build(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) -> Setup:
     if study:
         args = _with_study_settings(args, study)
-    scale = cast(int, args.scale)
-    catalogue.supernet(scale)  # it, and the device, may be missing: before images are read
+    family = args.family
+    catalogue.supernet(family)  # it, and the device, may be missing: before images are read
     aim = _aim(catalogue, args, study)
     evaluator = Evaluator(
         catalogue,
-        scale,
-        _crops(args, scale),
+        family,
+        _crops(args, family.scale),
         library=catalogue.engine if args.engine == "sparse" else None,
         threads=args.threads,
     )
@@ -90,7 +91,7 @@ def _build(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) ->
     settings = study.settings if study else _settings(catalogue, args, evaluator, aim, before)
     if study:
         _check_same(study, evaluator)
-    space = space_of(args, evaluator)
+    space = space_of(settings, evaluator)
     check_budget(aim, space)
     if args.storage is not None and study is None:
         study = SharedStudy.create(args.storage, args.name, settings)
@@ -104,14 +105,14 @@ def _build(catalogue: Catalogue, args: SearchArgs, study: SharedStudy | None) ->
         _facts(evaluator),
         _scores(before),
         study,
+        space,
     )
 
 
-def space_of(args: SearchArgs, evaluator: Evaluator) -> Space:
+def space_of(settings: Settings, evaluator: Evaluator) -> Space:
     """Return the space to search: all of the supernet, as far as it is asked for."""
-    spec = evaluator.supernet.spec
-    schemes, per_kind = args.schemes, args.ratio_per_layer_kind
-    return Space(spec, schemes, per_kind)
+    spec = settings.vocabulary(evaluator.supernet.spec)
+    return Space(spec, settings.schemes, settings.ratio_per_layer_kind)
 
 
 def _with_study_settings(args: SearchArgs, study: SharedStudy) -> SearchArgs:
@@ -155,7 +156,8 @@ def _check_same(study: SharedStudy, evaluator: Evaluator) -> None:
     if settings.weights_sha256 != weights:
         raise SearchError(
             f"Study {study.name} is of other weights ({settings.weights_sha256[:8]}, here "
-            f"{weights[:8]}): use the same supernets/x{settings.scale}.safetensors everywhere."
+            f"{weights[:8]}): use the same supernets/{settings.family.name}.safetensors "
+            "everywhere."
         )
     if settings.crops.sha256 != evaluator.crops.checksum or settings.protocol != PROTOCOL:
         raise SearchError(
@@ -166,11 +168,11 @@ def _check_same(study: SharedStudy, evaluator: Evaluator) -> None:
 
 def _comparable_front(catalogue: Catalogue, evaluator: Evaluator) -> Front | None:
     """Return the front to append to, checked to be comparable. None without one."""
-    front = catalogue.front(evaluator.scale)
+    front = catalogue.front(evaluator.family)
     if front is not None and front.header.crops.sha256 != evaluator.crops.checksum:
         raise SearchError(
             "The stored front was scored on other validation crops: give the same --val, or "
-            f"delete fronts/x{evaluator.scale}.* to start anew."
+            f"delete fronts/{evaluator.family.name}.* to start anew."
         )
     return front
 
@@ -190,7 +192,7 @@ def _settings(
     before: Front | None,
 ) -> Settings:
     """Return the settings of a new study. One in memory has them too."""
-    presets = [model.candidate for model in catalogue.models(args.scale)]
+    presets = [model.candidate for model in catalogue.models(args.family)]
     start = _first(args, evaluator, presets, before, aim)
     crops = evaluator.crops
     baseline_db = before.header.crops.bicubic_psnr_y_db if before else evaluator.bicubic_psnr_db()
@@ -199,8 +201,12 @@ def _settings(
     options: dict[str, Any] = {name: getattr(args, name) for name in OF_STUDY}
     if args.sampler in NETWORK_LISTS:
         options["trials"] = len(start)
+    spec = evaluator.supernet.spec
     return Settings(
         **options,
+        blocks=spec.blocks,
+        widths=spec.widths,
+        skip_schemes=spec.skip_schemes,
         weights_sha256=evaluator.supernet.sha256,
         protocol=PROTOCOL,
         crops=CropSet(
@@ -265,6 +271,7 @@ def _start(name: str, settings: Settings, aim: Objective, study: SharedStudy | N
     return Start(
         study=name,
         scale=settings.scale,
+        colour=settings.colour,
         objective=settings.objective,
         unit=aim.unit,
         budget_ms=settings.budget_ms,

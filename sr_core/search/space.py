@@ -23,7 +23,6 @@ from sr_core.network.candidate import (
     DENSE,
     PATTERN_MIN_RATIO,
     TAIL_SCHEMES,
-    WIDTHS,
     Candidate,
     Cell,
     LayerPruning,
@@ -47,9 +46,17 @@ class Space:
 
     @cached_property
     def kinds(self) -> tuple[str, ...]:
-        """Kinds of layers: `wide.expand`, `wide.linear`, ..., `tail`."""
+        """Kinds of layers: `wide.expand`, `wide.linear`, ..., `tail`, and perhaps `input_skip`."""
         names = (name for block in self.spec.blocks for name, _ in layer_names(0, block))
-        return (*map(name_in_cell, names), "tail")
+        return (*map(name_in_cell, names), *self.ends)
+
+    @cached_property
+    def ends(self) -> dict[str, tuple[Scheme, ...]]:
+        """Layers that are in no cell -> their schemes. A skip that is always dense is no choice."""
+        ends = {"tail": self._restrict(TAIL_SCHEMES)}
+        if set(self.spec.skip_schemes) != {"dense"}:
+            ends["input_skip"] = self._restrict(self.spec.skip_schemes)
+        return ends
 
     @cached_property
     def ratio_names(self) -> dict[str, str]:
@@ -60,9 +67,9 @@ class Space:
     def choices(self) -> dict[str, tuple[Choice, ...]]:
         """Parameter name -> what it may be."""
         choices: dict[str, tuple[Choice, ...]] = {
-            "width": tuple(width for width in WIDTHS if width <= self.spec.width),
+            "width": self.spec.widths,
             **dict.fromkeys(self.ratio_names.values(), RATIOS),
-            "tail": self._restrict(TAIL_SCHEMES),
+            **self.ends,
         }
         for index in range(self.spec.cells):
             choices[cell_name(index)] = (SKIP, *self.spec.blocks)
@@ -95,7 +102,8 @@ class Space:
         for index in range(self.spec.cells):
             block = cast(str, params[cell_name(index)])
             cells.append(Cell(block, tuple(layer(name) for name, _ in layer_names(index, block))))
-        return Candidate(self.spec.scale, cast(int, params["width"]), tuple(cells), layer("tail"))
+        width, ends = cast(int, params["width"]), {name: layer(name) for name in self.ends}
+        return Candidate(self.spec.scale, width, tuple(cells), colour=self.spec.colour, **ends)
 
     def encode(self, candidate: Candidate) -> Params | None:
         """Return parameters that `decode` turns into `candidate`, None outside of the space.

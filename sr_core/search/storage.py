@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -36,9 +37,11 @@ from pydantic import ValidationError
 
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.blocks import Scheme
-from sr_core.network.candidate import Candidate
+from sr_core.network.blocks import Block, Scheme
+from sr_core.network.candidate import Candidate, Family
+from sr_core.network.colour import Colour
 from sr_core.network.notation import from_text
+from sr_core.network.weights import SupernetSpec
 from sr_core.results.record import Finite, Natural, Record, Seconds, Sha256, Text, fault
 from sr_core.search.database import GRACE_S, database_errors, open_database, safe_url
 from sr_core.search.events import CropSet
@@ -57,6 +60,12 @@ class Settings(Record):
     """
 
     scale: int
+    colour: Colour = "rgb"
+    blocks: tuple[Block, ...] | None = None
+    """Those that cells may hold besides `skip`. The first studies name none of these three, and
+    mean what the supernet has."""
+    widths: tuple[int, ...] | None = None
+    skip_schemes: tuple[Scheme, ...] | None = None
     weights_sha256: Sha256
     protocol: Text
     crops: CropSet
@@ -73,6 +82,16 @@ class Settings(Record):
     start: tuple[Text, ...]
     """Networks that are proposed first."""
     command: Text
+
+    @property
+    def family(self) -> Family:
+        """The networks that are searched."""
+        return Family(self.scale, self.colour)
+
+    def vocabulary(self, spec: SupernetSpec) -> SupernetSpec:
+        """Return `spec` with the choices that the study was made with."""
+        named = {"blocks": self.blocks, "widths": self.widths, "skip_schemes": self.skip_schemes}
+        return replace(spec, **{name: some for name, some in named.items() if some is not None})
 
 
 class Result(Record):

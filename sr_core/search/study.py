@@ -54,7 +54,7 @@ def search(
     if args.out:
         check_target(args.out, SearchError)
     if args.val and not args.worker:
-        check_writable(catalogue.root, f"fronts/x{args.scale}.parquet")
+        check_writable(catalogue.root, f"fronts/{args.family.name}.parquet")
     setup = prepare(catalogue, args)
     try:
         return _run(setup, start, report, should_stop)
@@ -163,13 +163,13 @@ def _append(setup: Setup, tally: Tally, earlier: Run | None = None) -> Run:
 
 def _front(setup: Setup) -> Front:
     new = _new_front(setup)
-    stored = Catalogue(setup.root).front(setup.start.scale)
+    stored = Catalogue(setup.root).front(setup.start.family)
     if stored and (stored.header.weights_sha256, stored.header.crops.sha256) != (
         new.header.weights_sha256, new.header.crops.sha256
     ):  # fmt: skip
         raise SearchError(
-            f"fronts/x{setup.start.scale}.json has become one of other weights or crops since this "
-            "search started: search again."
+            f"fronts/{setup.start.family.name}.json has become one of other weights or crops since "
+            "this search started: search again."
         )
     return stored or new
 
@@ -178,6 +178,7 @@ def _new_front(setup: Setup) -> Front:
     crops = Crops(**setup.start.crops.model_dump(exclude={"about"}))
     header = Header(
         scale=setup.start.scale,
+        colour=setup.start.colour,
         weights_sha256=setup.evaluator.supernet.sha256,
         protocol=PROTOCOL,
         crops=crops,

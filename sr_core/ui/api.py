@@ -30,12 +30,13 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
     """Add the endpoints to the page that is being built. Everything else on it is private."""
     catalogue = pricing.catalogue
 
-    def target(scale: int, device: str, size: str, threads: int) -> View:
+    def target(scale: int, colour: str, device: str, size: str, threads: int) -> View:
         """Make a view. Unlike the page, it refuses threads that the device does not have."""
         catalogue.device(device or None).setting(threads or None)
         return make_view(
-            catalogue, scale=scale, device=device or None, size=size, threads=threads or None
-        )
+            catalogue, scale=scale, colour=colour, device=device or None, size=size,
+            threads=threads or None,
+        )  # fmt: skip
 
     def about(view: View, candidate: Candidate) -> dict[str, Any]:
         result = pricing.estimate(view, candidate)
@@ -51,13 +52,14 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         return [{**model.summary(), "network": to_text(model.candidate)} for model in entries]
 
     def front(
-        scale: int = 4, device: str = "", size: str = "1280x720", threads: int = 0
-    ) -> list[dict[str, Any]]:
+        scale: int = 4, device: str = "", size: str = "1280x720", threads: int = 0,
+        colour: str = "rgb",
+    ) -> list[dict[str, Any]]:  # fmt: skip
         """Networks not beaten in both latency and PSNR on a device (empty: the first; threads 0:
         its default). Latency is estimated, with a 90 % interval; PSNR-Y is measured on the
-        validation crops."""
+        validation crops. Colour: rgb, or luma networks."""
         with friendly():
-            view = target(scale, device, size, threads)
+            view = target(scale, colour, device, size, threads)
             points = pricing.points(view)
         return [
             {
@@ -80,7 +82,7 @@ def add_api(pricing: Pricing, upscalers: comparison.Upscalers) -> None:
         total, 90 % interval, per layer, coverage, basis; its parameters, and MACs at that size."""
         with friendly():
             candidate = catalogue.check(catalogue.candidate_by_name(str(network)))
-            view = target(candidate.scale, device, size, threads)
+            view = target(candidate.scale, candidate.colour, device, size, threads)
             layers = describe(candidate, *lr_size(candidate.scale, view.size))
             return asdict(pricing.estimate(view, candidate)) | asdict(totals(layers))
 

@@ -15,12 +15,17 @@ from sr_core.latency.profile import DeviceProfile, Setting
 from sr_core.latency.savings import SchemeRow
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
+from sr_core.network.colour import Colour
 from sr_core.network.layers import ConvLayer, Totals, describe, lr_size
 from sr_core.network.notation import to_text
 from sr_core.quality.datasets import SAMPLE_CROPS
 from sr_core.results.record import Runtime
 from sr_core.ui.quick_look import QuickScore
 from sr_core.ui.titles import size_title, title
+
+_COLOURS: dict[Colour, str] = {
+    "rgb": "", "luma": ", luma: brightness alone, colour by bicubic interpolation"
+}  # fmt: skip
 
 
 def tile(label: str, value: str, beside: str, origin: str = "") -> str:
@@ -58,8 +63,8 @@ def network_card(
     ]  # fmt: skip
     name = model.title if model else title(candidate)
     return (
-        f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code></p>"
-        f"<div class='tiles'>{''.join(tiles)}</div>"
+        f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code>"
+        f"{_COLOURS[candidate.colour]}</p><div class='tiles'>{''.join(tiles)}</div>"
         f"{strip(estimate, describe(candidate, *lr_size(candidate.scale, estimate.output)))}"
         f"{_basis(profile, estimate)}{finals_html or _quality_table(model, scores)}"
         "<details><summary>Reproduce</summary>"
@@ -103,24 +108,31 @@ def _quality_tile(
 
 def _quality_table(model: Model | None, scores: dict[str, float]) -> str:
     """Return benchmark results: those of the search, and a listed model's own."""
-    rows: dict[str, tuple[float, float]] = {}
+    rows: dict[str, tuple[float, float, float | None]] = {}
     for name in ("Set5", "Set14", "BSD100"):
         psnr_db = scores.get(f"psnr_y_{name.lower()}")
         if psnr_db is not None:
-            rows[name] = (psnr_db, scores[f"ssim_y_{name.lower()}"])
+            rows[name] = (psnr_db, scores[f"ssim_y_{name.lower()}"], None)
     for result in model.quality if model else ():
         if result.image_set in ("Set5", "Set14", "BSD100"):
-            rows[result.image_set] = (result.psnr_y, result.ssim_y)
+            rows[result.image_set] = (result.psnr_y, result.ssim_y, result.psnr_rgb)
     if not rows:
         return ""
+    has_rgb = any(rgb_db is not None for _, _, rgb_db in rows.values())
     cells = "".join(
-        f"<tr><th scope=row>{name}</th><td>{psnr_db:.2f} dB</td><td>{ssim:.4f}</td></tr>"
-        for name, (psnr_db, ssim) in rows.items()
+        f"<tr><th scope=row>{name}</th><td>{psnr_db:.2f} dB</td><td>{ssim:.4f}</td>"
+        f"{f'<td>{_known_db(rgb_db)}</td>' if has_rgb else ''}</tr>"
+        for name, (psnr_db, ssim, rgb_db) in rows.items()
     )
+    rgb_head = "<th scope=col>PSNR-RGB</th>" if has_rgb else ""
     return (
         "<table class='scores'><thead><tr><th scope=col>Measured</th><th scope=col>PSNR-Y</th>"
-        f"<th scope=col>SSIM-Y</th></tr></thead><tbody>{cells}</tbody></table>"
+        f"<th scope=col>SSIM-Y</th>{rgb_head}</tr></thead><tbody>{cells}</tbody></table>"
     )
+
+
+def _known_db(value_db: float | None) -> str:
+    return "–" if value_db is None else f"{value_db:.2f} dB"
 
 
 def _commands(candidate: Candidate, estimate: LatencyEstimate) -> str:

@@ -162,11 +162,11 @@ class Compare(Panel):
 
     def _choices(self, link: Link) -> list[tuple[str, str]]:
         """Return listed and fine-tuned networks, and chosen ones that are none of them."""
-        scale = link.view.scale
-        choices = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(scale)]
+        family = link.view.family
+        choices = [(m.title, to_text(m.candidate)) for m in self._catalogue.models(family)]
         choices += [
             (f"{final.name}, fine-tuned: {title(final.candidate)}", final.name)
-            for final in self._catalogue.finals(scale)
+            for final in self._catalogue.finals(family)
         ]
         texts = {text for _, text in choices}
         own = [(title(p.candidate), p.text) for p in (*link.picks, Pick(link.current))]
@@ -218,7 +218,12 @@ def _score_facts(score: comparison.Score | None) -> tuple[Fact, ...]:
     if score is None:
         return ()
     psnr = "identical" if score.psnr_y_db == float("inf") else f"{score.psnr_y_db:.2f} dB"
-    return (Fact("PSNR-Y", psnr, "measured"), Fact("SSIM-Y", f"{score.ssim_y:.4f}", "measured"))
+    facts = [
+        Fact("PSNR-Y", psnr, "measured"), Fact("SSIM-Y", f"{score.ssim_y:.4f}", "measured")
+    ]  # fmt: skip
+    if score.psnr_rgb_db is not None and score.psnr_rgb_db < float("inf"):
+        facts.append(Fact("PSNR-RGB", f"{score.psnr_rgb_db:.2f} dB", "measured"))
+    return tuple(facts)
 
 
 def _facts(result: comparison.Comparison, device: str) -> str:
@@ -231,8 +236,8 @@ def _facts(result: comparison.Comparison, device: str) -> str:
         f"computer that serves this page ({processor()}, {outcomes[0].runtime}, fp32, a thread per "
         "core). These times are no phone latency.",
         f"Estimates are for {device}.",
-        f"PSNR and SSIM: luma, 8 bits, {scale} pixels of border left out; LR made by bicubic "
-        "shrinking." if result.truth is not None else "",
+        f"PSNR-Y and SSIM-Y: luma, PSNR-RGB: all channels; 8 bits, {scale} pixels of border left "
+        "out; LR made by bicubic shrinking." if result.truth is not None else "",
         result.note,
         f"The comparison shows the centre, {comparison.VIEW_SIDE} pixels a side at most; downloads "
         "are whole." if max(width, height) > comparison.VIEW_SIDE else "",

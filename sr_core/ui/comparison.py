@@ -16,7 +16,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.errors import InvalidImage
 from sr_core.network.candidate import Candidate
 from sr_core.quality.datasets import downscale
-from sr_core.quality.metrics import Image8, psnr_y, ssim_y
+from sr_core.quality.metrics import Image8, psnr_rgb, psnr_y, ssim_y
 from sr_core.runtime import image as images
 from sr_core.runtime.read import MIN_SIDE
 from sr_core.runtime.upscale import Report, Upscaler
@@ -33,6 +33,8 @@ class Score:
 
     psnr_y_db: float
     ssim_y: float
+    psnr_rgb_db: float | None = None
+    """None of a greyscale image."""
 
 
 @dataclass(frozen=True)
@@ -191,4 +193,6 @@ def _eight_bit(pixels: images.Pixels) -> Image8:
 
 def _score(image: Image.Image, reference: Image8, scale: int) -> Score:
     pixels = np.asarray(image)
-    return Score(psnr_y(pixels, reference, shave=scale), ssim_y(pixels, reference, shave=scale))
+    rgb_db = psnr_rgb(pixels, reference, shave=scale) if pixels.ndim == 3 else None
+    psnr_db, ssim = (metric(pixels, reference, shave=scale) for metric in (psnr_y, ssim_y))
+    return Score(psnr_db, ssim, rgb_db)

@@ -159,7 +159,7 @@ class Explore(Panel):
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """Return the network of a point: of the stored front, or of a fine-tuned model."""
         final = self._catalogue.final_by_name(identity)
-        if final and final.candidate.scale == view.scale:
+        if final and final.candidate.family == view.family:
             return final.candidate
         return self._pricing.candidate(view, identity)
 

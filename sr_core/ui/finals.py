@@ -43,7 +43,7 @@ class Score:
 
 def of(catalogue: Catalogue, candidate: Candidate) -> list[Final]:
     """Return the final models of a candidate."""
-    return [final for final in catalogue.finals(candidate.scale) if final.candidate == candidate]
+    return [final for final in catalogue.finals(candidate.family) if final.candidate == candidate]
 
 
 def scores(final: Final) -> list[Score]:
@@ -62,7 +62,7 @@ def scores(final: Final) -> list[Score]:
 def points(pricing: Pricing, view: View) -> tuple[TunedPoint, ...]:
     """Return the final models that have the quality of a view, at their cost there."""
     catalogue = pricing.catalogue
-    models = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.scale)]
+    models = [(final, _score(catalogue, final, view)) for final in catalogue.finals(view.family)]
     comparable = [(final, score) for final, score in models if score]
     if not comparable:
         return ()
@@ -145,14 +145,23 @@ def _card(catalogue: Catalogue, final: Final) -> str:
         "<em class='mark measured'>measured</em></th>"
         f"<th scope=col>once for all</th><th scope=col>fine-tuned {name}</th>"
         f"<th scope=col>gain</th></tr></thead><tbody>{body}</tbody></table>"
-        f"{_other(catalogue, final)}<details><summary>Reproduce {name}</summary>"
+        f"{_rgb(final)}{_other(catalogue, final)}<details><summary>Reproduce {name}</summary>"
         f"<pre>{command}</pre></details>"
     )
 
 
+def _rgb(final: Final) -> str:
+    """Say what becomes of the colours, where that was measured."""
+    known = [(q.image_set, q.psnr_rgb) for q in final.quality if q.psnr_rgb is not None]
+    if not known:
+        return ""
+    texts = ", ".join(f"{html.escape(name)} {value_db:.2f} dB" for name, value_db in known)
+    return f"<p class='origin'>PSNR-RGB, fine-tuned: {texts} (measured).</p>"
+
+
 def _other(catalogue: Catalogue, final: Final) -> str:
     """Say that fine-tuning started from other weights than those shipped now, if it did."""
-    if final.descriptor.supernet_sha256 == catalogue.supernet(final.candidate.scale).sha256:
+    if final.descriptor.supernet_sha256 == catalogue.supernet(final.candidate.family).sha256:
         return ""
     return (
         "<p class='origin'>Here “once for all” is with the supernet's weights that fine-tuning "
@@ -164,7 +173,7 @@ def _score(catalogue: Catalogue, final: Final, view: View) -> Score | None:
     """Return a final model's result in the metric of a view, None without one to compare with."""
     name = image_set(view.metric)
     if name is None:
-        front = catalogue.front(view.scale)
+        front = catalogue.front(view.family)
         same = front and final.descriptor.validation_crops_sha256 == front.header.crops.sha256
         if view.metric != "psnr_y_db" or not same:
             return None

@@ -133,7 +133,7 @@ def layer_mask(supernet: SupernetWeights, candidate: Candidate, layer: str) -> M
     in `supernet` or has no such layer.
     """
     supernet.spec.check(candidate)
-    names = ["head", *dict(candidate.layers()), "input_skip"]
+    names = ["head", *dict(candidate.layers())]
     if layer not in names:
         raise InvalidCandidate(
             f"There is no layer {brief(layer)}: expected one of {', '.join(names)}."

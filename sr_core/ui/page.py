@@ -8,6 +8,7 @@ import gradio as gr
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import CatalogueError, LatencyError, UpFrontError
+from sr_core.network.candidate import Family
 from sr_core.ui import quick_look
 from sr_core.ui.api import add_api
 from sr_core.ui.compare import Compare
@@ -19,7 +20,7 @@ from sr_core.ui.prune import Prune
 from sr_core.ui.search.tab import Search
 from sr_core.ui.state import QUIET, Panel, State, StateParts, Updates
 from sr_core.ui.target import Target
-from sr_core.ui.view import DEFAULT_BUDGET_MS, Link, make_view, parse_query
+from sr_core.ui.view import DEFAULT_BUDGET_MS, Link, family_fields, make_view, parse_query
 
 _INTRO = """# UpFront
 Accuracy against latency of sparse super-resolution networks, all cut out of **one** trained \
@@ -117,7 +118,7 @@ class Page:
     def _state_parts(self, tab: gr.State) -> StateParts:
         target, explore = self.target, self.explore
         return StateParts(
-            scale=target.scale, device=target.device, size=target.size, threads=target.threads,
+            family=target.family, device=target.device, size=target.size, threads=target.threads,
             share=target.share, budget=explore.budget, axis=explore.axis, metric=explore.metric,
             table=self.prune.table, ratio=self.prune.ratio, picks=self.compare.picks, tab=tab,
         )  # fmt: skip
@@ -143,11 +144,11 @@ class Page:
 def first_link(pricing: Pricing) -> Link:
     """Return what a visitor without a link sees.
 
-    That is x4 where there is one, the best founded device, and the front's knee.
+    That is x4 in RGB where there is one, the best founded device, and the front's knee.
     """
     catalogue = pricing.catalogue
-    scale = 4 if 4 in catalogue.scales else catalogue.scales[0]
-    anchor = catalogue.models(scale)[0].candidate
-    view = make_view(catalogue, scale=scale, budget_ms=DEFAULT_BUDGET_MS)
+    family = next((one for one in catalogue.families if one == Family(4)), catalogue.families[0])
+    anchor = catalogue.models(family)[0].candidate
+    view = make_view(catalogue, **family_fields(family.name), budget_ms=DEFAULT_BUDGET_MS)
     knee = pricing.points(view).knee()
     return Link(view, knee or anchor)

@@ -18,12 +18,13 @@ from sr_core.errors import UpFrontError
 from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
 from sr_core.latency.prices import Costs, Prices, count, price
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.layers import ConvLayer, Totals, describe, lr_size, totals
 from sr_core.search.front import best_under, knee, non_dominated
+from sr_core.search.settings import family_words
 from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, PublishedPoint
 from sr_core.ui.titles import METRICS, image_set, size_title, title
-from sr_core.ui.view import View, make_view
+from sr_core.ui.view import View, family_fields, make_view
 
 Vector = NDArray[np.float64]
 _KEPT_FRONTS = 32
@@ -80,18 +81,18 @@ class Pricing:
 
     def points(self, view: View) -> Points:
         """Return all networks of the stored front (and listed ones) that the view can show."""
-        front = self.catalogue.front(view.scale)
+        front = self.catalogue.front(view.family)
         if front is None:
             none = np.empty(0)
             return Points([], none, none, none, none, none, none)
         quality = self._quality(view)
         rows = np.flatnonzero(np.isfinite(quality))
-        counts = self._counts(view.scale)
+        counts = self._counts(view.family)
         macs_g, params_k = counts.macs_kept / 1e9, counts.params_kept / 1e3
         cost = low = high = macs_g if view.axis == "macs" else params_k
         if view.axis == "latency":
             prices = self._prices(
-                self._generation, view.scale, view.device, view.size, view.threads, view.share
+                self._generation, view.family, view.device, view.size, view.threads, view.share
             )
             cost, low, high = prices.total_ms, prices.low_ms, prices.high_ms
         candidates = front.candidates
@@ -107,7 +108,7 @@ class Pricing:
         y = Axis(METRICS[view.metric].axis, "measured", digits=METRICS[view.metric].digits)
         if not networks.candidates:
             return FrontData((), x, y, self._why_empty(view))
-        presets = {model.candidate for model in self.catalogue.models(view.scale)}
+        presets = {model.candidate for model in self.catalogue.models(view.family)}
         front = non_dominated(networks.cost, networks.quality)
         points = tuple(
             Point(
@@ -123,7 +124,7 @@ class Pricing:
 
     def candidate(self, view: View, identity: str) -> Candidate | None:
         """Return the stored network with this id, None if there is none."""
-        front = self.catalogue.front(view.scale)
+        front = self.catalogue.front(view.family)
         if front is None:
             return None
         return next((c for c in front.candidates if c.id == identity), None)
@@ -133,7 +134,7 @@ class Pricing:
 
         They are {} if the network is not stored.
         """
-        front = self.catalogue.front(candidate.scale)
+        front = self.catalogue.front(candidate.family)
         if front is None:
             return {}
         columns = [name for name in front.rows.columns if name.startswith(("psnr_y", "ssim_y"))]
@@ -142,12 +143,12 @@ class Pricing:
 
     def _quality(self, view: View) -> Vector:
         """Return the metric's column, filled up with listed models' own results."""
-        front = self.catalogue.front(view.scale)
+        front = self.catalogue.front(view.family)
         assert front is not None
         values = front.rows[view.metric].to_numpy(dtype=np.float64, copy=True)
         if name := image_set(view.metric):
             rows = {identity: row for row, identity in enumerate(front.rows["id"])}
-            for model in self.catalogue.models(view.scale):
+            for model in self.catalogue.models(view.family):
                 for result in model.quality:
                     row = rows.get(model.candidate.id)
                     if result.image_set == name and row is not None:
@@ -155,23 +156,23 @@ class Pricing:
         return values
 
     def _compute_prices(
-        self, generation: int, scale: int, device: str, size: tuple[int, int], threads: int | None,
-        share: float | None,
+        self, generation: int, family: Family, device: str, size: tuple[int, int],
+        threads: int | None, share: float | None,
     ) -> Prices:  # fmt: skip
-        front = self.catalogue.front(scale)
+        front = self.catalogue.front(family)
         assert front is not None
         return price(
             front.candidates, self.catalogue.device(device), output=size, threads=threads,
             sparsity_share=share,
         )  # fmt: skip
 
-    def _compute_counts(self, scale: int) -> Costs:
-        front = self.catalogue.front(scale)
+    def _compute_counts(self, family: Family) -> Costs:
+        front = self.catalogue.front(family)
         assert front is not None
         return count(front.candidates)
 
     def _baseline(self, view: View) -> Baseline | None:
-        front = self.catalogue.front(view.scale)
+        front = self.catalogue.front(view.family)
         if view.metric == "psnr_y_db" and front is not None:
             return Baseline("bicubic", front.header.crops.bicubic_psnr_y_db)
         for result in self.catalogue.bicubic(view.scale):
@@ -194,7 +195,7 @@ class Pricing:
         )  # fmt: skip
 
     def _note(self, view: View, count: int) -> str:
-        front = self.catalogue.front(view.scale)
+        front = self.catalogue.front(view.family)
         assert front is not None
         name = image_set(view.metric)
         where = name or f"{front.header.crops.n} validation crops"
@@ -213,12 +214,12 @@ class Pricing:
         return f"{what}.{others}"
 
     def _why_empty(self, view: View) -> str:
-        if self.catalogue.front(view.scale) is None:
+        if self.catalogue.front(view.family) is None:
             return (
-                f"There is no stored search for x{view.scale} yet: run `python -m sr_core search "
-                f"--scale {view.scale} --val PHOTOS`, or pick another scale."
+                f"There is no stored search for {view.family.name} yet: run `python -m sr_core "
+                f"search {family_words(view.family)} --val PHOTOS`, or pick another scale."
             )
-        return f"No network of x{view.scale} was measured on this yet: pick another metric."
+        return f"No network of {view.family.name} was measured on this yet: pick another metric."
 
 
 def cost_of(candidate: Candidate) -> Totals:
@@ -235,7 +236,7 @@ def table_prices(pricing: Pricing, question: Mapping[str, Any]) -> dict[str, Any
         candidate = pricing.catalogue.check(Candidate.from_json(question.get("candidate")))
         fields: Mapping[str, Any] = question.get("view") or {}
         view = make_view(
-            pricing.catalogue, scale=candidate.scale, device=fields.get("device"),
+            pricing.catalogue, **family_fields(candidate.family.name), device=fields.get("device"),
             size=fields.get("size"), threads=fields.get("threads"), share=fields.get("share"),
         )  # fmt: skip
         result = pricing.estimate(view, candidate)

@@ -11,10 +11,10 @@ from gradio.components import Component
 
 from sr_core.errors import UpFrontError
 from sr_core.latency.savings import SCHEMES
-from sr_core.network.blocks import SKIP, Block
-from sr_core.network.candidate import MAX_RATIO, WIDTHS, Candidate
+from sr_core.network.blocks import SKIP
+from sr_core.network.candidate import MAX_RATIO, Candidate, Family
 from sr_core.ui import cards, finals, masks, quick_look
-from sr_core.ui.components.layer_table import LayerTable
+from sr_core.ui.components.layer_table import LayerTable, Offer
 from sr_core.ui.findings import engine as engine_facts
 from sr_core.ui.friendly import friendly
 from sr_core.ui.pricing import Pricing, table_prices
@@ -47,11 +47,11 @@ class Prune(Panel):
         gr.Markdown(_HELP)
         with gr.Row():
             self.preset = gr.Dropdown(
-                self._presets(link.view.scale), value=self._preset(current), label="Network",
+                self._presets(link.view.family), value=self._preset(current), label="Network",
                 elem_id="preset", min_width=220, scale=3,
             )  # fmt: skip
             self.width = gr.Radio(
-                self._widths(link.view.scale), value=current.width, label="Channels C",
+                self._widths(link.view.family), value=current.width, label="Channels C",
                 elem_id="width", min_width=210, scale=2,
             )  # fmt: skip
             self.scheme = gr.Dropdown(
@@ -67,7 +67,7 @@ class Prune(Panel):
             )
         self.table = LayerTable(
             current, elem_id="layers", price=self.price, mask=self.mask,
-            offered={scale: self._blocks(scale) for scale in self._catalogue.scales},
+            offered={one.name: self._offer(one) for one in self._catalogue.families},
             view=link.view.to_json(),
         )  # fmt: skip
         with gr.Row():
@@ -140,10 +140,10 @@ class Prune(Panel):
             return {
                 **self._show_network(link, values),
                 self.preset: gr.update(
-                    choices=self._presets(link.view.scale), value=self._preset(link.current)
+                    choices=self._presets(link.view.family), value=self._preset(link.current)
                 ),
                 self.width: gr.update(
-                    choices=self._widths(link.view.scale), value=link.current.width
+                    choices=self._widths(link.view.family), value=link.current.width
                 ),
                 self.table: gr.update(value=link.current.to_json(), view=link.view.to_json()),
             }
@@ -236,31 +236,31 @@ class Prune(Panel):
         """Return the picture of a layer's mask."""
         try:
             candidate = self._catalogue.check(Candidate.from_json(question.get("candidate")))
-            supernet = self._catalogue.supernet(candidate.scale)
+            supernet = self._catalogue.supernet(candidate.family)
             return masks.layer_view(supernet, candidate, str(question.get("layer")))
         except UpFrontError as error:
             return {"error": str(error)}
 
-    def _presets(self, scale: int) -> list[tuple[str, str]]:
-        models = self._catalogue.models(scale)
+    def _presets(self, family: Family) -> list[tuple[str, str]]:
+        models = self._catalogue.models(family)
         return [*((m.title, m.name) for m in models), ("Edited below", EDITED)]
 
     def _preset(self, candidate: Candidate) -> str:
         model = self._catalogue.model_of(candidate)
         return model.name if model else EDITED
 
-    def _blocks(self, scale: int) -> tuple[Block, ...]:
-        """Return the blocks that the supernet was trained with, and `skip`."""
-        return (SKIP, *self._catalogue.supernet(scale).spec.blocks)
+    def _offer(self, family: Family) -> Offer:
+        """Return what the supernet was trained with, and the block `skip`."""
+        spec = self._catalogue.supernet(family).spec
+        return Offer((SKIP, *spec.blocks), spec.skip_schemes)
 
-    def _widths(self, scale: int) -> list[int]:
-        return [w for w in WIDTHS if w <= self._catalogue.supernet(scale).spec.width]
+    def _widths(self, family: Family) -> list[int]:
+        return list(self._catalogue.supernet(family).spec.widths)
 
 
 def _pretty(candidate: Candidate) -> str:
-    cells = ",\n  ".join(json.dumps(cell.to_json()) for cell in candidate.cells)
-    tail = json.dumps(candidate.tail.to_json())
-    return (
-        f'{{"scale": {candidate.scale}, "width": {candidate.width}, "cells": [\n  {cells}],\n'
-        f' "tail": {tail}}}'
-    )
+    fields = candidate.to_json()
+    cells = ",\n  ".join(map(json.dumps, fields.pop("cells")))
+    first, last = ({name: fields.pop(name)} for name in ("scale", "width")), fields
+    head = ", ".join(json.dumps(one)[1:-1] for one in first)
+    return f'{{{head}, "cells": [\n  {cells}],\n {json.dumps(last)[1:]}'

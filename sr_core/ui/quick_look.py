@@ -18,10 +18,9 @@ from PIL import Image
 from sr_core.catalogue.store import Catalogue
 from sr_core.network.blocks import Block
 from sr_core.network.candidate import Candidate
-from sr_core.quality.benchmark import score_crops
+from sr_core.quality.benchmark import network_upscale, score_upscaled
 from sr_core.quality.datasets import bicubic, sample_crops
 from sr_core.quality.metrics import psnr_y
-from sr_core.runtime.image import rounded
 from sr_core.runtime.upscale import Upscaler
 
 _KEPT_RESULTS = 64
@@ -62,7 +61,7 @@ class QuickLook:
 
     def score(self, candidate: Candidate) -> QuickScore:
         """Evaluate `candidate`. Raises `InvalidCandidate` if the supernet does not hold it."""
-        dense = self._catalogue.models(candidate.scale)[0].candidate
+        dense = self._catalogue.models(candidate.family)[0].candidate
         with self._lock:  # one at a time: they share the cores
             psnr_db, elapsed_ms, picture = self._run(candidate)
             dense_db = self._run(dense)[0]
@@ -81,8 +80,8 @@ class QuickLook:
     def _evaluate(self, candidate: Candidate) -> tuple[float, float, Image.Image]:
         crops, start = sample_crops(candidate.scale), time.perf_counter()
         upscaler = Upscaler(self._catalogue.network(candidate), self._catalogue.engine)
-        psnr_db = score_crops(upscaler.run, crops, scale=candidate.scale)
-        lr = crops.lr[:1].transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)
-        sr = rounded(upscaler.run(lr), np.uint8)[0].transpose(1, 2, 0)
+        upscale = network_upscale(upscaler.upscale)
+        psnr_db = score_upscaled(upscale, crops, scale=candidate.scale)
+        picture = Image.fromarray(upscale(crops.lr[0]))
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        return psnr_db, elapsed_ms, Image.fromarray(sr)
+        return psnr_db, elapsed_ms, picture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sr_core.latency.savings import SCHEMES, SchemeTiming, scheme_rows, time_schemes, with_scheme
 from sr_core.machine import cores, processor
@@ -77,7 +78,7 @@ class Savings:
         """Time dense and pruned networks of these blocks in turns, for the same table."""
         threads = view.threads or cores()
         timings = time_schemes(
-            self._catalogue.supernet(candidate.scale), candidate, _ratios(percent),
+            self._catalogue.supernet(candidate.family), candidate, _ratios(percent),
             library=self._catalogue.engine, threads=threads,
         )  # fmt: skip
         about = self._timing_note(timings, threads, candidate)
@@ -106,10 +107,9 @@ class Savings:
 
 
 def prune_all(candidate: Candidate, scheme: Scheme, percent: float | None) -> Candidate:
-    """Set one scheme and ratio for every layer that can take it. The tail stays as it is."""
+    """Set one scheme and ratio for every layer of a cell that can take it."""
     wish = LayerPruning(scheme, max(lowest_percent(scheme), percent or 0) / 100)
-    cells = tuple(map(wish.applied_to, candidate.cells))
-    return Candidate(candidate.scale, candidate.width, cells, candidate.tail)
+    return replace(candidate, cells=tuple(map(wish.applied_to, candidate.cells)))
 
 
 def lowest_percent(scheme: str) -> int:

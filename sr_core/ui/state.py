@@ -16,9 +16,19 @@ from gradio.components import Component
 from gradio.events import Dependency
 
 from sr_core.catalogue.store import Catalogue
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.ui.friendly import friendly
-from sr_core.ui.view import MAX_PICKS, Link, Pick, View, add_picks, make_view, pick, query
+from sr_core.ui.view import (
+    MAX_PICKS,
+    Link,
+    Pick,
+    View,
+    add_picks,
+    family_fields,
+    make_view,
+    pick,
+    query,
+)
 
 Values = Mapping[Component, Any]
 """Component -> what it holds; the browser controls it."""
@@ -85,7 +95,7 @@ class Panel(ABC):
 class StateParts:
     """The components that hold the state, for all callbacks that read it."""
 
-    scale: gr.Radio
+    family: gr.Radio
     device: gr.Dropdown
     size: gr.Dropdown
     threads: gr.Radio
@@ -169,20 +179,26 @@ class State:
         parts = self.parts
         view = self._view(values)
         current = Candidate.from_json(values[parts.table])
-        if current.scale != view.scale:  # another scale was chosen: blocks and pruning stay
-            current = replace(current, scale=view.scale)
+        if current.family != view.family:
+            current = self._of_family(current, view.family)
         current = self._catalogue.check(current)
         texts = [str(text) for text in values[parts.picks] or ()]
         picks = [pick(self._catalogue, text) for text in texts[: MAX_PICKS + 1]]
-        picks_of_scale = tuple(one for one in picks if one.candidate.scale == view.scale)
-        for one in picks_of_scale:
+        own_picks = tuple(one for one in picks if one.candidate.family == view.family)
+        for one in own_picks:
             self._catalogue.check(one.candidate)
-        return Link(view, current, picks_of_scale, values[parts.tab])
+        return Link(view, current, own_picks, values[parts.tab])
+
+    def _of_family(self, candidate: Candidate, family: Family) -> Candidate:
+        """Return the same blocks and pruning in another family, else the first it has."""
+        same = replace(candidate, scale=family.scale, colour=family.colour)
+        holds = self._catalogue.supernet(family).spec.holds(same)
+        return same if holds else self._catalogue.models(family)[0].candidate
 
     def _view(self, values: Values) -> View:
         parts = self.parts
         return make_view(
-            self._catalogue, scale=values[parts.scale], device=values[parts.device],
+            self._catalogue, **family_fields(values[parts.family]), device=values[parts.device],
             size=values[parts.size], threads=values[parts.threads], share=values[parts.share],
             budget_ms=values[parts.budget], axis=values[parts.axis], metric=values[parts.metric],
         )  # fmt: skip
@@ -195,10 +211,10 @@ class State:
         return updates
 
     def select(self, current: Candidate, link: Link, values: Values) -> Updates:
-        """Select another network, which may be of another scale than the page shows."""
-        if current.scale == link.view.scale:
+        """Select another network, which may be of another family than the page shows."""
+        if current.family == link.view.family:
             return self.show(replace(link, current=current), values, "network")
-        view = replace(link.view, scale=current.scale)
+        view = replace(link.view, scale=current.scale, colour=current.colour)
         return self.show(replace(link, view=view, current=current, picks=()), values, "view")
 
     def add(self, picks: Sequence[Pick], link: Link, values: Values) -> Updates:
@@ -209,7 +225,7 @@ class State:
 
     @friendly()
     def on_view(self, values: Values) -> Updates:
-        """Show another scale, device, size, thread count, axis or metric."""
+        """Show another family, device, size, thread count, axis or metric."""
         return self.show(self.read(values), values, "view")
 
     @friendly()

@@ -1,4 +1,4 @@
-"""The bar above the tabs: scale, device, frame size, threads, and what the device profile is."""
+"""The bar above the tabs: family of networks, device, frame, threads, and what the profile is."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ _MEASURE_HELP = (
     "who uses this server. A busy computer measures itself slow: on two cores even this page's "
     "browser counts, and `python -m sr_core measure` does better."
 )
+_LUMA = "luma: sees and upscales brightness alone; colour by bicubic interpolation"
 
 
 class Target(Panel):
@@ -47,9 +48,12 @@ class Target(Panel):
         view = link.view
         profile = self._catalogue.device(view.device)
         with gr.Row(elem_id="target"):
-            self.scale = gr.Radio(
-                [(f"×{scale}", scale) for scale in self._catalogue.scales], value=view.scale,
+            families = self._catalogue.families
+            has_luma = any(family.colour == "luma" for family in families)
+            self.family = gr.Radio(
+                [(family.title, family.name) for family in families], value=view.family.name,
                 label="Scale", elem_id="scale", min_width=190, scale=1,
+                info=_LUMA if has_luma else None,
             )  # fmt: skip
             self.device = gr.Dropdown(
                 self._devices(), value=view.device, label="Device", elem_id="device",
@@ -96,11 +100,11 @@ class Target(Panel):
 
     def view_events(self) -> list[Any]:
         """Return the events of all controls but the slider."""
-        return [self.scale.input, self.device.input, self.size.input, self.threads.input]
+        return [self.family.input, self.device.input, self.size.input, self.threads.input]
 
     def outputs(self) -> list[Component]:
         """Return all controls, and the facts."""
-        return [self.scale, self.device, self.size, self.threads, self.share, self.about]
+        return [self.family, self.device, self.size, self.threads, self.share, self.about]
 
     def show(self, link: Link, values: Values, change: Change) -> Updates:
         """Show all controls, for another view."""
@@ -109,7 +113,7 @@ class Target(Panel):
         view = link.view
         profile = self._catalogue.device(view.device)
         return {
-            self.scale: view.scale,
+            self.family: view.family.name,
             self.device: gr.update(choices=self._devices(), value=view.device),
             self.size: size_text(view.size),
             self.threads: gr.update(

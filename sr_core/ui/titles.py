@@ -44,10 +44,11 @@ def size_title(size: tuple[int, int]) -> str:
 
 
 def title(candidate: Candidate) -> str:
-    """Return text such as `32 ch, 8 wide + 4 residual, block 50 %`."""
+    """Return text such as `32 ch, 8 wide + 4 residual, block 50 %`; luma networks say so first."""
     blocks = Counter(cell.block for cell in candidate.cells)
     cells = " + ".join(f"{blocks[block]} {block}" for block in trainable() if blocks[block])
-    return f"{candidate.width} ch, {cells or 'no cells'}, {_pruning(candidate)}"
+    colour = "" if candidate.colour == "rgb" else f"{candidate.colour}, "
+    return f"{colour}{candidate.width} ch, {cells or 'no cells'}, {_pruning(candidate)}"
 
 
 def _pruning(candidate: Candidate) -> str:

@@ -14,8 +14,9 @@ from urllib.parse import urlencode
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import LatencyError
 from sr_core.latency.profile import DeviceProfile
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.checks import brief, listing
+from sr_core.network.colour import CHANNELS, Colour
 from sr_core.network.layers import OUTPUT_SIZE
 from sr_core.network.notation import to_text
 
@@ -42,11 +43,18 @@ class View:
     budget_ms: float | None = DEFAULT_BUDGET_MS
     axis: Axis = "latency"
     metric: Metric = "psnr_y_db"
+    colour: Colour = "rgb"
+
+    @property
+    def family(self) -> Family:
+        """The networks that the page shows."""
+        return Family(self.scale, self.colour)
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for the layer table, which sends them back with every question."""
         return {
             "scale": self.scale,
+            "colour": self.colour,
             "device": self.device,
             "size": size_text(self.size),
             "threads": self.threads,
@@ -98,6 +106,7 @@ def make_view(
     catalogue: Catalogue,
     *,
     scale: object,
+    colour: object = "rgb",
     device: object = None,
     size: object = None,
     threads: object = None,
@@ -111,11 +120,7 @@ def make_view(
     A thread count that the device does not have falls to its default, since changing the device
     changes the choices. Raises `UpFrontError` for anything else that is not on offer.
     """
-    number = _integer(scale)
-    if number is None or number not in catalogue.scales:
-        raise LatencyError(
-            f"There is no scale {brief(scale)}: expected {listing(catalogue.scales)}."
-        )
+    family = _family(catalogue, scale, colour)
     profile = catalogue.device(None if device is None else str(device))
     sizes = {size_text(one): one for one in SIZES}
     name = size_text(OUTPUT_SIZE) if size is None else str(size)
@@ -123,7 +128,7 @@ def make_view(
         raise LatencyError(f"There is no size {brief(name)}: expected {listing(sizes)}.")
     count = _integer(threads)
     return View(
-        number,
+        family.scale,
         profile.id,
         sizes[name],
         count if count in profile.threads else profile.setting(None).threads,
@@ -131,17 +136,17 @@ def make_view(
         _number(budget_ms, "budget", 0, 1e6) or None,
         cast(Axis, _choice(axis, get_args(Axis), "axis")),
         cast(Metric, _choice(metric, get_args(Metric), "metric")),
+        family.colour,
     )
 
 
 def query(link: Link) -> str:
     """Return the query string (without "?") that `parse_query` reads. Defaults are left out."""
     view = link.view
-    fields: dict[str, str] = {
-        "scale": str(view.scale),
-        "device": view.device,
-        "net": to_text(link.current),
-    }
+    fields: dict[str, str] = {"scale": str(view.scale)}
+    if view.colour != "rgb":
+        fields["colour"] = view.colour
+    fields |= {"device": view.device, "net": to_text(link.current)}
     if view.size != OUTPUT_SIZE:
         fields["size"] = size_text(view.size)
     if view.threads is not None:
@@ -179,6 +184,7 @@ def parse_query(
     view = make_view(
         catalogue,
         scale=fields.get("scale", usual.scale),
+        colour=fields.get("colour", "rgb" if "scale" in fields else usual.colour),
         device=fields.get("device", usual.device),
         size=fields.get("size", size_text(usual.size)),
         threads=fields.get("threads", usual.threads),
@@ -187,15 +193,15 @@ def parse_query(
         axis=fields.get("axis", usual.axis),
         metric=fields.get("metric", usual.metric),
     )
-    current = catalogue.models(view.scale)[0].candidate
+    current = catalogue.models(view.family)[0].candidate
     if "net" in fields:
-        current = catalogue.check(catalogue.candidate_by_name(fields["net"]), view.scale)
-    elif view.scale == default.current.scale:
+        current = catalogue.check(catalogue.candidate_by_name(fields["net"]), view.family)
+    elif view.family == default.current.family:
         current = default.current
     texts = fields.get("compare", "").split()
     picks = tuple(dict.fromkeys(pick(catalogue, text) for text in texts))
     for one in picks:
-        catalogue.check(one.candidate, view.scale)
+        catalogue.check(one.candidate, view.family)
     if len(picks) > MAX_PICKS:
         raise LatencyError(f"The link compares {len(picks)} networks: at most {MAX_PICKS}.")
     tab = _choice(fields.get("tab", "explore"), tabs, "tab")
@@ -206,6 +212,27 @@ def pick(catalogue: Catalogue, text: str) -> Pick:
     """Return a network by a final model's name, or as `Catalogue.candidate_by_name` does."""
     final = catalogue.final_by_name(text)
     return Pick(final.candidate, final.name) if final else Pick(catalogue.candidate_by_name(text))
+
+
+def family_fields(name: object) -> dict[str, object]:
+    """Return `scale` and `colour` for `make_view`, of a family's name or of a scale of RGB."""
+    family = Family.named(str(name))
+    return {"scale": family.scale, "colour": family.colour} if family else {"scale": name}
+
+
+def _family(catalogue: Catalogue, scale: object, colour: object) -> Family:
+    """Return the family of a scale and colour. Raises `LatencyError` if it is not on offer."""
+    number = _integer(scale)
+    if number is None or number not in catalogue.scales:
+        raise LatencyError(
+            f"There is no scale {brief(scale)}: expected {listing(catalogue.scales)}."
+        )
+    name = cast(Colour, _choice(colour, tuple(CHANNELS), "colour"))
+    family = Family(number, name)
+    if family not in catalogue.families:
+        names = listing([one.name for one in catalogue.families])
+        raise LatencyError(f"There are no {family.name} networks here: expected {names}.")
+    return family
 
 
 def _assumed_share(profile: DeviceProfile, share: object) -> float | None:

@@ -16,6 +16,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.errors import CatalogueError
 from sr_core.latency.prices import price
+from sr_core.network.candidate import Family
 from sr_core.report.tables import rivals_table
 from tests import app_root
 from tests.catalogue.test_final import DESCRIBED
@@ -74,7 +75,7 @@ def test_each_rival_meets_the_fastest_of_its_quality(root: Path) -> None:
 
 
 def test_bsd100_is_reported_where_it_was_measured(root: Path) -> None:
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     write_front(root, Front(
         front.header.model_copy(update={"image_sets": {"Set5": "3" * 64, "BSD100": "4" * 64}}),

@@ -27,7 +27,7 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import install_supernet
 from sr_core.errors import CatalogueError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import from_text, to_text
 from sr_core.network.weights import SupernetSpec
 from sr_core.quality.metrics import PROTOCOL
@@ -85,7 +85,7 @@ def small_front(weights: str = "1" * 64) -> Front:
 
 def install(root: Path, change: Callable[[Front], Front] = lambda front: front) -> None:
     """A front of the shipped x4 weights in a precomputed folder, and a fresh manifest."""
-    write_front(root, change(small_front(Catalogue(root).supernet(4).sha256)))
+    write_front(root, change(small_front(Catalogue(root).supernet(Family(4)).sha256)))
     write_manifest(root)
 
 
@@ -97,17 +97,17 @@ def same(one: Front, other: Front) -> bool:
 def test_round_trip(tmp_path: Path) -> None:
     front = small_front()
     write_front(tmp_path, front)
-    stored = read_front(tmp_path, 4)
+    stored = read_front(tmp_path, Family(4))
     assert same(stored, front)
     assert [to_text(candidate) for candidate in stored.candidates] == list(TEXTS)
     assert stored.rows["psnr_y_set5"].isna().tolist() == [True] * 3
     write_front(tmp_path, stored)
-    assert same(read_front(tmp_path, 4), front)
+    assert same(read_front(tmp_path, Family(4)), front)
 
 
 def test_an_empty_front_round_trips(tmp_path: Path) -> None:
     write_front(tmp_path, empty_front(header()))
-    assert len(read_front(tmp_path, 4).rows) == 0
+    assert len(read_front(tmp_path, Family(4)).rows) == 0
 
 
 def test_a_second_run_keeps_the_rows_of_the_first() -> None:
@@ -126,7 +126,7 @@ def test_results_go_to_their_row(tmp_path: Path) -> None:
     front = Front(front.header.model_copy(update={"image_sets": sums}), front.rows)
     front = front.with_results(1, {"Set5": (31.5, 0.88), "BSD100": (27.0, 0.72)})
     write_front(tmp_path, front)
-    rows = read_front(tmp_path, 4).rows
+    rows = read_front(tmp_path, Family(4)).rows
     assert rows["psnr_y_set5"].isna().tolist() == [True, False, True]
     scores = rows.iloc[1][["psnr_y_set5", "ssim_y_set5", "ssim_y_bsd100"]]
     assert scores.tolist() == [31.5, 0.88, 0.72]
@@ -219,7 +219,7 @@ def test_damage_is_named_and_found_by_verify(own_root: Path, kind: str) -> None:
         assert kind == "NaN"
         return
     with pytest.raises(CatalogueError, match=message) as refusal:
-        read_front(own_root, 4)
+        read_front(own_root, Family(4))
     assert "\n" not in str(refusal.value)
     write_manifest(own_root)
     problems = verify(Catalogue(own_root))
@@ -228,14 +228,14 @@ def test_damage_is_named_and_found_by_verify(own_root: Path, kind: str) -> None:
 
 
 def test_the_catalogue_reads_it(own_root: Path) -> None:
-    assert Catalogue(own_root).front(4) is None
+    assert Catalogue(own_root).front(Family(4)) is None
     install(own_root)
     catalogue = Catalogue(own_root)
-    front = catalogue.front(4)
+    front = catalogue.front(Family(4))
     assert front is not None
-    assert same(front, small_front(catalogue.supernet(4).sha256))
-    assert catalogue.front(4) is front
-    assert catalogue.front(2) is None
+    assert same(front, small_front(catalogue.supernet(Family(4)).sha256))
+    assert catalogue.front(Family(4)) is front
+    assert catalogue.front(Family(2)) is None
     assert verify(catalogue) == []
 
 
@@ -244,7 +244,7 @@ def test_a_file_that_is_not_the_manifests_is_not_used(own_root: Path, name: str)
     install(own_root)
     (own_root / name).write_bytes((own_root / name).read_bytes() + b" ")
     with pytest.raises(CatalogueError, match=f"{name} does not match its checksum"):
-        Catalogue(own_root).front(4)
+        Catalogue(own_root).front(Family(4))
     assert any(f"{name} does not match" in text for text in verify(Catalogue(own_root)))
 
 
@@ -253,15 +253,15 @@ def test_a_retrained_supernet_leaves_no_stale_front(own_root: Path, tmp_path: Pa
     install_supernet(own_root, tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, 99))
     write_manifest(own_root)
     with pytest.raises(CatalogueError, match="is of other weights than supernets/x4"):
-        Catalogue(own_root).front(4)
+        Catalogue(own_root).front(Family(4))
     assert any("fronts/x4.json is of other weights" in text for text in verify(Catalogue(own_root)))
 
 
 def test_networks_of_another_size_are_refused(own_root: Path) -> None:
     row = found(from_text("x4c32_2w"))
     install(own_root, lambda front: front.with_run(run(1), [row]))
-    with pytest.raises(CatalogueError, match=r"fronts/x4\.parquet: .*width 32.* up to 16"):
-        Catalogue(own_root).front(4)
+    with pytest.raises(CatalogueError, match=r"fronts/x4\.parquet: .*width 32.* widths 16"):
+        Catalogue(own_root).front(Family(4))
 
 
 def test_a_full_disk_is_one_sentence(tmp_path: Path) -> None:
@@ -280,8 +280,8 @@ def test_the_work_of_reading_grows_with_the_rows(tmp_path: Path, rng: np.random.
     def reading(candidates: list[Candidate]) -> int:
         front = empty_front(header()).with_run(run(), [found(one) for one in candidates])
         write_front(tmp_path, front)
-        assert sum(path.stat().st_size for path in front_paths(tmp_path, 4)) < 40_000
-        return instructions(lambda: read_front(tmp_path, 4).candidates)
+        assert sum(path.stat().st_size for path in front_paths(tmp_path, Family(4))) < 40_000
+        return instructions(lambda: read_front(tmp_path, Family(4)).candidates)
 
     reading(drawn[:1])  # imports, and tables that all share
     one, few, many = (reading(some) for some in (drawn[:1], drawn[1:21], drawn[21:]))

@@ -32,7 +32,7 @@ from sr_core.files import PRECOMPUTED, REPOSITORY, sha256
 from sr_core.latency.own import OWN, THIS_COMPUTER, own_device_path
 from sr_core.latency.profile import profile_json, read_profile
 from sr_core.machine import processor
-from sr_core.network.candidate import SCALES, model_id, uniform
+from sr_core.network.candidate import SCALES, Family, model_id, uniform
 from sr_core.network.layers import lr_size
 from sr_core.network.notation import to_text
 from sr_core.network.presets import presets
@@ -66,7 +66,7 @@ def test_models_of_both_scales_carry_their_identity(tiny_root: Path) -> None:
     models = catalogue.models()
     for scale in SCALES:
         listed = [model for model in models if model.candidate.scale == scale]
-        assert listed == catalogue.models(scale)
+        assert listed == catalogue.models(Family(scale))
         digest = sha256(tiny_root / f"supernets/x{scale}.safetensors")
         expected = presets(SupernetSpec(scale, tiny.WIDTH, tiny.CELLS))
         assert [(m.name, m.candidate) for m in listed] == [(p.name, p.candidate) for p in expected]
@@ -85,7 +85,7 @@ def test_find_takes_a_name_an_id_or_a_file(tiny_root: Path, tmp_path: Path) -> N
         (tmp_path / name).write_text(json.dumps(own.to_json()))
         assert catalogue.find(str(tmp_path / name)) == own
     assert catalogue.model_of(own) is None
-    assert catalogue.network(own).model_id == model_id(own, catalogue.supernet(2).sha256)
+    assert catalogue.network(own).model_id == model_id(own, catalogue.supernet(Family(2)).sha256)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +111,13 @@ def test_a_file_that_is_no_candidate_is_refused(
 
 
 def test_candidate_that_does_not_fit_the_supernet_is_refused(tiny_root: Path) -> None:
-    with pytest.raises(InvalidCandidate, match="x4 with 3 cells"):
+    with pytest.raises(InvalidCandidate, match="x4 rgb with 3 cells"):
         Catalogue(tiny_root).network(uniform(scale=4, width=16, blocks=("wide",) * 3))
 
 
 def test_unknown_scale_is_refused(tiny_root: Path) -> None:
     with pytest.raises(CatalogueError, match="no x3 supernet here: expected x2, x4"):
-        Catalogue(tiny_root).supernet(3)
+        Catalogue(tiny_root).supernet(Family(3))
 
 
 @pytest.mark.parametrize("name", ["", "nowhere"])
@@ -127,7 +127,7 @@ def test_a_folder_without_supernets_is_refused(tmp_path: Path, name: str) -> Non
 
 
 def test_summary_states_cost_at_1280x720_and_measured_quality(tiny_root: Path) -> None:
-    first = Catalogue(tiny_root).models(2)[0].summary()
+    first = Catalogue(tiny_root).models(Family(2))[0].summary()
     assert lr_size(2) == (360, 640)
     weights = (
         3 * 16 * 9  # head
@@ -415,15 +415,15 @@ def test_install_adds_the_licence_and_keeps_the_rest(own_root: Path, tmp_path: P
     left_by_training = json.loads(run.with_suffix(".json").read_text())
     assert "licence" not in left_by_training
     install_supernet(own_root, run)
-    assert Catalogue(own_root).descriptor(4) == left_by_training | {"licence": LICENCE}
+    assert Catalogue(own_root).descriptor(Family(4)) == left_by_training | {"licence": LICENCE}
 
 
 def test_install_replaces_weights_and_descriptor(own_root: Path, tmp_path: Path) -> None:
     run = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=7)
     install_supernet(own_root, run)
     write_manifest(own_root)
-    assert Catalogue(own_root).supernet(4).sha256 == sha256(run)
-    assert Catalogue(own_root).descriptor(4)["weights_sha256"] == sha256(run)
+    assert Catalogue(own_root).supernet(Family(4)).sha256 == sha256(run)
+    assert Catalogue(own_root).descriptor(Family(4))["weights_sha256"] == sha256(run)
 
 
 def not_finite(run: Path) -> None:

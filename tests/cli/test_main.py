@@ -20,9 +20,9 @@ from sr_core.cli import main as cli
 from sr_core.cli import train as cli_train
 from sr_core.cli.main import main
 from sr_core.engine.library import Library
-from sr_core.errors import InvalidCandidate
+from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import REPOSITORY
-from sr_core.network.candidate import uniform
+from sr_core.network.candidate import Family, uniform
 from sr_core.quality.benchmark import Score
 from sr_core.quality.datasets import validation_crops
 from sr_core.report import pages
@@ -65,9 +65,11 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "minItems": 20,
         "items": record(
             id=MODEL_ID, name=TEXT, title=TEXT, kind={"enum": ["supernet", "final"]},
-            scale={"enum": [2, 4]}, params_kept=COUNT, params_dense=COUNT,
+            scale={"enum": [2, 4]}, colour={"enum": ["rgb", "luma"]},
+            params_kept=COUNT, params_dense=COUNT,
             macs_kept_g=NUMBER, macs_dense_g=NUMBER, **QUALITY,
-        ),
+        )
+        | {"patternProperties": {"^psnr_rgb_": NUMBER}},
     },
     "describe": record(
         id={"type": "string", "pattern": "^[0-9a-f]{10}$"},
@@ -86,7 +88,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         **COST,
     ),
     "evaluate": record(
-        model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT
+        model=MODEL_ID, protocol={"const": "y-shave-v1"}, psnr_y=NUMBER, ssim_y=SSIM, n=COUNT,
+        psnr_rgb=NUMBER,
     ),
     "verify": record(ok={"type": "boolean"}, problems={"type": "array", "items": TEXT}),
     "bench": record(
@@ -304,9 +307,16 @@ def test_upscale_refuses_before_the_work_and_writes_nothing(
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_another_colour_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
+    with pytest.raises(InvalidCandidate, match="sees rgb, not luma: leave out --colour"):
+        cli._network(Catalogue(tiny_root), "x4-wide", 4, "luma")  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(CatalogueError, match="no x4-luma supernet here: expected x2, x4"):
+        cli._network(Catalogue(tiny_root), None, 4, "luma")  # pyright: ignore[reportPrivateUsage]
+
+
 def test_another_scale_than_the_models_is_a_wrong_candidate(tiny_root: Path) -> None:
     with pytest.raises(InvalidCandidate, match="leave out --scale"):
-        cli._network(Catalogue(tiny_root), "x4-wide", 2)  # pyright: ignore[reportPrivateUsage]
+        cli._network(Catalogue(tiny_root), "x4-wide", 2, None)  # pyright: ignore[reportPrivateUsage]
 
 
 def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
@@ -327,7 +337,7 @@ def test_the_search_time_score_is_the_mean_psnr_of_fixed_crops(
 def test_the_psnr_of_equal_images_is_null_in_json(
     shell: Shell, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    equal = Score(psnr_y=float("inf"), ssim_y=1.0, n=1)
+    equal = Score(psnr_y=float("inf"), ssim_y=1.0, n=1, psnr_rgb=float("inf"))
 
     def scored(*_: object, **__: object) -> Score:
         return equal
@@ -384,7 +394,8 @@ def test_evaluate_with_and_without_lr_images(shell: Shell, tmp_path: Path) -> No
     assert 3 < given["psnr_y"] < 30
     text = shell("evaluate", "--model", "x4-wide", "--hr", folder / "HR")
     assert text == (
-        f"PSNR-Y {given['psnr_y']:.3f} dB, SSIM-Y {given['ssim_y']:.4f}, mean of 2 images\n"
+        f"PSNR-Y {given['psnr_y']:.3f} dB, SSIM-Y {given['ssim_y']:.4f}, PSNR-RGB "
+        f"{given['psnr_rgb']:.3f} dB, mean of 2 images\n"
     )
 
 
@@ -451,11 +462,16 @@ def test_publish_installs_measures_and_seals(
             assert row == before[row["id"]]
         else:
             assert row["id"] not in before
-    for model in Catalogue(own_root).models(4):
+    for model in Catalogue(own_root).models(Family(4)):
         assert f"{model.name:24} Set5 {model.quality[0].psnr_y:.2f} dB" in text
     measured = own_shell.json("evaluate", "--model", "x4-residual", "--hr", benchmark / "Set5/HR",
                               "--lr", benchmark / "Set5/LRx4")  # fmt: skip
     row = next(row for row in rows if row["name"] == "x4-residual")
+    assert row["psnr_rgb_set5"] == pytest.approx(measured["psnr_rgb"], abs=0.01)
+    replaced = {row["id"]: row["name"] for row in before.values() if row["scale"] == 4}
+    assert Catalogue(own_root).replaced == replaced
+    gone, name = next(iter(replaced.items()))
+    assert f"use {name} instead" in own_shell.error("describe", "--model", gone)
     assert row["psnr_y_set5"] == pytest.approx(measured["psnr_y"], abs=0.01)
     bicubic = {q.image_set: q for q in Catalogue(own_root).bicubic(4)}
     assert (bicubic["Set5"].n, bicubic["Set14"].n) == (2, 1)
@@ -508,7 +524,7 @@ def test_table_is_what_the_pages_show(shell: Shell, tiny_root: Path) -> None:
     assert text == f"{table}\n\n{training_facts(Catalogue(tiny_root))}\n"
     assert len(table.splitlines()) == 2 + 2 + len(Catalogue(tiny_root).models())
     assert "| bicubic x4 | - | - |" in text
-    row = Catalogue(tiny_root).models(2)[0].summary()
+    row = Catalogue(tiny_root).models(Family(2))[0].summary()
     params, macs = f"{row['params_kept'] / 1e3:.0f} K", f"{row['macs_kept_g']:.1f}"
     line = f"| `x2-wide` | {params} of {params} | {macs} of {macs} | 20.00 / 0.5000 |"
     assert line in text

@@ -18,6 +18,7 @@ from sr_core.catalogue.store import Catalogue, Model
 from sr_core.catalogue.verify import verify
 from sr_core.cli.main import main
 from sr_core.errors import CatalogueError
+from sr_core.network.candidate import Family
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.quality.metrics import PROTOCOL
@@ -104,8 +105,8 @@ def test_the_log_of_the_training_is_published(full_root: Path, tuned: Path) -> N
 def test_published_results_are_of_both_selves(full_root: Path) -> None:
     catalogue = Catalogue(full_root)
     (final,) = catalogue.finals()
-    assert catalogue.finals(4) == [final]
-    assert catalogue.finals(2) == []
+    assert catalogue.finals(Family(4)) == [final]
+    assert catalogue.finals(Family(2)) == []
     assert catalogue.network_of(NAME).model_id == final.id
     before = catalogue.network(from_text(TEXT)).model_id
     for results, identity in ((final.quality, final.id), (final.once_for_all, before)):
@@ -138,7 +139,7 @@ def add(root: Path, name: str, text: str) -> None:
     catalogue = Catalogue(root)
     described = catalogue.finals()[0].descriptor.model_dump() | {"name": name, "quality": []}
     described["once_for_all_quality"] = []
-    network = extract(catalogue.supernet(4), from_text(text))
+    network = extract(catalogue.supernet(Family(4)), from_text(text))
     write_final(root / f"models/{name}.safetensors", network, described)
     write_manifest(root)
 
@@ -311,4 +312,4 @@ def test_pruning_by_command(
 
 def test_a_final_model_has_the_row_of_a_model(full_root: Path, root: Path) -> None:
     final = Model.of_final(Catalogue(full_root).finals()[0]).summary()
-    assert final.keys() == Catalogue(root).models(4)[0].summary().keys()
+    assert final.keys() == Catalogue(root).models(Family(4))[0].summary().keys()

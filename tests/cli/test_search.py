@@ -23,6 +23,7 @@ from sr_core.catalogue.verify import verify
 from sr_core.cli import search as cli_search
 from sr_core.cli.main import main
 from sr_core.errors import CatalogueError
+from sr_core.network.candidate import Family
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.events import End, Failure, Start, Trial, parse_event
 from sr_core.search.result import read_result
@@ -41,7 +42,8 @@ POINT = record(
     params_kept=COUNT,
 )  # fmt: skip
 FRONT = record(
-    scale={"const": 4}, device={"const": "phone"}, threads={"type": ["integer", "null"]},
+    scale={"const": 4}, colour={"const": "rgb"}, device={"const": "phone"},
+    threads={"type": ["integer", "null"]},
     output={"type": "array", "items": COUNT, "minItems": 2, "maxItems": 2}, stored=COUNT,
     on_front=COUNT, knee=TEXT, budget_ms={"type": ["number", "null"]},
     best_within_budget={"type": ["string", "null"]}, hypervolume_ms_db=NUMBER,
@@ -75,7 +77,7 @@ def front_json(shell: Shell, *words: object) -> dict[str, Any]:
 
 
 def test_from_search_to_front(shell: Shell, root: Path, photos: Path) -> None:
-    n = len(Catalogue(root).models(4))
+    n = len(Catalogue(root).models(Family(4)))
     text = searched(shell, photos, "--sampler", "presets")
     assert re.match(
         rf"{n} trials: {n} networks evaluated in .* a second, .* dB\. {n} networks sto", text
@@ -86,7 +88,7 @@ def test_from_search_to_front(shell: Shell, root: Path, photos: Path) -> None:
         "--threads", 1,
     )  # fmt: skip
     assert "intact" in shell("verify")
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     assert [run.sampler for run in front.header.runs] == ["presets", "random", "nsga2"]
     data = front_json(shell)
@@ -145,7 +147,7 @@ def test_network_texts_go_wherever_a_model_goes(stored: Shell) -> None:
 def test_benchmark_fills_in_what_is_on_a_front(stored: Shell, root: Path, tmp_path: Path) -> None:
     folder = tiny.save_benchmark(tmp_path / "benchmark", 4)
     text = stored("search", "--scale", 4, "--benchmark", folder)
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     measured = front.rows["psnr_y_bsd100"].notna()
     assert text == f"{measured.sum()} networks measured on Set5, Set14, BSD100.\n"
@@ -173,7 +175,7 @@ def test_ctrl_c_keeps_the_results(
     words = ["--root", root, "search", "--scale", 4, "--val", photos / "val"]
     assert main([*map(str, words)]) == 130
     assert capsys.readouterr().err.endswith("Stopped.\n")
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     assert len(front.rows) == 3
     assert verify(Catalogue(root)) == []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Family
 from sr_core.report import engine, facts, tables
 from sr_core.results.ablations import Ablation
 from sr_core.results.engine import EngineBench
@@ -30,7 +31,7 @@ def test_every_published_network_stands_beside_one_of_no_more_macs(stored: Catal
 
 
 def test_the_best_final_model_is_that_of_the_validation_crops(stored: Catalogue) -> None:
-    finals = stored.finals(4)
+    finals = stored.finals(Family(4))
     best = tables.best_final(finals, 1e9)
     assert best is not None
     expected = max(f.descriptor.validation_psnr_y_db["fine_tuned"] for f in finals)
@@ -54,10 +55,10 @@ def test_profiles_table_has_a_row_per_number_of_threads(stored: Catalogue) -> No
 
 
 def test_networks_under_a_budget_keep_it_by_estimate(stored: Catalogue) -> None:
-    table = tables.budgets_table(stored, 2)
+    table = tables.budgets_table(stored, Family(2))
     for _, budget, _, time, _ in rows(table):
         assert time == "-" or float(time.split()[0]) <= float(budget.removesuffix(" ms"))
-    assert tables.budgets_table(Catalogue(stored.root / "no-such-folder"), 2) == ""
+    assert tables.budgets_table(Catalogue(stored.root / "no-such-folder"), Family(2)) == ""
 
 
 def changed(ablation: Ablation, gain_db: float) -> Ablation:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.errors import SearchError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.search.database import MAX_RETRIES, database_errors, open_database
 from sr_core.search.evaluate import Evaluation, Evaluator
 from sr_core.search.result import read_result
@@ -87,7 +87,7 @@ def test_a_complete_study_becomes_one_run_of_the_front(
     args = replace(args, val=photos / "val", out=None)
     search(Catalogue(root), args)
     search(Catalogue(root), replace(args, resume=True))
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     (run,) = front.header.runs
     assert (run.trials, run.evaluated) == (8, len(front.rows))
@@ -419,7 +419,8 @@ def test_a_study_made_before_the_options_came_from_its_settings_is_gone_on_with(
         "command": "python -m sr_core search --scale 4 --sampler nsga2 --objective phone "
         "--trials 8 --seed 0 --engine onnx --out RESULT.json",
     }  # fmt: skip
-    assert told == old
+    now = {"colour": "rgb", "blocks": ["wide", "residual"], "widths": [16]}
+    assert told == old | now | {"skip_schemes": ["dense"]}
     url = f"sqlite:///{tmp_path}/old.db"
     storage = optuna.storages.RDBStorage(url)
     made = optuna.create_study(

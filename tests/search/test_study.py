@@ -11,7 +11,7 @@ from sr_core.catalogue.fronts import Front
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
 from sr_core.errors import CatalogueError, LatencyError, SearchError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.weights import SupernetSpec
 from sr_core.search import study
 from sr_core.search.evaluate import Evaluation, Evaluator
@@ -58,7 +58,7 @@ def settings(photos: Path, **changes: object) -> SearchArgs:
 def searched(root: Path, args: SearchArgs) -> Front:
     """The stored front after a search."""
     search(Catalogue(root), args)
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     return front
 
@@ -71,7 +71,7 @@ def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) ->
     reports: list[Event] = []
     args = settings(photos, sampler=sampler, objective=aim, trials=22, seed=3)
     result = search(Catalogue(root), args, reports.append)
-    stored = Catalogue(root).front(4)
+    stored = Catalogue(root).front(Family(4))
     assert stored is not None
     assert stored.header.runs == [result.run]
     assert verify(Catalogue(root)) == []
@@ -89,7 +89,7 @@ def test_a_search_is_stored(root: Path, photos: Path, sampler: str, aim: str) ->
     assert [one.trials for one in result.trials] == list(range(1, 23))
     assert (last.event, isinstance(first, Start) and first.trials) == ("end", 22)
     # The presets come first; the tiny supernet has 14 of them.
-    presets = [model.candidate.id for model in Catalogue(root).models(4)]
+    presets = [model.candidate.id for model in Catalogue(root).models(Family(4))]
     assert stored.rows["id"][: len(presets)].tolist() == presets
 
 
@@ -99,7 +99,7 @@ def test_the_curve_is_the_hypervolume_of_the_trials(
     front = searched(root, settings(photos, objective="phone", trials=30))
     curve = front.header.runs[0].hypervolume
     cost = objective(Catalogue(root), "phone").cost
-    presets = [model.candidate for model in Catalogue(root).models(4)]
+    presets = [model.candidate for model in Catalogue(root).models(Family(4))]
     assert curve.reference_cost == pytest.approx(1.1 * cost(presets).max())
     assert curve.reference_psnr_y_db == front.header.crops.bicubic_psnr_y_db
     expected = hypervolume(
@@ -116,7 +116,7 @@ def test_known_networks_are_not_evaluated_again(
     root: Path, photos: Path, evaluated: list[Candidate]
 ) -> None:
     first = searched(root, settings(photos, sampler="presets"))
-    assert len(first.rows) == len(evaluated) == len(Catalogue(root).models(4))
+    assert len(first.rows) == len(evaluated) == len(Catalogue(root).models(Family(4)))
     again = searched(root, settings(photos, sampler="presets", objective="phone"))
     assert len(evaluated) == len(first.rows) == len(again.rows)
     assert [run.evaluated for run in again.header.runs] == [len(first.rows), 0]
@@ -153,7 +153,7 @@ def test_interruption_keeps_what_was_evaluated(
     monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         search(Catalogue(root), settings(photos))
-    stored = Catalogue(root).front(4)
+    stored = Catalogue(root).front(Family(4))
     assert stored is not None
     assert len(stored.rows) == stored.header.runs[0].trials == 5
     assert verify(Catalogue(root)) == []
@@ -170,7 +170,7 @@ def test_an_interruption_before_the_first_result_leaves_nothing(
     monkeypatch.setattr(Evaluator, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         search(Catalogue(root), settings(photos))
-    assert Catalogue(root).front(4) is None
+    assert Catalogue(root).front(Family(4)) is None
     assert verify(Catalogue(root)) == []
 
 
@@ -219,7 +219,7 @@ def test_a_result_that_cannot_be_stored_in_the_end_is_kept(
     (place_kept,) = re.findall(r"kept in (.*\.json):", str(caught.value))
     assert len(read_result(Path(place_kept).read_bytes(), "kept").trials) == 12
     full.clear()
-    front = Catalogue(root).front(4)  # the other place has the result too
+    front = Catalogue(root).front(Family(4))  # the other place has the result too
     assert (front is not None, out.exists()) == (place == "out", place == "front")
 
 
@@ -237,7 +237,7 @@ def test_a_disk_that_is_full_for_a_while_does_not_end_a_search(
 
     args = settings(photos, out=out)
     result = search(Catalogue(root), args, should_stop=full_from_3_to_6)
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     assert (len(front.header.runs), len(front.rows)) == (1, result.run.evaluated)
     assert read_result(out.read_bytes(), "out") == result
@@ -260,7 +260,7 @@ def test_two_searches_at_a_time_are_both_stored(
         return False
 
     search(Catalogue(root), settings(photos), should_stop=other_at_6)
-    front = Catalogue(root).front(4)
+    front = Catalogue(root).front(Family(4))
     assert front is not None
     assert [(r.seed, r.trials) for r in front.header.runs] == [(0, 12), (5, 12)]
     own = front.rows[front.rows["run"] == 0]
@@ -269,7 +269,7 @@ def test_two_searches_at_a_time_are_both_stored(
     assert set(front.rows["run"]) == {0, 1}
     assert verify(Catalogue(root)) == []
     search(Catalogue(root), settings(photos))  # the same command again is a run of its own
-    again = Catalogue(root).front(4)
+    again = Catalogue(root).front(Family(4))
     assert again is not None
     assert len(again.header.runs) == 3
 
@@ -301,7 +301,7 @@ def test_a_budget_is_a_constraint_and_bounds_the_hypervolume(
 ) -> None:
     catalogue = Catalogue(root)
     cost = objective(catalogue, "phone").cost
-    presets = [model.candidate for model in catalogue.models(4)]
+    presets = [model.candidate for model in catalogue.models(Family(4))]
     budget = float(np.median(cost(presets)))
     args = settings(photos, objective="phone", sampler="nsga2", budget_ms=budget, trials=200)
     front = searched(root, args)

@@ -13,7 +13,7 @@ from sr_core.catalogue.verify import verify
 from sr_core.catalogue.writer import changing
 from sr_core.errors import SearchError
 from sr_core.latency.prices import count
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import from_text
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec
@@ -71,7 +71,7 @@ def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root:
     assert rows_to_measure(front(), []) == [0, 1, 3, 4]  # by MACs
     test_records.install(own_root, lambda _: front_of(own_root))
     catalogue = Catalogue(own_root)
-    stored = catalogue.front(4)
+    stored = catalogue.front(Family(4))
     assert stored is not None
     sets = benchmark_sets(tiny.save_benchmark(tmp_path / "benchmark", 4), 4)
     steps: list[Any] = []
@@ -80,7 +80,7 @@ def test_rows_on_any_front_lack_results_until_measured(tmp_path: Path, own_root:
     assert rows_to_measure(done, [device()]) == [1, 4]
     assert np.flatnonzero(done.rows["psnr_y_set5"].notna()).tolist() == [0, 3]
     assert verify(Catalogue(own_root)) == []
-    again = Catalogue(own_root).front(4)
+    again = Catalogue(own_root).front(Family(4))
     assert again is not None
     assert again.header.image_sets == {images.name: images.sha256 for images in sets}
 
@@ -92,7 +92,7 @@ def test_what_a_search_stores_meanwhile_is_kept(tmp_path: Path, own_root: Path) 
     sets = benchmark_sets(tiny.save_benchmark(tmp_path / "benchmark", 4), 4)
 
     def search_ends() -> None:
-        now = Catalogue(own_root).front(4)
+        now = Catalogue(own_root).front(Family(4))
         assert now is not None
         if len(now.rows) == len(stored.rows):
             with changing(own_root):
@@ -107,7 +107,7 @@ def test_what_a_search_stores_meanwhile_is_kept(tmp_path: Path, own_root: Path) 
 
 
 def front_of(root: Path) -> Front:
-    weights = Catalogue(root).supernet(4).sha256
+    weights = Catalogue(root).supernet(Family(4)).sha256
     return Front(header(weights).model_copy(update={"runs": [run()]}), front().rows)
 
 

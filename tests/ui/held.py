@@ -25,7 +25,7 @@ def held(page: Page, **changes: Any) -> dict[Component, Any]:
     """What the components of the state hold at the start, except `changes`, by `StateParts`."""
     start, parts = page.start, vars(page.state.parts)
     texts = {
-        "scale": start.view.scale, "device": start.view.device, "size": "1280x720",
+        "family": start.view.family.name, "device": start.view.device, "size": "1280x720",
         "threads": start.view.threads, "share": 0.5, "budget": 33.3, "axis": "latency",
         "metric": "psnr_y_db", "table": start.current.to_json(), "picks": [], "tab": "explore",
         "ratio": 50,

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import Cancelled, InvalidImage
+from sr_core.network.candidate import Family
 from sr_core.ui import comparison
 from tests import tiny
 
@@ -54,7 +55,7 @@ def test_testing_compares_with_the_image_itself(upscaler: comparison.Upscaler, m
 def test_networks_are_compared_in_order_on_the_same_image(
     upscalers: comparison.Upscalers, tiny_root: Path
 ) -> None:
-    models = Catalogue(tiny_root).models(4)[:3]
+    models = Catalogue(tiny_root).models(Family(4))[:3]
     chosen = [upscalers.get(model.candidate) for model in models]
     steps: list[tuple[int, int]] = []
 
@@ -137,7 +138,7 @@ def test_transparent_pixels_are_shown_on_white() -> None:
 def test_sessions_are_kept_but_not_for_ever(
     upscalers: comparison.Upscalers, tiny_root: Path
 ) -> None:
-    models = Catalogue(tiny_root).models(4)[:6]
+    models = Catalogue(tiny_root).models(Family(4))[:6]
     first = upscalers.get(models[0].candidate)
     assert upscalers.get(models[0].candidate) is first
     for model in models[1:]:

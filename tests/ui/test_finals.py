@@ -13,7 +13,7 @@ import pytest
 from sr_core.catalogue.fronts import Front
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import to_text
 from sr_core.ui import comparison, finals
 from sr_core.ui.page import Page
@@ -58,7 +58,7 @@ def test_they_are_drawn_at_their_cost_and_quality(page: Page) -> None:
 
 
 def test_scores_on_other_crops_are_not_drawn(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    front = page.catalogue.front(4)
+    front = page.catalogue.front(Family(4))
     assert front is not None
     crops = front.header.crops.model_copy(update={"sha256": "9" * 64})
     other = replace(front, header=front.header.model_copy(update={"crops": crops}))

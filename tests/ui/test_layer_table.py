@@ -73,16 +73,15 @@ def test_an_update_of_the_view_keeps_the_rest() -> None:
 
 def test_the_rows_are_the_layers_of_the_cost_model() -> None:
     offered = vocabulary()
-    unpruned = iter(offered["unpruned"])
+    head, *ends = offered["ends"]
     names = [
-        next(unpruned),
+        head,
         *(
             f"cells.{index}.{cell.block}.{layer['key']}"
             for index, cell in enumerate(FIRST.cells)
             for layer in offered["blocks"][cell.block]
         ),
-        "tail",
-        next(unpruned),
+        *ends,
     ]
     assert names == [layer.name for layer in describe(FIRST, 90, 160)]
     for block in BLOCKS.values():

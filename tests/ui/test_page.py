@@ -24,7 +24,7 @@ from sr_core.files import REPOSITORY
 from sr_core.latency.estimate import estimate
 from sr_core.latency.profile import DeviceProfile
 from sr_core.machine import processor
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import to_text
 from sr_core.runtime.choice import runtime_version
 from sr_core.ui import comparison, samples
@@ -84,7 +84,7 @@ def test_another_size_changes_latency_and_no_quality(page: Page) -> None:
 
 
 def test_another_scale_takes_the_network_along(page: Page) -> None:
-    answer = page.state.on_view(held(page, scale=2, picks=["x4c16_2w"]))
+    answer = page.state.on_view(held(page, family="x2", picks=["x4c16_2w"]))
     current = Candidate.from_json(shown_value(answer[page.prune.table]))
     assert current == replace(page.start.current, scale=2)
     assert shown_value(answer[page.compare.picks]) == []
@@ -121,7 +121,7 @@ def test_choosing_a_preset_fills_table_card_and_json(page: Page) -> None:
     assert answer[page.prune.preset] == "x4-wide-block50"
     (psnr_db,) = (
         q.psnr_y
-        for model in page.catalogue.models(4)
+        for model in page.catalogue.models(Family(4))
         if model.candidate == wanted
         for q in model.quality
         if q.image_set == "Set5"
@@ -200,8 +200,8 @@ def test_picking_fills_compare_up_to_four(page: Page) -> None:
             {"table": {"scale": 4, "width": 16, "cells": [{"block": "skip"}] * 3}},
             "this supernet is x4",
         ),
-        ({"scale": 3}, "no scale 3: expected 2, 4"),
-        ({"scale": [4]}, "no scale"),
+        ({"family": 3}, "no scale 3: expected 2, 4"),
+        ({"family": [4]}, "no scale"),
         ({"device": "toaster"}, "no device 'toaster': expected one of engine, computer, phone"),
         ({"size": "0x0"}, "no size"),
         ({"budget": "soon"}, "budget 'soon' is not a number"),
@@ -238,7 +238,7 @@ def test_pasted_json_of_another_scale_changes_the_scale(page: Page) -> None:
     candidate = page.catalogue.candidate_by_name("x2-wide")
     text = json.dumps(candidate.to_json())
     answer = page.prune.on_json({**held(page), page.prune.json: text})
-    assert answer[page.target.scale] == 2
+    assert answer[page.target.family] == "x2"
     assert Candidate.from_json(shown_value(answer[page.prune.table])) == candidate
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import UpFrontError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.ui.view import MAX_LINK, SIZES, Link, Pick, View, make_view, parse_query, query
 from tests import app_root, tiny
 from tests.conftest import candidates
@@ -23,7 +23,7 @@ many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 @pytest.fixture
 def start(catalogue: Catalogue) -> Link:
-    return Link(make_view(catalogue, scale=4), catalogue.models(4)[0].candidate)
+    return Link(make_view(catalogue, scale=4), catalogue.models(Family(4))[0].candidate)
 
 
 def fitting(candidate: Candidate) -> Candidate:
@@ -69,7 +69,7 @@ def test_a_link_is_short(catalogue: Catalogue, start: Link) -> None:
     ("fields", "message"),
     [
         ({"net": "x" * MAX_LINK}, "characters: expected at most"),
-        ({"net": "x4c32_12w"}, "this supernet is x4 with 2 cells"),
+        ({"net": "x4c32_12w"}, "this supernet is x4 rgb with 2 cells"),
         ({"net": "x2c16_2w"}, "this supernet is x4"),
         ({"net": "/etc/passwd"}, "There is no model"),
         ({"net": "notes.json"}, "There is no model"),

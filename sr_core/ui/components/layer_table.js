@@ -9,11 +9,12 @@ const GESTURE_MS = 600; // key presses closer than this are one step of undo
 const MASK_MS = 200;
 const MOST_STEPS = 100;
 const copy = (value) => JSON.parse(JSON.stringify(value));
+const DENSE = { scheme: 'dense', ratio: 0 };
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-let state = null; // the candidate as edited here
+let state = null; // the candidate as edited here, with its input skip also where that is dense
 let lastJson = ''; // the last value that page or table wrote to props
-let rowBlocks = ''; // the blocks that have rows
+let rowBlocks = ''; // the family, and the blocks that have rows
 let rows = []; // one per layer, in forward order
 let selected = ''; // name of a layer
 let timer = 0;
@@ -29,6 +30,16 @@ function button(text, attributes, onClick) {
   const node = make('button', { type: 'button', ...attributes }, text);
   node.addEventListener('click', onClick);
   return node;
+}
+
+function family() { // by name
+  return `x${state.scale}${state.colour ? `-${state.colour}` : ''}`;
+}
+
+function canonical() { // as the server writes it: a dense input skip is left out
+  const { input_skip: skip, colour, ...first } = state;
+  return { ...first, ...(skip.scheme === 'dense' ? {} : { input_skip: skip }),
+    ...(colour ? { colour } : {}) };
 }
 
 // ---- the fixed parts -------------------------------------------------------------------------
@@ -103,10 +114,10 @@ function settle() { // the gesture is over
 }
 
 function store() { // not while a slider moves: Gradio evaluates the styles anew
-  const json = JSON.stringify(state);
+  const json = JSON.stringify(canonical());
   if (json === lastJson) return;
   lastJson = json;
-  props.value = copy(state);
+  props.value = copy(canonical());
 }
 
 function changed(delay) {
@@ -120,11 +131,11 @@ function load() {
   const json = JSON.stringify(props.value);
   if (!props.value || !props.value.cells || json === lastJson) return;
   lastJson = json;
-  if (json === JSON.stringify(state)) return;
+  if (state && json === JSON.stringify(canonical())) return;
   if (state) remember(JSON.stringify(state));
   clearTimeout(timer);
   gesture = null;
-  state = copy(props.value);
+  state = { input_skip: { ...DENSE }, ...copy(props.value) };
   show();
   reprice();
 }
@@ -225,10 +236,10 @@ function addCost(row) {
 function cellRows(cell, index) {
   const { blocks, summaries, offered } = VOCABULARY;
   const layers = blocks[cell.block];
-  const menu = offered[state.scale] ?? Object.keys(blocks);
+  const menu = offered[family()]?.blocks ?? Object.keys(blocks);
   const span = Math.max(1, layers.length);
   const pick = options(`Cell ${index + 1} block`, menu, (block) => {
-    const dense = () => ({ scheme: 'dense', ratio: 0 });
+    const dense = () => ({ ...DENSE });
     state.cells[index] = { block, layers: blocks[block].map(dense) };
   });
   pick.value = cell.block;
@@ -247,8 +258,9 @@ function cellRows(cell, index) {
   return make('tbody', {}, ...layerRows.map((row) => row.fill()));
 }
 
-function endRow(name, title, short, schemes) {
-  const row = addRow(name, `${title} ${short}`, short, () => state.tail, schemes);
+function endRow(name, title, schemes) {
+  const short = VOCABULARY.ends[name];
+  const row = addRow(name, `${title} ${short}`, short, () => state[name], schemes);
   row.tr.append(make('th', { class: 'cell end', scope: 'row', colspan: 2 }, title));
   return make('tbody', {}, row.fill());
 }
@@ -256,14 +268,15 @@ function endRow(name, title, short, schemes) {
 function build() {
   const focused = scroller.contains(document.activeElement)
     ? document.activeElement.getAttribute('aria-label') : '';
-  const { unpruned, tail } = VOCABULARY;
+  const skipMenu = VOCABULARY.offered[family()]?.skip_schemes ?? ['dense'];
+  const skipSchemes = skipMenu.length > 1 ? skipMenu : null;
   const titles = ['Cell', 'Block', 'Layer', 'Scheme', 'Share removed',
     ...(server.price ? ['Latency, MACs'] : [])];
   rows = [];
-  const head = server.price ? [endRow('head', 'Head', unpruned.head)] : [];
+  const head = server.price ? [endRow('head', 'Head')] : [];
   const cells = state.cells.map(cellRows);
-  const ends = [endRow('tail', 'Tail', '3×3', tail),
-    ...(server.price ? [endRow('input_skip', 'Input skip', unpruned.input_skip)] : [])];
+  const ends = [endRow('tail', 'Tail', VOCABULARY.tail),
+    ...(server.price || skipSchemes ? [endRow('input_skip', 'Input skip', skipSchemes)] : [])];
   const table = make('table', {}, make('thead', {}, make('tr', {}, ...titles.map(
     (title) => make('th', { scope: 'col' }, title)))), ...head, ...cells, ...ends);
   const top = scroller.scrollTop;
@@ -279,7 +292,7 @@ function build() {
 }
 
 function show() {
-  const blocks = state.cells.map((cell) => cell.block).join();
+  const blocks = [family(), ...state.cells.map((cell) => cell.block)].join();
   if (blocks !== rowBlocks) {
     rowBlocks = blocks;
     build();
@@ -291,7 +304,7 @@ function show() {
 }
 
 function showRow(row, numberToo) {
-  const { scheme, ratio } = row.select ? row.layer() : { scheme: 'dense', ratio: 0 };
+  const { scheme, ratio } = row.select ? row.layer() : DENSE;
   row.tr.dataset.scheme = scheme;
   if (row.segment) row.segment.dataset.scheme = scheme;
   if (!row.select) return;
@@ -437,7 +450,7 @@ function askMask() {
   }
   // A mask depends on the layer and on those before it in its cell.
   const cell = state.cells[Number(selected.split('.')[1])];
-  const question = JSON.stringify([selected, state.scale, state.width, cell || state.tail]);
+  const question = JSON.stringify([selected, family(), state.width, cell || state[selected]]);
   if (question === lastQuestion) return;
   lastQuestion = question;
   clearTimeout(maskTimer);

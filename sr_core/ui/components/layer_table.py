@@ -6,16 +6,28 @@ Its value is a candidate's JSON. The browser may send anything, so the value, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
 
 from sr_core.errors import UpFrontError
-from sr_core.network.blocks import BLOCKS, Block
+from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import MAX_RATIO, PATTERN_MIN_RATIO, TAIL_SCHEMES, Candidate
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 from sr_core.ui.components import source
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What the networks of a family may have."""
+
+    blocks: tuple[Block, ...]
+    """`skip` included."""
+    skip_schemes: tuple[Scheme, ...] = ("dense",)
+    """Of the input skip. If `dense` is all, its row says that it is never pruned."""
+
 
 Answer = Callable[[dict[str, Any]], dict[str, Any]]
 """Answers a question of the browser; an `UpFrontError` it raises becomes a sentence there."""
@@ -33,7 +45,8 @@ class LayerTable(gr.HTML):
         mask: called with `{"candidate", "layer"}` for the selected layer. Answers `{"src",
             "caption", "alt"}` (`sr_core.ui.masks.layer_view`) or `{"error": sentence}`. None: no
             mask panel.
-        offered: blocks to choose from at each scale, `skip` included. None offers all.
+        offered: what to choose from, by the name of the family. None offers all blocks, and an
+            input skip that is never pruned.
         view: any JSON that `price` gets with its question, changed by `gr.update(view=...)`.
     """
 
@@ -44,7 +57,7 @@ class LayerTable(gr.HTML):
         elem_id: str,
         price: Answer | None = None,
         mask: Answer | None = None,
-        offered: Mapping[int, Sequence[Block]] | None = None,
+        offered: Mapping[str, Offer] | None = None,
         view: dict[str, Any] | None = None,
         render: bool = True,
     ) -> None:
@@ -86,10 +99,10 @@ def _server_function(name: str, answer: Answer) -> Answer:
     return answer_or_error
 
 
-def vocabulary(offered: Mapping[int, Sequence[Block]] | None = None) -> dict[str, Any]:
+def vocabulary(offered: Mapping[str, Offer] | None = None) -> dict[str, Any]:
     """Return what the browser may offer: blocks, layers, schemes, limits of the ratio."""
     return {
-        "offered": {str(scale): list(blocks) for scale, blocks in (offered or {}).items()},
+        "offered": {name: asdict(offer) for name, offer in (offered or {}).items()},
         "blocks": {
             block.name: [
                 {
@@ -103,7 +116,11 @@ def vocabulary(offered: Mapping[int, Sequence[Block]] | None = None) -> dict[str
         },
         "summaries": {block.name: block.summary for block in BLOCKS.values()},
         "tail": TAIL_SCHEMES,
-        "unpruned": {"head": "3×3", "input_skip": f"{INPUT_SKIP_KERNEL}×{INPUT_SKIP_KERNEL}"},
+        "ends": {
+            "head": "3×3",
+            "tail": "3×3",
+            "input_skip": f"{INPUT_SKIP_KERNEL}×{INPUT_SKIP_KERNEL}",
+        },
         "max_ratio": MAX_RATIO,
         "pattern_min_ratio": PATTERN_MIN_RATIO,
     }

@@ -6,7 +6,9 @@ import html
 
 import numpy as np
 
+from sr_core.network.candidate import Family
 from sr_core.results.samplers import SamplerBench, SamplerRun, WorkerBench
+from sr_core.search.settings import family_words
 from sr_core.ui.findings import charts, sections
 
 
@@ -15,7 +17,8 @@ def sampler_section(bench: SamplerBench, note: str = "") -> str:
 
     `note` comes before what the numbers say, here and below.
     """
-    heading = f"Which sampler finds the best front with equal evaluations? ×{bench.scale}"
+    family = Family(bench.scale, bench.colour).title
+    heading = f"Which sampler finds the best front with equal evaluations? {family}"
     body = _chart(bench) + _table(heading, bench)
     return sections.section(heading, note + sampler_result(bench), body, _sampler_conditions(bench))
 
@@ -50,7 +53,7 @@ def ranking(bench: SamplerBench) -> list[str]:
 
 def worker_section(bench: WorkerBench, note: str = "") -> str:
     """Show trials a second against the number of worker processes."""
-    heading = f"Do more workers search faster? ×{bench.scale}"
+    heading = f"Do more workers search faster? {Family(bench.scale, bench.colour).title}"
     most = bench.rows[-1].workers
     verb = "are" if bench.speed_up >= 1 else "are only"
     result = (
@@ -61,8 +64,9 @@ def worker_section(bench: WorkerBench, note: str = "") -> str:
     conditions = (
         f"{bench.processor}, {bench.cores} cores, one thread per worker; {bench.trials} trials of "
         f"{bench.sampler} for {bench.objective} on {bench.storage}, {bench.crops}; "
-        f"{_versions(bench)}; {bench.date}. Measured by: python -m sr_core bench workers --scale "
-        f"{bench.scale} --objective {bench.objective} --trials {bench.trials}."
+        f"{_versions(bench)}; {bench.date}. Measured by: python -m sr_core bench workers "
+        f"{family_words(Family(bench.scale, bench.colour))} --objective {bench.objective} "
+        f"--trials {bench.trials}."
     )
     return sections.section(
         heading, note + result, sections.table(heading, ["Workers", "Trials a second"], rows),
@@ -113,8 +117,8 @@ def _sampler_conditions(bench: SamplerBench) -> str:
         f"up to {bench.reference_cost:.4g} {bench.unit} and down to "
         f"{bench.reference_psnr_y_db:.2f} dB (bicubic); the first {bench.start} networks are the "
         f"same for all, and the chart starts there. Measured by: python -m sr_core bench samplers "
-        f"--scale {bench.scale} --objective {bench.objective}{option} --evaluations "
-        f"{bench.evaluations} --seeds {seeds}."
+        f"{family_words(Family(bench.scale, bench.colour))} --objective {bench.objective}{option} "
+        f"--evaluations {bench.evaluations} --seeds {seeds}."
     )
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 
 from sr_core.catalogue.final import Final
 from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Family
 from sr_core.results.ablations import QUESTIONS, Question
 from sr_core.ui import finals
 from sr_core.ui.findings import charts, sections
@@ -51,9 +52,13 @@ def answers(catalogue: Catalogue) -> Iterator[str]:
         yield finals_section(models)
     yield ratios
     if bench := catalogue.sampler_bench:
-        yield sampler_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
+        yield sampler_section(
+            bench, _note(catalogue, Family(bench.scale, bench.colour), bench.weights_sha256)
+        )
     if bench := catalogue.worker_bench:
-        yield worker_section(bench, _note(catalogue, bench.scale, bench.weights_sha256))
+        yield worker_section(
+            bench, _note(catalogue, Family(bench.scale, bench.colour), bench.weights_sha256)
+        )
     if catalogue.rival_bench:
         yield rival_section(catalogue.rival_bench)
     if catalogue.engine_benches:
@@ -63,13 +68,14 @@ def answers(catalogue: Catalogue) -> Iterator[str]:
 def _ablations(catalogue: Catalogue, question: Question) -> Iterator[str]:
     for ablation in catalogue.ablations:
         if ablation.question == question:
-            note = _note(catalogue, ablation.scale, ablation.supernet_sha256)
+            family = Family(ablation.scale, ablation.colour)
+            note = _note(catalogue, family, ablation.supernet_sha256)
             yield ablation_section(ablation, note)
 
 
-def _note(catalogue: Catalogue, scale: int, supernet_sha256: str) -> str:
+def _note(catalogue: Catalogue, family: Family, supernet_sha256: str) -> str:
     """Return what has to be said before a result of these weights, if anything."""
-    digest = scale in catalogue.scales and catalogue.supernet(scale).sha256
+    digest = family in catalogue.families and catalogue.supernet(family).sha256
     return "" if digest == supernet_sha256 else _EARLIER
 
 
@@ -82,10 +88,14 @@ def finals_section(models: list[Final]) -> str:
         by_images = {score.images: score for score in finals.scores(final)}
         cells = [_cell(by_images.get(name)) for name in images]
         name = f"<code>{html.escape(final.name)}</code>"
-        rows.append([name, f"×{final.candidate.scale}", f"{final.params_kept / 1e3:.1f} K", *cells])
+        rows.append(
+            [name, final.candidate.family.title, f"{final.params_kept / 1e3:.1f} K", *cells]
+        )
     header += [f"{name}, dB: once for all → fine-tuned" for name in images]
-    scales = sorted({final.candidate.scale for final in models})
-    figures = [_chart([one for one in models if one.candidate.scale == scale]) for scale in scales]
+    figures = [
+        _chart([one for one in models if one.candidate.family == family])
+        for family in _families(models)
+    ]
     body = "".join(figures) + sections.table(_FINALS, header, rows)
     lines = [f"# {final.name}\n{final.descriptor.reproduction}" for final in models]
     return sections.section(
@@ -94,20 +104,25 @@ def finals_section(models: list[Final]) -> str:
     )  # fmt: skip
 
 
+def _families(models: list[Final]) -> list[Family]:
+    """Return the families of some final models, each once."""
+    return list(dict.fromkeys(final.candidate.family for final in models))
+
+
 def finals_result(models: list[Final]) -> str:
-    """Say the gains per scale on the validation crops, be they losses."""
+    """Say the gains per family on the validation crops, be they losses."""
     texts: list[str] = []
-    for scale in sorted({final.candidate.scale for final in models}, reverse=True):
+    for family in reversed(_families(models)):
         scores = [
             next(iter(finals.scores(final)), None)
             for final in models
-            if final.candidate.scale == scale
+            if final.candidate.family == family
         ]
         gains = [score.gain_db for score in scores if score and score.gain_db is not None]
         if gains:
             better = sum(gain > 0 for gain in gains)
             texts.append(
-                f"×{scale}: fine-tuning changes PSNR-Y by {sections.span(gains, 2, '+')} dB "
+                f"{family.title}: fine-tuning changes PSNR-Y by {sections.span(gains, 2, '+')} dB "
                 f"(mean {sections.mean(gains):+.2f} dB) on the validation crops; {better} of "
                 f"{len(gains)} networks become better."
             )
@@ -123,7 +138,7 @@ def _cell(score: finals.Score | None) -> str:
 
 
 def _chart(models: list[Final]) -> str:
-    """Draw final models of one scale: a gain would hardly show beside the other's decibels."""
+    """Draw final models of one family: a gain would hardly show beside another's decibels."""
     rows: list[tuple[str, list[charts.Mark]]] = []
     for final in models:
         score = next((one for one in finals.scores(final) if one.images == finals.CROPS), None)
@@ -135,8 +150,8 @@ def _chart(models: list[Final]) -> str:
         return ""
     legend: dict[charts.Look, str] = {"before": "once for all", "after": "fine-tuned"}
     about = "; ".join(f"{name} {marks[0].text} to {marks[1].text}" for name, marks in rows)
-    scale = models[0].candidate.scale
-    return charts.dots(rows, legend, f"×{scale}, PSNR-Y, dB on the validation crops:", about)
+    family = models[0].candidate.family.title
+    return charts.dots(rows, legend, f"{family}, PSNR-Y, dB on the validation crops:", about)
 
 
 def _conditions(models: list[Final]) -> str:

@@ -104,7 +104,8 @@ class LiveSearch:
         """
         self._folder = tempfile.TemporaryDirectory(prefix="upfront-search-")
         self.folder = Path(self._folder.name)
-        name = f"upfront-search-x{settings.scale}-{settings.objective}-{settings.sampler}.json"
+        family = settings.family.name
+        name = f"upfront-search-{family}-{settings.objective}-{settings.sampler}.json"
         self._result = self.folder / name
         self._settings = replace(
             settings, threads=THREADS, storage=sqlite_url(self.folder / "study.db"),

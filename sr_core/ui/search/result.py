@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError, UpFrontError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import MAX_PSNR_DB
@@ -41,15 +41,15 @@ def load_result(path: Path, catalogue: Catalogue) -> Snapshot:
             "result gave."
         )
     result = read_result(path.read_bytes(), path.name)
-    scale = result.start.scale
-    weights = catalogue.supernet(scale).sha256 if scale in catalogue.scales else ""
+    family = result.start.family
+    weights = catalogue.supernet(family).sha256 if family in catalogue.families else ""
     if (result.weights_sha256, result.protocol) != (weights, PROTOCOL):
         raise SearchError(
-            f"{path.name} was found with other x{scale} weights (or another protocol) than are "
-            "installed here, so that its numbers do not hold: search again."
+            f"{path.name} was found with other {family.name} weights (or another protocol) than "
+            "are installed here, so that its numbers do not hold: search again."
         )
     _check_start(result, path.name)
-    networks = [_candidate(trial, scale, catalogue, path.name) for trial in result.trials]
+    networks = [_candidate(trial, family, catalogue, path.name) for trial in result.trials]
     trials = _reprice(result.trials, networks, result.start, catalogue)
     return Snapshot("loaded", result.start, trials, result.start.trials)
 
@@ -76,10 +76,10 @@ def _check_start(result: SearchResult, name: str) -> None:
         )
 
 
-def _candidate(trial: Trial, scale: int, catalogue: Catalogue, name: str) -> Candidate:
+def _candidate(trial: Trial, family: Family, catalogue: Catalogue, name: str) -> Candidate:
     """Return the trial's network. Raises `SearchError` where it or a number is impossible."""
     try:
-        candidate = catalogue.check(from_text(trial.network), scale)
+        candidate = catalogue.check(from_text(trial.network), family)
     except UpFrontError as error:
         raise SearchError(f"{name} cannot be used (trial {trial.number}). {error}") from None
     if not (_COSTS[0] <= trial.cost <= _COSTS[1] and 0 <= trial.psnr_y_db <= MAX_PSNR_DB):

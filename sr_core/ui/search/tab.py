@@ -19,7 +19,7 @@ from sr_core.ui.search.live import ACTIVE, MAX_TRIALS, MIN_TRIALS, Settings, Sna
 from sr_core.ui.search.result import load_result
 from sr_core.ui.search.sessions import Searches
 from sr_core.ui.state import QUICK, QUIET, Panel, State, Updates, Values
-from sr_core.ui.view import Link, View, make_view
+from sr_core.ui.view import Link, View, family_fields, make_view
 
 SAMPLERS = {
     "nsga2": "NSGA-II: evolution", "bayes": "Bayesian: Gaussian process", "tpe": "TPE",
@@ -106,7 +106,7 @@ class Search(Panel):
         """Connect the settings, the buttons, the timer and the plot."""
         super().wire(state)
         parts, outputs = state.parts, self.opening_outputs()
-        settings: list[Any] = [parts.scale, parts.device, self.budget, self.trials]
+        settings: list[Any] = [parts.family, parts.device, self.budget, self.trials]
         gr.on(
             [part.change for part in settings], self.on_settings, set(settings), self.plan,
             trigger_mode="always_last", **QUICK,
@@ -184,7 +184,8 @@ class Search(Panel):
         if sampler not in SAMPLERS:
             raise SearchError(f"There is no sampler {sampler!r}: expected {', '.join(SAMPLERS)}.")
         settings = Settings(
-            scale=view.scale, objective=view.device, budget_ms=view.budget_ms, sampler=sampler,
+            scale=view.scale, colour=view.colour, objective=view.device,
+            budget_ms=view.budget_ms, sampler=sampler,
             trials=_whole(values[self.trials], "trials"), seed=_whole(values[self.seed], "seed"),
             engine="sparse" if self._catalogue.engine else "onnx",
         )  # fmt: skip
@@ -220,7 +221,7 @@ class Search(Panel):
 
     @friendly()
     def on_network(self, values: Values, event: gr.EventData, request: gr.Request) -> Updates:
-        """Select a network of the visitor's own search. It may be of another scale."""
+        """Select a network of the visitor's own search. It may be of another family."""
         session = str(request.session_hash)
         current = self.candidate(session, str(event.value))
         updates = self.state.select(current, self.state.read(values), values)
@@ -240,7 +241,7 @@ class Search(Panel):
         """Return what to search for: the target bar's scale and device, our budget."""
         parts = self.state.parts
         return make_view(
-            self._catalogue, scale=values[parts.scale], device=values[parts.device],
+            self._catalogue, **family_fields(values[parts.family]), device=values[parts.device],
             budget_ms=values[self.budget],
         )  # fmt: skip
 

@@ -86,7 +86,7 @@ class SearchView:
             note = "Starting: the first networks appear in a few seconds." if waiting else NO_SEARCH
             return FrontData((), _AXES["ms"], _QUALITY, note)
         start, networks = snapshot.start, self.networks(snapshot)
-        presets = {model.candidate for model in self._pricing.catalogue.models(start.scale)}
+        presets = {model.candidate for model in self._pricing.catalogue.models(start.family)}
         front = non_dominated(*_costs([trial for _, trial in networks.values()]))
         points = tuple(
             Point(
@@ -174,7 +174,7 @@ class SearchView:
     def _note(self, start: Start, origin: str) -> str:
         titles = {profile.id: profile.title for profile in self._pricing.catalogue.devices}
         return (
-            f"×{start.scale}, {titles.get(start.objective, start.objective)}, sampler "
+            f"{start.family.title}, {titles.get(start.objective, start.objective)}, sampler "
             f"{start.sampler}, seed {start.seed}. PSNR-Y {origin}, on {start.crops.about}; it "
             "compares only with other numbers on these crops."
         )

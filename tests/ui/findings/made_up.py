@@ -14,7 +14,7 @@ from sr_core.catalogue.writer import (
     write_rival_bench,
     write_search_bench,
 )
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import Candidate, Family
 from sr_core.network.extract import extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.notation import from_text, to_text
@@ -54,7 +54,7 @@ def add(root: Path) -> Path:
     catalogue = Catalogue(root)
     _final(catalogue, GOOD, ON_FRONT, CROPS)
     _final(catalogue, OUTSIDE, NOT_STORED, CROPS)
-    weights = catalogue.supernet(4).sha256
+    weights = catalogue.supernet(Family(4)).sha256
     ablations = schemes(), ratios()
     write_ablations(root, [a.model_copy(update={"supernet_sha256": weights}) for a in ablations])
     for bench in (samplers(), workers()):
@@ -68,7 +68,7 @@ def _final(catalogue: Catalogue, name: str, candidate: Candidate, crops: str) ->
     """A final model with other random weights than the supernet's."""
     network = extract(tiny.supernet(4, seed=9), candidate)
     path = catalogue.root / f"models/{name}.safetensors"
-    supernet = catalogue.supernet(4).sha256
+    supernet = catalogue.supernet(Family(4)).sha256
     described = DESCRIBED | {
         "name": name, "licence": "None.", "validation_crops_sha256": crops,
         "supernet_sha256": supernet,

@@ -54,7 +54,17 @@ def main() -> int:
 def _args() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("events_file", type=Path)
-    for name in ("root", "objective", "sampler", "storage", "study", "engine", "out", "schemes"):
+    for name in (
+        "root",
+        "objective",
+        "sampler",
+        "storage",
+        "study",
+        "engine",
+        "out",
+        "schemes",
+        "colour",
+    ):
         parser.add_argument(f"--{name}", required=True)
     for name in ("scale", "trials", "seed", "threads"):
         parser.add_argument(f"--{name}", type=int, required=True)

@@ -19,6 +19,7 @@ import pytest
 from sr_core.catalogue.store import Catalogue
 from sr_core.errors import SearchError
 from sr_core.files import REPOSITORY
+from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.search.objective import objective
@@ -275,8 +276,8 @@ def test_settings_out_of_range_are_refused(wrong: dict[str, int]) -> None:
 def saved(catalogue: Catalogue, tmp_path: Path) -> Path:
     """The file of a finished search."""
     result = SearchResult(
-        weights_sha256=catalogue.supernet(4).sha256, protocol=PROTOCOL, start=START, run=run(20),
-        trials=list(FINISHED.trials),
+        weights_sha256=catalogue.supernet(Family(4)).sha256, protocol=PROTOCOL, start=START,
+        run=run(20), trials=list(FINISHED.trials),
     )  # fmt: skip
     write_result(tmp_path / "saved.json", result)
     return tmp_path / "saved.json"
@@ -354,7 +355,7 @@ def test_a_damaged_or_foreign_result_is_refused(
 
 
 def test_a_result_of_other_weights_is_refused(catalogue: Catalogue, saved: Path) -> None:
-    saved.write_text(saved.read_text().replace(catalogue.supernet(4).sha256, "a" * 64))
+    saved.write_text(saved.read_text().replace(catalogue.supernet(Family(4)).sha256, "a" * 64))
     with pytest.raises(SearchError, match="other x4 weights"):
         load_result(saved, catalogue)
 

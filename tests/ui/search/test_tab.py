@@ -49,7 +49,13 @@ def search(page: Page) -> Search:
 def asked(search: Search, **changes: Any) -> dict[Component, Any]:
     """What the components hold that the tab reads, by its own or the state's name for them."""
     named = vars(search) | vars(search.state.parts) | {"budget": search.budget}
-    texts = {"scale": 4, "device": app_root.ENGINE, "budget": 12, "trials": 20, "table": CURRENT}
+    texts = {
+        "family": "x4",
+        "device": app_root.ENGINE,
+        "budget": 12,
+        "trials": 20,
+        "table": CURRENT,
+    }
     texts |= {"sampler": "nsga2", "seed": 0, "_version": None} | changes
     return {named[name]: value for name, value in texts.items()}
 
