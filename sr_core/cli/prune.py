@@ -110,7 +110,7 @@ def _final(catalogue: Catalogue, settings: FinetuneArgs, candidate: Candidate) -
 
 def _with_skip(final: Final, pruning: LayerPruning, catalogue: Catalogue) -> Final:
     """Return a final model of dense input skip with a pruned and refitted one."""
-    moments = catalogue.supernet(final.candidate.scale).moments
+    moments = catalogue.supernet(final.candidate.family).moments
     if moments is None:
         raise TrainingError(
             "The input skip cannot be refitted: precomputed/ lacks supernets/moments.safetensors, "

@@ -14,7 +14,6 @@ from typing import TypeVar
 from sr_core.cli.options import add_option, add_options, settings_of
 from sr_core.errors import RuntimeUnavailable, TrainingError
 from sr_core.machine import cores, keep_freed_memory
-from sr_core.network.refit import MOMENTS
 from sr_core.options import flag
 from sr_core.rivals.arch import ARCHITECTURES
 from sr_core.rivals.settings import RivalArgs
@@ -133,6 +132,7 @@ def add_moments_options(parser: argparse.ArgumentParser) -> None:
 
 def run_moments(args: argparse.Namespace) -> int:
     """Run `moments`: write the file, and refresh the manifest."""
+    from sr_core.catalogue.moments import MOMENTS
     from sr_core.catalogue.writer import changing, write_file
     from sr_core.quality.moments import moments_file
 

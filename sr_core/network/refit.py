@@ -15,8 +15,6 @@ from sr_core.network.layers import INPUT_SKIP_KERNEL
 
 Moments = NDArray[np.float64]
 """(n, n) means of products of an LR patch's values (channel, row, column), behind them a one."""
-MOMENTS = "supernets/moments.safetensors"
-"""In precomputed/: `x2`, `x4`, of RGB patches."""
 Array = NDArray[np.float32]
 TAPS = INPUT_SKIP_KERNEL**2
 _RIDGE = 1e-9

@@ -20,7 +20,7 @@ _STRIDE = 3
 
 
 def moments_file(folder: Path, source_weights: dict[str, float]) -> bytes:
-    """Return `refit.MOMENTS`: the moments of every scale, over the training images of `folder`."""
+    """Return a file of the moments of every scale, over the training images of `folder`."""
     files = drawn_images(folder, source_weights)
     tensors = {
         f"x{scale}": moments(downscale(as_rgb(read_image(file)), scale)[0] for file in files)
