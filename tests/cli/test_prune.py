@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -279,6 +280,25 @@ def test_fine_tuning_goes_on_from_files_and_names(
     assert f"--init-from holds {TEXT}, --model is another network" in message
     assert "none.json is missing" in shell.error(*words, "--init-from", "none.safetensors")
     assert "There is no model 'x4-none'" in shell.error(*words, "--model", "x4-none")
+
+
+def test_a_final_goes_on_with_a_pruned_input_skip(
+    full_root: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = shutil.copytree(full_root, tmp_path / "precomputed")
+    shell, text = Shell(own, capsys), f"{TEXT}_ib80"
+    start = own / f"models/{NAME}.safetensors"
+    words = ["finetune", "--model", text, "--init-from", start, *training(photos, tmp_path / "a")]
+    assert "run `python -m sr_core moments` first" in shell.error(*words)
+    shell("moments", "--data", photos / "train", "--source-weights", "few=0")
+    shell(*words)
+    final = read_final(tmp_path / "a/final.safetensors")
+    assert final.descriptor.network == text
+    assert final.network.input_skip.mask.mean() == pytest.approx(0.2, abs=0.02)
+    assert len(final.descriptor.training) == 2
+    taps = final.network.input_skip.weight.reshape(3, 16, 3, 25).sum((2, 3))
+    dense = read_final(start).network.input_skip.weight.reshape(3, 16, 3, 25).sum((2, 3))
+    np.testing.assert_allclose(taps, dense, atol=0.1)
 
 
 def estimated_ms(shell: Shell, model: object) -> float:

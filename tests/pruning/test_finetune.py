@@ -179,3 +179,18 @@ def test_bad_settings_are_refused(photos: Path, tmp_path: Path) -> None:
     assert settings(photos, tmp_path, seed=2**32 - 1).seed == 2**32 - 1
     args = settings(photos, tmp_path, fp32_last=6)
     assert replace(args, resume=True).fp32_last == 6
+
+
+def test_luma_with_a_pruned_input_skip_is_tuned_as_it_runs(photos: Path, tmp_path: Path) -> None:
+    """The skip's mask stays, and scores are those of the RGB image that `Upscaler` makes."""
+    supernet = tiny.supernet(2, colour="luma")
+    candidate = from_text("x2c16y_wb50b50b50_r_tb40_ib80")
+    before = extract(supernet, candidate)
+    args = settings(photos, tmp_path, model=to_text(candidate), loss="y")
+    final = read_final(finetune(args, Start(before, supernet.sha256), supernet, nothing))
+    skip, old = final.network.input_skip, before.input_skip
+    np.testing.assert_array_equal(skip.mask, old.mask)
+    assert (skip.weight != old.weight)[old.mask].mean() > 0.9
+    crops = validation_crops(photos / "val", 2)
+    score = score_crops(Upscaler(final.network, threads=1).run, crops, scale=2)
+    assert final.descriptor.validation_psnr_y_db["fine_tuned"] == pytest.approx(score, abs=1e-3)

@@ -23,9 +23,11 @@ from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.pruning import ratio_search
 from sr_core.pruning.budget import Budget, importance, with_ratios
-from sr_core.pruning.ratio_search import EPSILON, prune, squared_norms
+from sr_core.pruning.ratio_search import EPSILON, STAGE3, prune, squared_norms
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.datasets import TrainingPatches
+from sr_core.results.record import read_record
+from sr_core.results.stage3 import Stage3
 from sr_core.training.loop import Batch
 from sr_core.training.settings import Progress
 from tests import tiny
@@ -209,8 +211,48 @@ def test_interrupted_in_either_phase_and_resumed_is_as_if_uninterrupted(
     monkeypatch.undo()
     path = run(settings(photos, tmp_path, MIXED, resume=True))
     assert path.read_bytes() == finished.read_bytes()
+    assert (tmp_path / STAGE3).read_bytes() == (finished.parent / STAGE3).read_bytes()
     first, second = (read_final(p).descriptor for p in (path, finished))
     assert first.reproduction == second.reproduction
+
+
+def test_every_refresh_is_kept(finished: Path) -> None:
+    record = read_record(finished.parent / STAGE3, Stage3, remake="")
+    assert (record.method, record.device) == ("regulariser", "engine")
+    assert [refresh.step for refresh in record.refreshes] == [0, 3]
+    schemes = {name for name, p in MIXED.layers() if p.scheme != "dense"}
+    for refresh in record.refreshes:
+        assert refresh.ratios.keys() == refresh.penalties.keys() == schemes
+        assert refresh.ms > 0
+        assert refresh.strength > 0
+
+
+def test_ratios_by_sensitivity_meet_the_budget(photos: Path, tmp_path: Path) -> None:
+    wish = from_text("x4c16_wc50b30p70_rc25u60_tb40_ib50")
+    args = settings(photos, tmp_path, wish, sensitivity=True, validate_every=9)
+    found = read_final(run(args, wish)).candidate
+    assert price(found) <= args.budget_ms
+    assert [p.scheme for _, p in found.layers() if p.scheme != "dense"]
+    record = read_record(tmp_path / STAGE3, Stage3, remake="")
+    assert record.method == "sensitivity"
+    assert {curve.layer for curve in record.curves} == {
+        name for name, p in wish.layers() if p.scheme != "dense"
+    }
+    with pytest.raises(TrainingError, match="give one of them"):
+        settings(photos, tmp_path, wish, sensitivity=True, uniform=True)
+
+
+@pytest.mark.parametrize("method", ["sensitivity", "uniform", "regulariser"])
+def test_luma_networks_find_ratios_too(photos: Path, tmp_path: Path, method: str) -> None:
+    wish = from_text("x4c16y_rb50b50_s_tb40_ib80")
+    supernet = tiny.supernet(4, cells=2, colour="luma")
+    flags = {} if method == "regulariser" else {method: True}
+    args = settings(photos, tmp_path, wish, steps=2, finetune_steps=1, **flags)
+    found = read_final(prune(args, wish, price, supernet, lambda _: None)).candidate
+    assert found.colour == "luma"
+    assert price(found) <= args.budget_ms
+    if method != "sensitivity":  # no regulariser may shrink taps that have to sum to one
+        assert found.input_skip == wish.input_skip
 
 
 def test_another_supernet_does_not_resume(finished: Path, photos: Path, tmp_path: Path) -> None:
