@@ -47,8 +47,7 @@ class Supernet(nn.Module):
 
         Args:
             lr: (N, 3, H, W) RGB in 0..1, or (N, 1, H, W) luma.
-            candidate: a sub-network of `spec` (not checked here: this is the inner loop). Its
-                input skip runs dense: a pruned one is refitted (`network.refit`), not trained.
+            candidate: a sub-network of `spec` (not checked here: this is the inner loop).
             masks: layer name -> (out, in, k, k) 0/1 tensors, as from `torch_masks`.
 
         Returns:
@@ -70,8 +69,11 @@ class Supernet(nn.Module):
                 x = x + branch  # fp32 even under bf16 autocast: 12 additions lose no precision
         y = self._conv("tail", x, self.tail.out_channels, masks).float()
         with torch.autocast(lr.device.type, enabled=False):
-            edge = INPUT_SKIP_KERNEL // 2
-            y = y + self.input_skip(F.pad(lr.float(), (edge,) * 4, mode="replicate"))
+            edge, weight = INPUT_SKIP_KERNEL // 2, self.input_skip.weight
+            if "input_skip" in masks:  # as it is: extraction refits what is left (`network.refit`)
+                weight = weight * masks["input_skip"]
+            padded = F.pad(lr.float(), (edge,) * 4, mode="replicate")
+            y = y + F.conv2d(padded, weight, self.input_skip.bias)
         return F.pixel_shuffle(y, self.spec.scale)
 
     def torch_masks(self, candidate: Candidate) -> dict[str, Tensor]:

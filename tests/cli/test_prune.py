@@ -289,6 +289,11 @@ def test_a_final_goes_on_with_a_pruned_input_skip(
     shell, text = Shell(own, capsys), f"{TEXT}_ib80"
     start = own / f"models/{NAME}.safetensors"
     words = ["finetune", "--model", text, "--init-from", start, *training(photos, tmp_path / "a")]
+    described = own / "supernets/x4.json"
+    fields = json.loads(described.read_text())
+    fields["spec"]["skip_schemes"] = ["dense", "block"]
+    described.write_text(json.dumps(fields))
+    write_manifest(own)
     assert "run `python -m sr_core moments` first" in shell.error(*words)
     shell("moments", "--data", photos / "train", "--source-weights", "few=0")
     shell(*words)
