@@ -59,7 +59,8 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
 
 def _args(photos: Path, **changes: Any) -> SearchArgs:
     chosen: dict[str, Any] = {"scale": 4, "colour": "luma", "val": photos / "val", "trials": 30}
-    return SearchArgs(**(chosen | {"sampler": "random"} | changes))
+    all_changes: dict[str, Any] = chosen | {"sampler": "random"} | changes
+    return SearchArgs(**all_changes)
 
 
 def all_params(space: Space) -> st.SearchStrategy[Params]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -204,19 +205,26 @@ def test_titles_and_cards_say_luma(page: Page) -> None:
     assert "psnr_rgb_set14" not in measured.summary()
 
 
-def test_the_card_of_a_final_model_has_its_psnr_rgb(page_root: Path, tmp_path: Path) -> None:
+def test_the_card_of_a_final_model_has_its_psnr_rgb(
+    page_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = add_findings(shutil.copytree(page_root, tmp_path / "precomputed"))
     catalogue = Catalogue(root)
     final = catalogue.finals()[0]
     assert "PSNR-RGB" not in finals.card(catalogue, final.candidate)
     rows = [one.model_copy(update={"psnr_rgb": 27.5}) for one in final.quality]
-    final.descriptor.__dict__["quality"] = rows
+    measured = replace(final, descriptor=final.descriptor.model_copy(update={"quality": rows}))
+    monkeypatch.setattr(catalogue, "_finals", [measured])
     assert "PSNR-RGB, fine-tuned: Set5 27.50 dB" in finals.card(catalogue, final.candidate)
 
 
 def test_a_search_of_the_page_is_of_its_family(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(page.search.searches, "start", lambda _, settings: asked.append(settings))
+
+    def start(_: str, settings: Any) -> None:
+        asked.append(settings)
+
+    monkeypatch.setattr(page.search.searches, "start", start)
     parts = page.state.parts
     values: Any = {
         parts.family: "x4-luma", parts.device: app_root.ENGINE, page.search.budget: 12,
