@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from sr_core.catalogue.writer import changing, write_quality
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
-from sr_core.quality.benchmark import bicubic_upscale
+from sr_core.quality.benchmark import Upscale, bicubic_upscale
 from sr_core.quality.metrics import PROTOCOL
 from tests import tiny
 
@@ -205,8 +205,12 @@ def test_publishing_a_family_leaves_the_others_alone(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What measures is replaced: it is the upscaler's business, not that of this module."""
-    monkeypatch.setattr(publishing, "Upscaler", lambda *_: SimpleNamespace(upscale=None))
-    monkeypatch.setattr(publishing, "network_upscale", lambda _: bicubic_upscale(4))
+
+    def bicubic(_: object) -> Upscale:
+        return bicubic_upscale(4)
+
+    monkeypatch.setattr(publishing, "Upscaler", Mock())
+    monkeypatch.setattr(publishing, "network_upscale", bicubic)
     before = Catalogue(root)
     assert before.models()  # now, for files are read on first use
     run = tiny.save_spec(tmp_path / "run/supernet.safetensors", tiny.LUMA, seed=8)
