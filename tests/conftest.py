@@ -27,6 +27,7 @@ from sr_core.network.candidate import (
     Cell,
     LayerPruning,
 )
+from sr_core.network.colour import CHANNELS
 from sr_core.network.weights import SupernetSpec
 from tests import needs, tiny
 
@@ -125,6 +126,8 @@ def candidates() -> st.SearchStrategy[Candidate]:
         width=st.sampled_from(WIDTHS),
         cells=st.lists(cells(), min_size=1, max_size=4).map(tuple),
         tail=prunings(TAIL_SCHEMES),
+        input_skip=prunings(TAIL_SCHEMES),
+        colour=st.sampled_from(list(CHANNELS)),
     )
 
 

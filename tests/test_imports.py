@@ -28,7 +28,8 @@ ORDER = (
 LOOSE = ("errors", "machine", "options", "streams", "files", "__main__")
 WITH_TORCH = {
     "sr_core.supernet.module", "sr_core.supernet.train", "sr_core.training.loop",
-    "sr_core.training.precision", "sr_core.training.loss", "sr_core.training.optimizers",
+    "sr_core.training.precision", "sr_core.training.colour", "sr_core.training.loss",
+    "sr_core.training.optimizers",
     "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
     "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.module",
     "sr_core.rivals.train", "sr_core.bench.precision",
@@ -82,13 +83,15 @@ def test_the_reader_of_imports_sees_them() -> None:
 
 
 def test_vocabulary_and_cost_stand_alone() -> None:
-    below = {"sr_core.errors", "sr_core.network.checks", "sr_core.network.blocks"}
+    names = ("checks", "blocks", "colour")
+    below = {"sr_core.errors", *(f"sr_core.network.{name}" for name in names)}
     assert own_imports("sr_core.network.candidate") <= below
     assert own_imports("sr_core.network.layers") <= below | {"sr_core.network.candidate"}
     for module in (
         "sr_core.errors",
         "sr_core.network.checks",
         "sr_core.network.blocks",
+        "sr_core.network.colour",
         "sr_core.network.candidate",
         "sr_core.network.layers",
     ):

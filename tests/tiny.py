@@ -11,12 +11,16 @@ from safetensors.numpy import save_file
 
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import changing, install_supernet, write_quality
+from sr_core.network.candidate import TAIL_SCHEMES, WIDTHS
+from sr_core.network.colour import Colour
 from sr_core.network.weights import SupernetSpec, SupernetWeights, write_supernet
 from sr_core.quality.datasets import downscale, read_image
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import Quality
 
 WIDTH, CELLS = 16, 2
+SOME_WIDTHS = (8, 12, 32)
+"""Channels for tests of many combinations: the smallest, an odd number of groups, the largest."""
 
 
 def write_manifest(root: Path) -> None:
@@ -38,8 +42,13 @@ def weights(spec: SupernetSpec, seed: int = 0) -> dict[str, NDArray[np.float32]]
     return tensors
 
 
-def supernet(scale: int, width: int = WIDTH, cells: int = CELLS, seed: int = 0) -> SupernetWeights:
-    spec = SupernetSpec(scale, width, cells)
+def supernet(
+    scale: int, width: int = WIDTH, cells: int = CELLS, seed: int = 0, colour: Colour = "rgb"
+) -> SupernetWeights:
+    """Weights of a supernet with every width and skip scheme."""
+    spec = SupernetSpec(
+        scale, width, cells, widths=WIDTHS, skip_schemes=TAIL_SCHEMES, colour=colour
+    )
     return SupernetWeights(spec, weights(spec, seed), f"{seed:064x}")
 
 

@@ -60,9 +60,11 @@ from sr_core.cli.prune import (
 )
 from sr_core.cli.search import add_front_options, add_search_options, run_front, run_search
 from sr_core.cli.train import (
+    add_moments_options,
     add_publish_options,
     add_publish_rival_options,
     add_train_options,
+    run_moments,
     run_publish,
     run_publish_rival,
     run_train,
@@ -216,6 +218,8 @@ def _add_stage_1(add_parser: AddParser) -> None:
     add_train_options(_command(add_parser, "train", run_train, text, as_json=True))
     text = "Put a trained supernet into precomputed/ and measure it."
     add_publish_options(_command(add_parser, "publish", run_publish, text))
+    text = "Collect what pruned input skips are refitted from: moments of LR patches."
+    add_moments_options(_command(add_parser, "moments", run_moments, text))
     text = "Put an architecture trained with `train --arch` into precomputed/ and measure it."
     add_publish_rival_options(_command(add_parser, "publish-rival", run_publish_rival, text))
 

@@ -12,7 +12,8 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.cli.options import add_options
 from sr_core.cli.train import reporter, run_options, say, training_code
 from sr_core.errors import TrainingError
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import DENSE, Candidate, LayerPruning
+from sr_core.network.extract import with_input_skip
 from sr_core.network.notation import to_text
 from sr_core.pruning.settings import FinetuneArgs, PruneArgs
 
@@ -96,12 +97,29 @@ def _final(catalogue: Catalogue, settings: FinetuneArgs, candidate: Candidate) -
     if not settings.init_from:
         return catalogue.final(settings.model)
     final = read_final(settings.init_from)
+    dense = replace(candidate, input_skip=DENSE)
+    if final.candidate == dense != candidate:
+        return _with_skip(final, candidate.input_skip, catalogue)
     if final.candidate != candidate:
         raise TrainingError(
             f"--init-from holds {final.descriptor.network}, --model is another network: give "
             "that text as --model."
         )
     return final
+
+
+def _with_skip(final: Final, pruning: LayerPruning, catalogue: Catalogue) -> Final:
+    """Return a final model of dense input skip with a pruned and refitted one."""
+    moments = catalogue.supernet(final.candidate.family).moments
+    if moments is None:
+        raise TrainingError(
+            "The input skip cannot be refitted: precomputed/ lacks supernets/moments.safetensors, "
+            "so run `python -m sr_core moments` first."
+        )
+    network = with_input_skip(final.network, pruning, moments)
+    scores = {n: v for n, v in final.descriptor.validation_psnr_y_db.items() if n == "fine_tuned"}
+    described = final.descriptor.model_copy(update={"validation_psnr_y_db": scores})
+    return Final(network, described)
 
 
 def run_publish_final(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TypeVar
 
-from sr_core.cli.options import add_options, settings_of
+from sr_core.cli.options import add_option, add_options, settings_of
 from sr_core.errors import RuntimeUnavailable, TrainingError
 from sr_core.machine import cores, keep_freed_memory
 from sr_core.options import flag
@@ -122,6 +122,24 @@ def _factor(text: str) -> tuple[str, float]:
         return name, float(factor)
     except ValueError:
         raise TrainingError(f"--source-weights {text!r}: expected NAME=FACTOR.") from None
+
+
+def add_moments_options(parser: argparse.ArgumentParser) -> None:
+    """Add the images."""
+    add_option(parser.add_argument, TrainArgs, "data")
+    add_option(parser.add_argument, TrainArgs, "source_weights")
+
+
+def run_moments(args: argparse.Namespace) -> int:
+    """Run `moments`: write the file, and refresh the manifest."""
+    from sr_core.catalogue.moments import MOMENTS
+    from sr_core.catalogue.writer import changing, write_file
+    from sr_core.quality.moments import moments_file
+
+    content = moments_file(args.data, dict(map(_factor, args.source_weights)))
+    with changing(args.root):
+        write_file(args.root / MOMENTS, content)
+    return 0
 
 
 def run_publish(args: argparse.Namespace) -> int:

@@ -19,6 +19,9 @@
  * a row, lane i of vector j holds column i L + j. So the neighbour of a whole vector of columns
  * is the next vector, and every load of a convolution is aligned. The first and last vectors of
  * a channel get margins (`wrap`) that hold the neighbours there, or the zeros of the padding.
+ *
+ * A network that sees luma takes and gives one plane, or RGB: then the operations that read the
+ * image make Y, Cb and Cr of it, and the one that writes makes RGB of them.
  */
 #include <stdint.h>
 
@@ -46,7 +49,7 @@
 #define CHUNK (K * VL) /* floats of a channel in a chunk */
 #define LANES 4        /* output channels of a full group */
 #define MAGIC 0x52534655u
-#define VERSION 1
+#define VERSION 2
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -54,12 +57,13 @@
 #define API __attribute__((visibility("default")))
 #endif
 #define INLINE static inline __attribute__((always_inline))
+#define OUTLINE static __attribute__((noinline)) /* whose registers are its own */
 
 /* Limits that keep all sizes far from overflow. */
 enum {
     MAX_SCALE = 4, MAX_CHANNELS = 1024, MAX_ROWS = 256, MAX_BUFFERS = 256, MAX_OPS = 512,
     MAX_DELAY = 4096, MAX_WORDS = 1 << 24, MAX_COLUMNS = 1 << 16, MAX_SIDE = 1 << 20,
-    RGB = 3
+    RGB = 3, MIX_VALUES = 1 + RGB
 };
 
 /* Faults that `sr_check`, `sr_plan` and `sr_run` return; session.py has a sentence for each. */
@@ -72,7 +76,9 @@ enum { READ_ZERO, READ_EDGE, CONV, WRITE };
 
 typedef struct {
     uint32_t magic, version, words, checksum;
-    int32_t scale, buffers, steps, ops, lists, groups, positions, values;
+    int32_t scale;
+    int32_t planes; /* of the image and of the result: 3 of RGB, 1 of luma */
+    int32_t buffers, steps, ops, lists, groups, positions, values;
 } Header;
 
 typedef struct {
@@ -89,10 +95,13 @@ typedef struct {
 typedef struct {
     int32_t kind;
     int32_t source, target; /* buffers */
-    int32_t residual;       /* buffer that is added, -1: none */
+    int32_t residual;       /* buffer that is added, -1: none; WRITE: of chroma */
     int32_t kernel, relu;
     int32_t first_group, groups;
     float shift; /* READ_*: subtracted from the image */
+    /* READ_*, WRITE: of the values, where those are that make colours of others; -1: nowhere. A
+     * bias and three weights for each colour that is made. */
+    int32_t mix;
 } Op;
 
 typedef struct {
@@ -146,7 +155,10 @@ typedef float vec __attribute__((vector_size(VL * 4), may_alias));
 typedef float loose __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 typedef float quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float aligned_quad __attribute__((vector_size(16), may_alias));
+typedef float loose_quad __attribute__((vector_size(16), aligned(1), may_alias));
 typedef int32_t bits __attribute__((vector_size(VL * 4), may_alias));
+typedef uint32_t words __attribute__((vector_size(VL * 4), may_alias));
+typedef uint32_t loose_word __attribute__((aligned(1), may_alias));
 
 /* ---- blob ---------------------------------------------------------------------------------- */
 
@@ -156,7 +168,8 @@ static int32_t open_blob(const uint32_t *words, int64_t bytes, Blob *blob) {
     if (h->magic != MAGIC) return BAD_MAGIC;
     if (h->version != VERSION) return BAD_VERSION;
     if (h->words != bytes / 4) return BAD_SIZE;
-    if (h->scale < 1 || h->scale > MAX_SCALE || h->buffers < 1 || h->buffers > MAX_BUFFERS ||
+    if (h->scale < 1 || h->scale > MAX_SCALE || (h->planes != 1 && h->planes != RGB) ||
+        h->buffers < 1 || h->buffers > MAX_BUFFERS ||
         h->steps < 1 || h->ops < h->steps || h->ops > MAX_OPS || h->lists < 0 || h->groups < 0 ||
         h->positions < 0 || h->values < 0)
         return BAD_HEADER;
@@ -232,21 +245,44 @@ static int32_t check_conv(const Blob *b, const int32_t *writers, int32_t step, i
     return check_groups(b, index);
 }
 
+/* Are there the values that make so many colours of three? */
+static int mixable(const Blob *b, int32_t place, int32_t colours) {
+    return b->header->planes == RGB && place >= 0 &&
+           (int64_t)colours * MIX_VALUES <= b->header->values - (int64_t)place;
+}
+
+/* Is `buffer` a chunk of this step with so many channels? */
+static int chunk_of(const Blob *b, const int32_t *writers, int32_t buffer, int32_t step,
+                    int32_t channels) {
+    return readable(b, writers, buffer, step, 0) && b->buffers[buffer].rows == 0 &&
+           b->buffers[buffer].channels == channels;
+}
+
+static int32_t check_write(const Blob *b, const int32_t *writers, int32_t step, int32_t index) {
+    const Op *op = &b->ops[index];
+    const int32_t phases = b->header->scale * b->header->scale;
+    if (index != b->header->ops - 1 || b->steps[step].reach) return BAD_OP;
+    if (op->mix == -1)
+        return chunk_of(b, writers, op->source, step, b->header->planes * phases) ? OK : BAD_OP;
+    if (!mixable(b, op->mix, RGB)) return BAD_OP;
+    return chunk_of(b, writers, op->source, step, phases) &&
+                   chunk_of(b, writers, op->residual, step, 2 * phases)
+               ? OK
+               : BAD_OP;
+}
+
 static int32_t check_op(const Blob *b, int32_t *writers, int32_t step, int32_t index) {
     const Op *op = &b->ops[index];
     const Step *s = &b->steps[step];
-    const int32_t phases = RGB * b->header->scale * b->header->scale;
-    if (op->kind == WRITE) {
-        const int last = index == b->header->ops - 1 && s->reach == 0;
-        if (!last || !readable(b, writers, op->source, step, 0)) return BAD_OP;
-        const Buffer *source = &b->buffers[op->source];
-        return source->rows == 0 && source->channels == phases ? OK : BAD_OP;
-    }
+    if (op->kind == WRITE) return check_write(b, writers, step, index);
     if (op->target < 0 || op->target >= b->header->buffers) return BAD_OP;
     if (writers[op->target] >= 0 && writers[op->target] != step) return BAD_OP;
     const Buffer *target = &b->buffers[op->target];
     if (op->kind == READ_ZERO || op->kind == READ_EDGE) {
-        if (target->channels != RGB || target->rows == 0 || s->ops != 1) return BAD_OP;
+        if (target->rows == 0 || s->ops != 1) return BAD_OP;
+        const int fits = op->mix == -1 ? target->channels == b->header->planes
+                                       : mixable(b, op->mix, target->channels);
+        if (!fits) return BAD_OP;
     } else if (op->kind == CONV) {
         const int32_t fault = check_conv(b, writers, step, index);
         if (fault) return fault;
@@ -433,7 +469,8 @@ typedef struct {
     const Plan *plan;
     float *arena;
     const float *image;
-    float *result;
+    float *result;  /* or NULL */
+    uint8_t *bytes; /* used where `result` is NULL */
     Tile tile;
     int32_t left, columns; /* of the tile with its margin, in the image */
     int32_t vectors;       /* L, for a row of `columns` */
@@ -578,7 +615,7 @@ static float *vector_of(const Run *r, int32_t buffer, int64_t row, int64_t j) {
     return start + slot(r->plan, buffer, row) * place->row + (place->margin + j) * VL;
 }
 
-static void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
+OUTLINE void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
     const Plan *plan = r->plan;
     const int tall = op->kernel > 1;
     const int64_t phase = tall ? slot(plan, op->source, row) : 0;
@@ -640,20 +677,16 @@ static void wrap(const Run *r, int32_t buffer, int64_t row) {
 enum { LINE = 64 };
 
 /* Four rows of four floats, turned around: what lies at in[p][i] goes to out[i][p]. */
-INLINE void transpose(const float *const in[4], float *const out[4], const int stream) {
-    const quad a = *(const quad *)in[0], b = *(const quad *)in[1];
-    const quad c = *(const quad *)in[2], d = *(const quad *)in[3];
+INLINE void transpose(const quad in[4], quad out[4]) {
+    const quad a = in[0], b = in[1], c = in[2], d = in[3];
     const quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
     const quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
     const quad AB = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     const quad CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-    const quad rows[4] = {
-        __builtin_shufflevector(ab, cd, 0, 1, 4, 5), __builtin_shufflevector(ab, cd, 2, 3, 6, 7),
-        __builtin_shufflevector(AB, CD, 0, 1, 4, 5), __builtin_shufflevector(AB, CD, 2, 3, 6, 7),
-    };
-    for (int i = 0; i < 4; i++)
-        if (stream) STREAM(rows[i], out[i]);
-        else *(quad *)out[i] = rows[i];
+    out[0] = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    out[1] = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    out[2] = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
+    out[3] = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
 }
 
 /* Pixel shuffle of 4 lanes: phases[p][vector][lane] is column p of the `scale` columns that the
@@ -662,13 +695,15 @@ INLINE void shuffle(const float *phases, float *out, const int32_t x[4], int vec
                     const int scale, const int stream) {
     const int together = 4 / scale; /* vectors whose phases fill a quad */
     for (int j = 0; j < vectors; j += together) {
-        const float *rows[4];
-        float *places[4];
+        quad rows[4], turned[4];
+        for (int q = 0; q < 4; q++)
+            rows[q] = *(const quad *)(phases + q % scale * CHUNK + (j + q / scale) * VL);
+        transpose(rows, turned);
         for (int q = 0; q < 4; q++) {
-            rows[q] = phases + q % scale * CHUNK + (j + q / scale) * VL;
-            places[q] = out + (x[q] + j) * (int64_t)scale;
+            float *place = out + (x[q] + j) * (int64_t)scale;
+            if (stream) STREAM(turned[q], place);
+            else *(quad *)place = turned[q];
         }
-        transpose(rows, places, stream);
     }
 }
 
@@ -681,32 +716,164 @@ static void scatter(const float *phases, float *out, const int32_t x[4], int vec
                 out[(x[i] + j) * (int64_t)scale + p] = phases[p * CHUNK + j * VL + i];
 }
 
-/* Pixel shuffle of a chunk, that is `vectors` vectors from vector `j`, into the result. */
-static void write_chunk(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
-    const Tile *t = &r->tile;
-    const int s = r->plan->blob.header->scale;
-    const int64_t width = (int64_t)t->width * s, height = (int64_t)t->height * s;
-    const float *phases = r->arena + r->plan->places[op->source].start;
+/* The pixels of 4 lanes in vector `j`; returns whether those of `vectors` vectors from there all
+ * lie in the tile. */
+INLINE int pixels_of(const Run *r, int32_t lane, int32_t j, int vectors, int32_t x[4]) {
+    int whole = 1;
+    for (int i = 0; i < 4; i++) {
+        x[i] = r->left + (lane + i) * r->vectors + j;
+        whole &= x[i] >= r->tile.x0 && x[i] + vectors <= r->tile.x1;
+    }
+    return whole;
+}
+
+/* One row of the result, of a chunk that is `vectors` vectors from vector `j`. `phases`: `scale`
+ * of each plane. */
+static void write_floats(const Run *r, const float *const phases[RGB], int64_t line, int32_t j,
+                         int vectors) {
+    const int s = r->plan->blob.header->scale, planes = r->plan->blob.header->planes;
+    const int64_t width = (int64_t)r->tile.width * s, height = (int64_t)r->tile.height * s;
     const int each = LINE / 4; /* floats in a line of the cache */
     const int in_lines = (uintptr_t)r->result % LINE == 0 && width % each == 0 &&
                          vectors * s % each == 0 && r->vectors * s % each == 0 &&
                          (r->left + j) * s % each == 0;
     for (int32_t lane = 0; lane < VL; lane += 4) {
         int32_t x[4];
-        int whole = 1; /* is every pixel of these lanes in the tile? */
-        for (int i = 0; i < 4; i++) {
-            x[i] = r->left + (lane + i) * r->vectors + j;
-            whole &= x[i] >= t->x0 && x[i] + vectors <= t->x1;
+        const int whole = pixels_of(r, lane, j, vectors, x);
+        for (int c = 0; c < planes; c++) {
+            const float *from = phases[c] + lane;
+            float *out = r->result + (c * height + line) * width;
+            if (whole && in_lines && s == 4) shuffle(from, out, x, vectors, 4, 1);
+            else if (whole && s == 4) shuffle(from, out, x, vectors, 4, 0);
+            else if (whole && s == 2 && vectors % 2 == 0) shuffle(from, out, x, vectors, 2, 0);
+            else scatter(from, out, x, vectors, s, &r->tile);
         }
-        for (int c = 0; c < RGB; c++)
-            for (int i = 0; i < s; i++) {
-                const float *from = phases + (c * s + i) * s * CHUNK + lane;
-                float *out = r->result + (c * height + row * s + i) * width;
-                if (whole && in_lines && s == 4) shuffle(from, out, x, vectors, 4, 1);
-                else if (whole && s == 4) shuffle(from, out, x, vectors, 4, 0);
-                else if (whole && s == 2 && vectors % 2 == 0) shuffle(from, out, x, vectors, 2, 0);
-                else scatter(from, out, x, vectors, s, t);
+    }
+}
+
+/* Keeps a product apart from the sum behind it: fused they would round once, not twice. */
+#if defined(__AVX512F__)
+#define APART(value) __asm__("" : "+v"(value))
+#elif defined(__x86_64__)
+#define APART(value) __asm__("" : "+x"(value))
+#elif defined(__aarch64__)
+#define APART(value) __asm__("" : "+w"(value))
+#else
+#define APART(value) (void)0
+#endif
+
+/* 0..1 to the nearest of 0..255, halves to the even one, clipped: in the lowest byte of a lane. */
+INLINE words rounded(vec value) {
+    const bits below = value < 1.0f;
+    const vec clipped = positive((vec)(((bits)value & below) | ((bits)splat(1) & ~below)));
+    vec scaled = clipped * 255.0f;
+    APART(scaled);
+    return (words)(scaled + 8388608.0f); /* 2^23: no bit is left for a fraction */
+}
+
+/* Round the phases of one row and join their bytes, pixel by pixel, to words: `planes` of them
+ * for the four columns that `4 / scale` vectors become. */
+INLINE void join(const float *const phases[RGB], int vectors, const int scale, const int planes,
+                 float *out) {
+    const int together = 4 / scale;
+    for (int j = 0; j < vectors; j += together, out += planes * VL) {
+        words joined[RGB];
+        for (int n = 0; n < 4 * planes; n++) {
+            const int column = n / planes, shift = n % 4 * 8;
+            const float *from =
+                phases[n % planes] + column % scale * CHUNK + (j + column / scale) * VL;
+            const words byte = rounded(load(from));
+            if (shift) joined[n / 4] |= byte << shift;
+            else joined[n / 4] = byte & 255;
+        }
+        for (int n = 0; n < planes; n++) store(out + n * VL, (vec)joined[n]);
+    }
+}
+
+/* Of 4 lanes: each lane's words, `count` in a row, to its place. */
+INLINE void put_words(const float *from, uint8_t *const places[4], int count) {
+    int m = 0;
+    for (; m + 4 <= count; m += 4) {
+        quad rows[4], turned[4];
+        for (int q = 0; q < 4; q++) rows[q] = *(const quad *)(from + (m + q) * VL);
+        transpose(rows, turned);
+        for (int q = 0; q < 4; q++) *(loose_quad *)(places[q] + m * 4) = turned[q];
+    }
+    for (; m < count; m++)
+        for (int q = 0; q < 4; q++)
+            *(loose_word *)(places[q] + m * 4) = *(const loose_word *)(from + m * VL + q);
+}
+
+/* The same for any lanes, scale and number of vectors, leaving out what is not in the tile. */
+static void scatter_bytes(const float *phases, uint8_t *out, const int32_t x[4], int32_t lane,
+                          int vectors, int scale, int planes, const Tile *t) {
+    for (int j = 0; j < vectors; j++)
+        for (int p = 0; p < scale; p++) {
+            const words bytes = rounded(load(phases + p * CHUNK + j * VL));
+            for (int i = 0; i < 4; i++)
+                if (x[i] + j >= t->x0 && x[i] + j < t->x1)
+                    out[((x[i] + j) * (int64_t)scale + p) * planes] = (uint8_t)bytes[lane + i];
+        }
+}
+
+/* As `write_floats`, in 8 bits: (height, width, planes). */
+static void write_bytes(const Run *r, const float *const phases[RGB], int64_t line, int32_t j,
+                        int vectors) {
+    const int s = r->plan->blob.header->scale, planes = r->plan->blob.header->planes;
+    const int rgb = planes == RGB, joins = s == 4 || (s == 2 && vectors % 2 == 0);
+    uint8_t *out = r->bytes + line * r->tile.width * s * planes;
+    float joined[RGB * CHUNK] __attribute__((aligned(64)));
+    if (s == 4 && rgb) join(phases, vectors, 4, RGB, joined);
+    else if (s == 4) join(phases, vectors, 4, 1, joined);
+    else if (joins && rgb) join(phases, vectors, 2, RGB, joined);
+    else if (joins) join(phases, vectors, 2, 1, joined);
+    for (int32_t lane = 0; lane < VL; lane += 4) {
+        int32_t x[4];
+        if (pixels_of(r, lane, j, vectors, x) && joins) {
+            uint8_t *places[4];
+            for (int i = 0; i < 4; i++) places[i] = out + (int64_t)x[i] * s * planes;
+            put_words(joined + lane, places, vectors * s * planes / 4);
+            continue;
+        }
+        for (int c = 0; c < planes; c++)
+            scatter_bytes(phases[c], out + c, x, lane, vectors, s, planes, &r->tile);
+    }
+}
+
+/* A colour of three others. Each sum has one product, so that compilers fuse it in one way only.
+ * `w`: a bias and three weights. */
+#define MIXED(w, a, b, c) ((((w)[0] + (a) * (w)[1]) + (b) * (w)[2]) + (c) * (w)[3])
+
+/* RGB of row `i` of the phases. `luma` has s^2 of them, `chroma` as many of Cb, then of Cr. */
+static void mix_phases(const float *luma, const float *chroma, const float *weights, int i, int s,
+                       int vectors, float *restrict out) {
+    for (int c = 0; c < RGB; c++, weights += MIX_VALUES) {
+        const vec w[MIX_VALUES] = {
+            splat(weights[0]), splat(weights[1]), splat(weights[2]), splat(weights[3]),
+        };
+        for (int p = 0; p < s; p++)
+            for (int k = 0; k < vectors; k++) {
+                const int64_t at = (i * s + p) * CHUNK + k * VL;
+                const vec cb = load(chroma + at), cr = load(chroma + s * s * CHUNK + at);
+                store(out + (c * s + p) * CHUNK + k * VL, MIXED(w, load(luma + at), cb, cr));
             }
+    }
+}
+
+/* Pixel shuffle of a chunk, that is `vectors` vectors from vector `j`, into the result. */
+static void write_chunk(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
+    const Blob *b = &r->plan->blob;
+    const int s = b->header->scale, mixes = op->mix >= 0;
+    const float *source = r->arena + r->plan->places[op->source].start;
+    const float *chroma = mixes ? r->arena + r->plan->places[op->residual].start : 0;
+    float mixed[RGB * MAX_SCALE * CHUNK] __attribute__((aligned(64)));
+    for (int i = 0; i < s; i++) {
+        const float *phases[RGB] = {0};
+        for (int c = 0; c < b->header->planes; c++)
+            phases[c] = mixes ? mixed + c * s * CHUNK : source + (c * s + i) * s * CHUNK;
+        if (mixes) mix_phases(source, chroma, b->values + op->mix, i, s, vectors, mixed);
+        if (r->result) write_floats(r, phases, row * s + i, j, vectors);
+        else write_bytes(r, phases, row * s + i, j, vectors);
     }
 }
 
@@ -714,27 +881,72 @@ static int64_t clamp(int64_t value, int64_t limit) {
     return value < 0 ? 0 : value < limit ? value : limit - 1;
 }
 
-/* Column `x` of the tile in row `in` of the image, or what lies beyond its edge. */
-static float pixel(const Run *r, const Op *op, const float *in, int32_t x) {
+/* A row of one channel that is read of the image. */
+typedef struct {
+    const float *planes[RGB]; /* the row; the first alone without a mix */
+    const float *mix;         /* or NULL */
+    float shift;
+} Line;
+
+/* The value at column `x` of the image. */
+INLINE float seen(const Line *l, int64_t x) {
+    const float *const *p = l->planes;
+    return l->mix ? MIXED(l->mix, p[0][x], p[1][x], p[2][x]) : p[0][x] - l->shift;
+}
+
+INLINE quad seen_four(const Line *l, int64_t x) {
+    quad p[RGB];
+    for (int c = 0; c < (l->mix ? RGB : 1); c++) p[c] = *(const quad *)(l->planes[c] + x);
+    return l->mix ? MIXED(l->mix, p[0], p[1], p[2]) : p[0] - l->shift;
+}
+
+/* Column `x` of the tile, or what lies beyond its edge. */
+static float pixel(const Run *r, const Op *op, const Line *line, int32_t x) {
     if (op->kind == READ_ZERO && (x < 0 || x >= r->columns)) return 0;
-    return in[clamp((int64_t)r->left + x, r->tile.width)] - op->shift;
+    return seen(line, clamp((int64_t)r->left + x, r->tile.width));
+}
+
+/* Read 4 lanes of all vectors, or as many as four at a time are, and return their number. */
+INLINE int32_t read_lanes(const Run *r, const Line *line, int32_t lane, float *out) {
+    if ((lane + 4) * r->vectors > r->columns) return 0;
+    const int32_t end = r->vectors & ~3;
+    for (int32_t j = 0; j < end; j += 4) {
+        quad rows[4], turned[4];
+        for (int q = 0; q < 4; q++)
+            rows[q] = seen_four(line, (int64_t)r->left + (lane + q) * r->vectors + j);
+        transpose(rows, turned);
+        for (int q = 0; q < 4; q++) *(quad *)(out + (j + q) * VL + lane) = turned[q];
+    }
+    return end;
+}
+
+static void read_channel(const Run *r, const Op *op, const Line *line, float *out) {
+    const int32_t margin = (int32_t)r->plan->places[op->target].margin;
+    for (int32_t lane = 0; lane < VL; lane += 4) {
+        const int32_t done = read_lanes(r, line, lane, out);
+        for (int32_t i = lane; i < lane + 4; i++) {
+            const int32_t first = i * r->vectors, end = first + r->vectors + margin;
+            float *to = out + i - (int64_t)first * VL;
+            for (int32_t x = first - margin; x < first; x++) to[x * VL] = pixel(r, op, line, x);
+            int32_t x = first + done;
+            for (; x < end && x < r->columns; x++) to[x * VL] = seen(line, (int64_t)r->left + x);
+            for (; x < end; x++) to[x * VL] = pixel(r, op, line, x);
+        }
+    }
 }
 
 static void read_row(const Run *r, const Op *op, int64_t row) {
+    const Blob *b = &r->plan->blob;
     const Tile *t = &r->tile;
-    const Place *place = &r->plan->places[op->target];
-    const int32_t margin = (int32_t)place->margin;
-    for (int c = 0; c < RGB; c++) {
-        float *out = vector_of(r, op->target, row, 0) + c * place->stride;
-        const float *in = r->image + (c * (int64_t)t->height + clamp(row, t->height)) * t->width;
-        for (int32_t lane = 0; lane < VL; lane++) {
-            const int32_t first = lane * r->vectors, end = first + r->vectors + margin;
-            float *to = out + lane - (int64_t)first * VL;
-            for (int32_t x = first - margin; x < first; x++) to[x * VL] = pixel(r, op, in, x);
-            int32_t x = first;
-            for (; x < end && x < r->columns; x++) to[x * VL] = in[r->left + x] - op->shift;
-            for (; x < end; x++) to[x * VL] = pixel(r, op, in, x);
+    const int32_t channels = b->buffers[op->target].channels;
+    for (int32_t c = 0; c < channels; c++) {
+        float *out = vector_of(r, op->target, row, 0) + c * r->plan->places[op->target].stride;
+        Line line = {.mix = op->mix < 0 ? 0 : b->values + op->mix + c * MIX_VALUES, .shift = op->shift};
+        for (int32_t p = 0; p < RGB; p++) {
+            const int64_t plane = line.mix ? p : c;
+            line.planes[p] = r->image + (plane * t->height + clamp(row, t->height)) * t->width;
         }
+        read_channel(r, op, &line, out);
     }
 }
 
@@ -808,12 +1020,8 @@ static void guard(const Run *r, int closed) {
 INLINE void guard(const Run *r, int closed) { (void)r, (void)closed; }
 #endif
 
-/* Upscale one tile: image (3, height, width), result (3, scale height, scale width), both fp32.
- * `arena`: `sr_arena_bytes` bytes at a multiple of 64, zeroed before their first use, of this call
- * alone while it runs. */
-API int32_t sr_run(const void *plan, void *arena, const float *image, float *result,
-                   const Tile *tile) {
-    const Plan *p = plan;
+static int32_t run_tile(const Plan *p, void *arena, const float *image, float *result,
+                        uint8_t *bytes, const Tile *tile) {
     const int32_t sides = tile->height > 0 && tile->height <= MAX_SIDE && tile->width > 0 &&
                           tile->width <= MAX_SIDE;
     if (!sides || tile->y0 < 0 || tile->y0 >= tile->y1 || tile->y1 > tile->height ||
@@ -823,13 +1031,28 @@ API int32_t sr_run(const void *plan, void *arena, const float *image, float *res
     const int32_t right = tile->width - tile->x1 > p->reach ? tile->x1 + p->reach : tile->width;
     if (right - left > p->columns) return BAD_TILE;
     const Run run = {
-        p, arena, image, result, *tile, left, right - left, (int32_t)vectors_of(right - left),
+        p, arena, image, result, bytes, *tile, left, right - left,
+        (int32_t)vectors_of(right - left),
     };
     guard(&run, 1);
     run_rows(&run);
     guard(&run, 0);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* others see the streamed result */
     return OK;
+}
+
+/* Upscale one tile: image (planes, height, width), result (planes, scale height, scale width),
+ * both fp32. `arena`: `sr_arena_bytes` bytes at a multiple of 64, zeroed before their first use,
+ * of this call alone while it runs. */
+API int32_t sr_run(const void *plan, void *arena, const float *image, float *result,
+                   const Tile *tile) {
+    return run_tile(plan, arena, image, result, 0, tile);
+}
+
+/* The same, and the result is rounded to 8 bits: (scale height, scale width, planes). */
+API int32_t sr_run_bytes(const void *plan, void *arena, const float *image, uint8_t *result,
+                         const Tile *tile) {
+    return run_tile(plan, arena, image, 0, result, tile);
 }
 
 /* ---- facts --------------------------------------------------------------------------------- */

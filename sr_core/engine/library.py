@@ -95,11 +95,15 @@ class Library:
         plan: Bytes,
         arena: Bytes,
         lr: NDArray[np.float32],
-        sr: NDArray[np.float32],
+        sr: NDArray[np.float32 | np.uint8],
         tile: TileArea,
     ) -> None:
-        """Upscale one tile: contiguous `lr` (3, H, W) into `sr` (3, s H, s W)."""
-        fault = self._c.sr_run(
+        """Upscale one tile: contiguous `lr` (C, H, W) into `sr` (C, s H, s W).
+
+        Into uint8 (s H, s W, C) the result is rounded.
+        """
+        function = self._c.sr_run_bytes if sr.dtype == np.uint8 else self._c.sr_run
+        fault = function(
             plan.ctypes.data, arena.ctypes.data, lr.ctypes.data, sr.ctypes.data, ctypes.byref(tile)
         )
         self._demand(fault, "the image")
@@ -204,6 +208,7 @@ def _declared(c: ctypes.CDLL) -> ctypes.CDLL:
         ("sr_plan", integer, [pointer, long, integer, pointer]),
         ("sr_arena_bytes", long, [pointer]),
         ("sr_run", integer, [pointer, pointer, pointer, pointer, tile]),
+        ("sr_run_bytes", integer, [pointer, pointer, pointer, pointer, tile]),
         ("sr_facts", integer, []),
         ("sr_peak", ctypes.c_float, [long, ctypes.c_float]),
     ):

@@ -6,25 +6,30 @@ does not depend on the size of the image, nor on the machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.engine.plan import Chain, Conv, Op, Plan, plan
+from sr_core.engine.plan import Chain, Conv, Mix, Op, Plan, plan
+from sr_core.network import chroma
 from sr_core.network.blocks import GROUP
 from sr_core.network.candidate import DENSE
+from sr_core.network.colour import CHANNELS
 from sr_core.network.extract import ExtractedLayer
 from sr_core.network.plain import Network, plain
 
-MAGIC, VERSION = 0x52534655, 1
+MAGIC, VERSION = 0x52534655, 2
 """`UFSR`, and the version of the format; both also in kernel.c."""
 ONE_LANE_COST = 1.8
 """Time of a weight in a group of one channel over that in a group of four, where each input is
 loaded once for four sums (measured; `bench engine` shows both)."""
+_MIXING: dict[Mix, ExtractedLayer] = {
+    "luma": chroma.to_ycbcr(0), "ycbcr": chroma.to_ycbcr(0, 1, 2), "rgb": chroma.to_rgb(),
+}  # fmt: skip
 _KINDS = {"read_zero": 0, "read_edge": 1, "conv": 2, "write": 3}
-_HEADER_WORDS, _UNCHECKED_WORDS = 12, 4
+_HEADER_WORDS, _UNCHECKED_WORDS = 13, 4
 Words = NDArray[np.uint32]
 Bools = NDArray[np.bool_]
 Indices = NDArray[np.intp]
@@ -65,22 +70,38 @@ class PackedNetwork:
     plan: Plan
 
 
-def pack(network: Network) -> PackedNetwork:
-    """Pack a network. Equal networks give equal bytes."""
+def pack(network: Network, *, rgb: bool = False) -> PackedNetwork:
+    """Pack a network. Equal networks give equal bytes.
+
+    Args:
+        rgb: RGB in and out, also of a luma network, whose chroma is upscaled beside it.
+    """
     net = plain(network)
     head, (tail,) = _row(net.head), _row((net.tail,))
     cells = [_row(_added_before_relu(cell)) for cell in net.cells]
     skip = _row((net.input_skip,)) if net.input_skip else []
+    grown = _row((_behind_luma(chroma.chroma(net.scale)),)) if rgb and net.colour != "rgb" else []
     chain = Chain(
         net.scale,
         tuple(layer.conv for layer in head),
         tuple(tuple(layer.conv for layer in cell) for cell in cells),
         tail.conv,
         skip[0].conv if skip else None,
+        CHANNELS[net.colour],
+        grown[0].conv if grown else None,
     )
     steps = plan(chain)
-    layers = [*head, *(layer for cell in cells for layer in cell), tail, *skip]
+    layers = [*head, *(layer for cell in cells for layer in cell), tail, *skip, *grown]
     return PackedNetwork(_Writer(steps, layers, net.input_mean).blob(), steps)
+
+
+def _behind_luma(layer: ExtractedLayer) -> ExtractedLayer:
+    """Return a convolution of Cb and Cr as one of Y, Cb and Cr, which the engine reads at once."""
+
+    def widened(array: NDArray[Any]) -> NDArray[Any]:
+        return np.pad(array, ((0, 0), (1, 0), (0, 0), (0, 0)))
+
+    return replace(layer, weight=widened(layer.weight), mask=widened(layer.mask))
 
 
 def _added_before_relu(cell: tuple[ExtractedLayer, ...]) -> tuple[ExtractedLayer, ...]:
@@ -161,7 +182,8 @@ class _Writer:
                 *(values.view(np.uint32) for values in self._values),
             ]
         )
-        sizes = [self._plan.scale, *counts, self._position_count, self._value_count]
+        counts += [self._position_count, self._value_count]
+        sizes = [self._plan.scale, self._plan.planes, *counts]
         checked = np.concatenate([np.array(sizes, dtype=np.uint32), body])
         total = _UNCHECKED_WORDS + len(checked)
         assert total == _HEADER_WORDS + len(body)
@@ -173,12 +195,25 @@ class _Writer:
         if op.layer is not None and op.target is not None:
             self._conv(op, index, self._layers[op.layer])
         shift = self._input_mean if op.kind == "read_zero" else 0.0
+        mix = -1 if op.mix is None else self._mix(op.mix, shift)
         return (
             _KINDS[op.kind], -1 if op.source is None else op.source,
             -1 if op.target is None else op.target, -1 if op.residual is None else op.residual,
             op.kernel, int(op.relu), first, len(self._groups) - first,
-            int(np.float32(shift).view(np.int32)),
+            int(np.float32(shift).view(np.int32)), mix,
         )  # fmt: skip
+
+    def _mix(self, mix: Mix, shift: float) -> int:
+        """Lay out a bias and three weights for each colour that is made. Return their place."""
+        layer = _MIXING[mix]
+        values = np.column_stack([layer.bias - np.float32(shift), layer.weight[:, :, 0, 0]])
+        return self._add_values(values.ravel())
+
+    def _add_values(self, values: NDArray[np.float32]) -> int:
+        place = self._value_count
+        self._values.append(values.astype(np.float32))
+        self._value_count += len(values)
+        return place
 
     def _conv(self, op: Op, index: int, packed: _Layer) -> None:
         assert op.source is not None
@@ -198,13 +233,13 @@ class _Writer:
                 self._lists.append((index, self._position_count, len(positions)))
                 self._positions.append(positions)
                 self._position_count += len(positions)
-            self._groups.append(
-                (lists[key], place[int(group.outputs[0])], len(group.outputs), self._value_count)
-            )
             weights = layer.weight[group.outputs][:, inputs][:, channel, row, column]
-            values = np.concatenate([layer.bias[group.outputs], weights.T.ravel()])
-            self._values.append(values.astype(np.float32))
-            self._value_count += len(values)
+            values = self._add_values(
+                np.concatenate([layer.bias[group.outputs], weights.T.ravel()])
+            )
+            self._groups.append(
+                (lists[key], place[int(group.outputs[0])], len(group.outputs), values)
+            )
 
 
 def _words(rows: list[tuple[Any, ...]]) -> Words:

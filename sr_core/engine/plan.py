@@ -22,6 +22,8 @@ from sr_core.network.colour import RGB
 
 Kind = Literal["read_zero", "read_edge", "conv", "write"]
 """Read the image with zeros or with its edge pixels around it, convolve, write the result."""
+Mix = Literal["luma", "ycbcr", "rgb"]
+"""Colours that an operation makes of others: Y of RGB, all of Y, Cb and Cr of RGB, RGB of them."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,10 @@ class Chain:
     tail: Conv
     input_skip: Conv | None
     """Reads the image; its output is added to the tail's."""
+    channels: int = RGB
+    """Of the image that the network sees."""
+    chroma: Conv | None = None
+    """Upscales Cb and Cr beside a network that sees luma; image and result are RGB then."""
 
 
 @dataclass
@@ -70,7 +76,9 @@ class Op:
     kernel: int = 1
     relu: bool = False
     layer: int | None = None
-    """Which convolution it is, in forward order: head, cells, tail, input skip."""
+    """Which convolution it is, in forward order: head, cells, tail, input skip, chroma."""
+    mix: Mix | None = None
+    """None reads or writes the planes of the image as they are."""
 
     @property
     def reads(self) -> list[tuple[int, int]]:
@@ -93,6 +101,8 @@ class Plan:
     """How the engine runs a network, whatever the size of the image."""
 
     scale: int
+    planes: int
+    """Of the image and of the result: 3 of RGB, 1 of luma."""
     buffers: list[Buffer]
     steps: list[Step]
 
@@ -111,7 +121,7 @@ def plan(chain: Chain) -> Plan:
     """Plan the steps and buffers of `chain`."""
     builder = _Builder()
     layers = count()
-    stream = builder.read("read_zero")
+    stream = builder.read("read_zero", chain.channels, "luma" if chain.chroma else None)
     for conv in chain.head:
         stream = builder.conv(conv, stream, next(layers))
     for cell in chain.cells:
@@ -119,13 +129,19 @@ def plan(chain: Chain) -> Plan:
         for conv in cell[:-1]:
             branch = builder.conv(conv, branch, next(layers))
         stream = builder.update(cell[-1], branch, next(layers), stream)
-    tail, skip = next(layers), None
-    if chain.input_skip:
-        skip = builder.conv(chain.input_skip, builder.read("read_edge"), next(layers))
+    tail, skip, grown = next(layers), None, None
+    if chain.input_skip or chain.chroma:
+        seen, mix = (RGB, "ycbcr") if chain.chroma else (chain.channels, None)
+        image = builder.read("read_edge", seen, mix)
+        if chain.input_skip:
+            skip = builder.conv(chain.input_skip, image, next(layers))
+        if chain.chroma:
+            grown = builder.conv(chain.chroma, image, next(layers))
     phases = builder.conv(chain.tail, stream, tail, residual=skip)
-    builder.add(Op("write", source=phases))
+    builder.add(Op("write", source=phases, residual=grown, mix="rgb" if chain.chroma else None))
     builder.schedule()
-    return Plan(chain.scale, builder.buffers, builder.steps)
+    planes = RGB if chain.chroma else chain.channels
+    return Plan(chain.scale, planes, builder.buffers, builder.steps)
 
 
 class _Builder:
@@ -137,11 +153,11 @@ class _Builder:
         self._writer: list[int] = []
         """Step that writes each buffer."""
 
-    def read(self, kind: Kind) -> int:
+    def read(self, kind: Kind, channels: int, mix: Mix | None = None) -> int:
         """Start a step that reads the image, and return its buffer."""
         self.steps.append(Step())
-        target = self._buffer(RGB)
-        self.steps[-1].ops.append(Op(kind, target=target))
+        target = self._buffer(channels)
+        self.steps[-1].ops.append(Op(kind, target=target, mix=mix))
         return target
 
     def conv(self, conv: Conv, source: int, layer: int, *, residual: int | None = None) -> int:

@@ -14,10 +14,10 @@ import onnxruntime as ort
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import EngineError
-from sr_core.network.blocks import trainable
+from sr_core.network.blocks import Scheme, trainable
 from sr_core.network.candidate import Candidate, uniform
-from sr_core.network.colour import RGB
-from sr_core.network.extract import extract
+from sr_core.network.colour import CHANNELS, Colour
+from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.weights import SupernetSpec, random_supernet
 
@@ -29,29 +29,44 @@ _SIZES = ((1, 1), (19, 70))
 
 def check(library: Library) -> None:
     """Raise `EngineError` if a network that uses every kind of group comes out wrong."""
-    rng, options = np.random.default_rng(0), ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    rng = np.random.default_rng(0)
     for scale in (2, 4):
-        supernet = random_supernet(SupernetSpec(scale, 16, len(trainable()), trainable()), rng)
-        for candidate in _candidates(scale):
-            network = extract(supernet, candidate)
-            reference = ort.InferenceSession(
-                build(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-            session = Session(network, library, threads=2)
-            for height, width in _SIZES:
-                lr = rng.random((1, RGB, height, width), dtype=np.float32)
-                expected = np.asarray(reference.run(None, {INPUT: lr})[0])
-                difference = np.abs(session.run(lr) - expected).max()
-                if not difference <= TOLERANCE:
-                    raise EngineError(f"a result differs by {difference:.2g} from ONNX Runtime's")
+        for colour in CHANNELS:
+            spec = SupernetSpec(scale, 16, len(trainable()), trainable(), colour=colour)
+            supernet = random_supernet(spec, rng)
+            for candidate in _candidates(scale, colour):
+                network = extract(supernet, candidate)
+                for rgb in {colour == "rgb", True}:
+                    _check(network, library, rng, rgb=rgb)
 
 
-def _candidates(scale: int) -> list[Candidate]:
-    blocks = trainable()
+def _check(
+    network: ExtractedNetwork, library: Library, rng: np.random.Generator, *, rgb: bool
+) -> None:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    reference = ort.InferenceSession(
+        build(network, rgb=rgb).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    session = Session(network, library, threads=2, rgb=rgb)
+    for height, width in _SIZES:
+        lr = rng.random((1, session.channels, height, width), dtype=np.float32)
+        result = session.run(lr)
+        difference = np.abs(result - np.asarray(reference.run(None, {INPUT: lr})[0])).max()
+        if not difference <= TOLERANCE:
+            raise EngineError(f"a result differs by {difference:.2g} from ONNX Runtime's")
+        rounded = np.rint(np.clip(result, 0, 1) * np.float32(255)).transpose(0, 2, 3, 1)
+        if not np.array_equal(session.run_bytes(lr), rounded):
+            raise EngineError("a result in 8 bits is not the rounded one")
+
+
+def _candidates(scale: int, colour: Colour) -> list[Candidate]:
+    pruned: list[tuple[Scheme, float]] = [("block", 0.5), ("unstructured", 0.8)]
     return [
-        uniform(scale=scale, width=16, blocks=blocks, scheme="block", ratio=0.5),
-        uniform(scale=scale, width=16, blocks=blocks, scheme="unstructured", ratio=0.8),
+        uniform(
+            scale=scale, width=16, blocks=trainable(), scheme=scheme, ratio=ratio, colour=colour
+        )
+        for scheme, ratio in pruned
     ]
 
 

@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from sr_core.engine.library import Bytes, Library, TileArea, aligned_bytes
 from sr_core.engine.pack import pack
 from sr_core.errors import EngineError
 from sr_core.machine import cores
-from sr_core.network.colour import RGB
 from sr_core.network.plain import Network, plain
 
 ARENA_BYTES = 16 << 20
@@ -26,6 +26,8 @@ time than an arena beyond the second-level cache (x2, 32 channels, 12 cells: 3.7
 are 10 % faster than in two)."""
 _KEPT_LAYOUTS = 4
 Images = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+Value = TypeVar("Value", np.float32, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,21 @@ class Session:
     Results do not depend on the number of threads, bit for bit.
     """
 
-    def __init__(self, network: Network, library: Library, *, threads: int = 0) -> None:
-        """Pack the network for `library`. `threads`: 0 takes one per core."""
+    def __init__(
+        self, network: Network, library: Library, *, threads: int = 0, rgb: bool = False
+    ) -> None:
+        """Pack the network for `library`.
+
+        Args:
+            threads: 0 takes one per core.
+            rgb: RGB in and out, also of a luma network, whose chroma is upscaled beside it.
+        """
         self.scale = plain(network).scale
         self.threads = threads or cores()
         self._library = library
-        packed = pack(network)
+        packed = pack(network, rgb=rgb)
+        self.channels = packed.plan.planes
+        """Of images and results: 3 of RGB, 1 of luma."""
         self._blob = library.checked(packed.blob)
         self._reach, self._ring_floats = packed.plan.reach, packed.plan.ring_floats()
         self._layouts: OrderedDict[int, _Layout] = OrderedDict()
@@ -60,15 +71,37 @@ class Session:
         """Compute the network itself, not clipped.
 
         Args:
-            lr: float32 (N, 3, H, W), RGB in 0..1; any H and W from 1.
-            out: float32 (N, 3, s H, s W) to write to; None makes a new one.
+            lr: float32 (N, C, H, W), RGB or luma in 0..1; any H and W from 1.
+            out: float32 (N, C, s H, s W) to write to; None makes a new one.
 
         Raises:
             EngineError: an array of another kind.
         """
-        shape = self._check(lr, out)
+        count, height, width = self._check(lr)
+        shape = (count, self.channels, height, width)
+        sr = _empty(shape) if out is None else _checked(out, shape, np.float32)
+        self._run(lr, sr)
+        return sr
+
+    def run_bytes(self, lr: Images, out: Pixels | None = None) -> Pixels:
+        """Compute the network, clipped to 0..1 and rounded to 8 bits.
+
+        Args:
+            lr: as for `run`.
+            out: uint8 (N, s H, s W, C) to write to; None makes a new one.
+
+        Raises:
+            EngineError: an array of another kind.
+        """
+        count, height, width = self._check(lr)
+        shape = (count, height, width, self.channels)
+        pixels = np.empty(shape, dtype=np.uint8) if out is None else _checked(out, shape, np.uint8)
+        self._run(lr, pixels)
+        return pixels
+
+    def _run(self, lr: Images, sr: Images | Pixels) -> None:
+        """Upscale each of `lr` into its part of `sr`, in tiles that run side by side."""
         lr = np.require(lr, requirements=["C", "A"])  # contiguous, at a multiple of 4 bytes
-        sr = _empty(shape) if out is None else out
         height, width = lr.shape[2:]
         tiles = list(self._tiles(height, width))
         columns = max(min(t.x1 + self._reach, width) - max(t.x0 - self._reach, 0) for t in tiles)
@@ -77,7 +110,7 @@ class Session:
             (image, result, tile) for image, result in zip(lr, sr, strict=True) for tile in tiles
         ]
 
-        def job(work: tuple[Images, Images, TileArea]) -> None:
+        def job(work: tuple[Images, Images | Pixels, TileArea]) -> None:
             with self._arena(layout) as arena:
                 self._library.run(layout.tile_plan, arena, *work)
 
@@ -86,24 +119,16 @@ class Session:
                 job(work)
         else:
             list(self._pool.map(job, jobs))
-        return sr
 
-    def _check(self, lr: Images, out: Images | None) -> tuple[int, ...]:
-        if lr.ndim != 4 or lr.shape[1] != RGB or lr.dtype != np.float32 or not lr.size:
+    def _check(self, lr: Images) -> tuple[int, int, int]:
+        """Return the number of images, and height and width of the results."""
+        if lr.ndim != 4 or lr.shape[1] != self.channels or lr.dtype != np.float32 or not lr.size:
             raise EngineError(
                 f"Got an input of shape {lr.shape} and type {lr.dtype}: expected float32 "
-                "(N, 3, H, W)."
+                f"(N, {self.channels}, H, W)."
             )
         count, _, height, width = lr.shape
-        shape = (count, RGB, height * self.scale, width * self.scale)
-        if out is not None and (
-            out.shape != shape or out.dtype != np.float32 or not out.flags.carray
-        ):
-            raise EngineError(
-                f"Got an output of shape {out.shape} and type {out.dtype}: expected a contiguous, "
-                f"aligned array of float32 {shape} that can be written."
-            )
-        return shape
+        return count, height * self.scale, width * self.scale
 
     def _tiles(self, height: int, width: int) -> Iterator[TileArea]:
         """Yield a strip of rows per thread, cut into columns where its memory gets too large."""
@@ -142,6 +167,16 @@ class Session:
             with self._lock:
                 if len(layout.idle) < self.threads:
                     layout.idle.append(arena)
+
+
+def _checked(out: NDArray[Value], shape: tuple[int, ...], dtype: type[Value]) -> NDArray[Value]:
+    """Return an array of the caller's that a result can be written to."""
+    if out.shape != shape or out.dtype != dtype or not out.flags.carray:
+        raise EngineError(
+            f"Got an output of shape {out.shape} and type {out.dtype}: expected a contiguous, "
+            f"aligned array of {np.dtype(dtype)} {shape} that can be written."
+        )
+    return out
 
 
 def _empty(shape: tuple[int, ...]) -> Images:

@@ -1,6 +1,6 @@
 """Latency of a candidate on a device profile: total, 90 % interval, per layer, and its basis.
 
-The model is a sum over the convolutions that `sr_core.network.layers.describe` lists. Nothing is
+The model is a sum over the convolutions that `sr_core.network.layers.timed` lists. Nothing is
 priced at zero for being unknown: what a profile was not fitted to is priced with the nearest
 coefficients it has, counts as extrapolated, lowers `coverage` and widens the interval.
 """
@@ -15,7 +15,7 @@ from sr_core.latency.profile import BASES, Basis, Costs, DeviceProfile, Range, S
 from sr_core.latency.work import TERMS, Work, kind, workload
 from sr_core.network.blocks import Scheme, block_of
 from sr_core.network.candidate import Candidate
-from sr_core.network.layers import OUTPUT_SIZE, ConvLayer, describe, lr_size
+from sr_core.network.layers import OUTPUT_SIZE, ConvLayer, lr_size, timed
 
 CONFIDENCE = 0.9
 FINE_GRAINED: tuple[Scheme, ...] = ("block", "pattern", "unstructured")
@@ -76,7 +76,7 @@ def estimate(
     Raises:
         LatencyError: an output size or thread count that cannot be priced.
     """
-    layers = describe(candidate, *_lr_size(output, candidate.scale))
+    layers = timed(candidate, *_lr_size(output, candidate.scale))
     setting = profile.setting(threads)
     share = _assumption(profile, sparsity_share)
     works = workload(profile, setting.threads)(layers)
@@ -203,6 +203,7 @@ _NAMES = {
     "head": "head",
     "tail": "tail",
     "input_skip": "input skip and pixel shuffle",
+    "chroma": "chroma beside a luma network",
 }
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from statistics import median
 
@@ -42,21 +42,24 @@ from sr_core.latency.profile import (
     Scope,
     Setting,
     Spread,
+    parts,
 )
 from sr_core.latency.timing import ready
 from sr_core.latency.work import Workload, dense, engine
 from sr_core.machine import cores, processor
-from sr_core.network.blocks import BLOCKS, SKIP, Block, trainable
+from sr_core.network.blocks import BLOCKS, SKIP, Block, Scheme, trainable
 from sr_core.network.candidate import (
     DENSE,
     SCALES,
+    TAIL_SCHEMES,
     WIDTHS,
     Candidate,
     Cell,
     LayerPruning,
 )
+from sr_core.network.colour import CHANNELS, Colour
 from sr_core.network.extract import extract
-from sr_core.network.layers import OUTPUT_SIZE, describe, lr_size
+from sr_core.network.layers import OUTPUT_SIZE, lr_size, timed
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.results.record import Runtime
@@ -75,6 +78,8 @@ _PROBES: tuple[tuple[int, tuple[int, int], int], ...] = (
 """(scale, output size, how many)."""
 _SET_S = 60
 """Seconds for which that many probes are enough; twice the time gives twice as many."""
+_DENSE_SKIPS = 0.3
+"""Share of networks whose input skip is dense."""
 _OUTSIDE_FACTOR = 1.3
 """Widens the interval for another layer, and again for another frame size: our allowance."""
 _MAX_NAME = 40
@@ -173,7 +178,11 @@ class _Bench:
         report: Report,
     ) -> None:
         self._library = library
-        self._supernets = {scale: random_supernet(_spec(scale), rng) for scale in SCALES}
+        self._supernets = {
+            (scale, colour): random_supernet(_spec(scale, colour), rng)
+            for scale in SCALES
+            for colour in CHANNELS
+        }
         self._seconds_per_job = seconds / jobs
         self._timings = PASSES * jobs
         self._report = report
@@ -219,11 +228,12 @@ class _Bench:
 
     def sample(self, job: _Job, threads: int) -> Sample:
         """Time one candidate once."""
-        network = extract(self._supernets[job.candidate.scale], job.candidate)
+        family = job.candidate.family
+        network = extract(self._supernets[family.scale, family.colour], job.candidate)
         size = lr_size(job.candidate.scale, job.output)
         run = ready(network, self._library, threads=threads, size=size)
         times_ms = self._watch.times_ms(run, threads=threads, warm_ups=WARM_UPS, runs=RUNS)
-        return Sample(describe(job.candidate, *size), median(times_ms))
+        return Sample(timed(job.candidate, *size), median(times_ms))
 
 
 def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
@@ -242,12 +252,20 @@ def _probes(rng: np.random.Generator, sets: int, *, masks: bool) -> list[_Job]:
 
 
 def _random(rng: np.random.Generator, scale: int) -> Candidate:
-    return sample_candidate(rng, _spec(scale))
+    candidate = sample_candidate(rng, _spec(scale, _colour(rng)))
+    if rng.random() < _DENSE_SKIPS:
+        return candidate
+    scheme: Scheme = "block" if rng.random() < 0.5 else "unstructured"
+    return replace(candidate, input_skip=LayerPruning(scheme, rng.uniform(0.2, 0.9)))
 
 
-def _spec(scale: int) -> SupernetSpec:
+def _colour(rng: np.random.Generator) -> Colour:
+    return "rgb" if rng.random() < 0.5 else "luma"
+
+
+def _spec(scale: int, colour: Colour) -> SupernetSpec:
     """Return the supernet that has everything a network may have."""
-    return SupernetSpec(scale, _WIDTH, _CELLS, trainable())
+    return SupernetSpec(scale, _WIDTH, _CELLS, trainable(), WIDTHS, TAIL_SCHEMES, colour)
 
 
 def _unmasked(rng: np.random.Generator, scale: int) -> Candidate:
@@ -268,7 +286,8 @@ def _unmasked(rng: np.random.Generator, scale: int) -> Candidate:
             ),
         )
 
-    return Candidate(scale, int(rng.choice(WIDTHS)), tuple(cell() for _ in range(_CELLS)))
+    cells = tuple(cell() for _ in range(_CELLS))
+    return Candidate(scale, int(rng.choice(WIDTHS)), cells, colour=_colour(rng))
 
 
 def _profile(
@@ -313,7 +332,7 @@ def _profile(
             _setting(n, timings, checks[n], work[n], ties, factor) for n, timings in probes.items()
         ),
         scope=Scope(
-            parts=("head", *trainable(), "tail", "input_skip"),
+            parts=parts(),
             channels=channel_ranges(everything),
             lr_mpx=(min(mpx), max(mpx)),
         ),

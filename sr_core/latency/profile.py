@@ -51,15 +51,19 @@ _MAX_FACTOR = 100.0
 Factor = Annotated[float, Field(ge=1, le=_MAX_FACTOR, allow_inf_nan=False)]
 
 
+def parts() -> tuple[str, ...]:
+    """Return all parts of networks: their blocks, and what is around the cells."""
+    return ("head", *trainable(), "tail", "input_skip", "chroma")
+
+
 def _check_part(name: str) -> str:
-    parts = ("head", *trainable(), "tail", "input_skip")
-    if name not in parts:
-        raise ValueError(f"there is no part {name!r}, expected one of {', '.join(parts)}")
+    if name not in parts():
+        raise ValueError(f"there is no part {name!r}, expected one of {', '.join(parts())}")
     return name
 
 
 Part = Annotated[str, AfterValidator(_check_part)]
-"""A block, or `head`, `tail` or `input_skip`."""
+"""A block, or `head`, `tail`, `input_skip` or `chroma`."""
 
 
 def _check_order(limits: tuple[float, float]) -> tuple[float, float]:

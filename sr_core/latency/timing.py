@@ -30,16 +30,17 @@ def ready(
 ) -> Run:
     """Prepare a session on the sparse engine, or without a library on ONNX Runtime.
 
-    `size`: height and width of the LR frame, which is random. Both runtimes write every frame to
+    `size`: height and width of the LR frame, which is random RGB (of a luma network with the chroma
+    beside it). Both runtimes write every frame to
     the same memory, the engine to ours, ONNX Runtime to its arena's.
     """
     frame = np.random.default_rng(0).random((1, RGB, *size), dtype=np.float32)
     if library is not None:
-        return _on_engine(Session(network, library, threads=threads), frame)
+        return _on_engine(Session(network, library, threads=threads, rgb=True), frame)
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    data = build(network).SerializeToString()
+    data = build(network, rgb=True).SerializeToString()
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
     def run() -> None:

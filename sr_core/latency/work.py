@@ -42,6 +42,10 @@ Workload = Callable[[Sequence[ConvLayer]], list[Work]]
 _KINDS: dict[int, Kind] = {1: "conv1x1", 3: "conv3x3", 5: "conv5x5"}
 
 
+_BESIDE = ("input_skip", "chroma")
+"""Roles of layers beside which the tail runs, not before them."""
+
+
 def kind(layer: ConvLayer) -> Kind:
     """Return which row of a profile's coefficients prices this layer."""
     return _KINDS[layer.kernel]
@@ -67,10 +71,10 @@ def engine(threads: int, column_step: int, near_mib: float) -> Workload:
 def _dense_work(layer: ConvLayer, channel_step: int) -> Work:
     """Return a layer's work in a dense runtime.
 
-    The RGB input is never padded to whole channel steps: runtimes have kernels of their own.
+    An image is never padded to whole channel steps: runtimes have kernels of their own.
     """
     inputs = layer.in_channels
-    if inputs != RGB:
+    if inputs > RGB:
         inputs = _whole_steps(inputs, channel_step)
     outputs = _whole_steps(layer.out_channels, channel_step)
     mpx = layer.height * layer.width / 1e6
@@ -104,7 +108,7 @@ def _reaches(layers: Sequence[ConvLayer]) -> list[int]:
     reaches: list[int] = []
     for layer in reversed(layers):
         reaches.append(reach)
-        if layer.role != "input_skip":  # the tail runs beside it, not before it
+        if layer.role not in _BESIDE:
             reach += layer.kernel // 2
     return reaches[::-1]
 
@@ -181,11 +185,11 @@ def _plan_summary(chain: Chain) -> _PlanSummary:
 
 def _chain(layers: Sequence[ConvLayer]) -> Chain:
     """Return what the engine plans for: the layers with all their channels."""
-    head, *inner, tail, skip = (Conv(layer.kernel, layer.out_channels, False) for layer in layers)
-    names = [cell_of(layer.name) for layer in layers[1:-2]]
-    groups = groupby(zip(names, inner, strict=True), key=lambda pair: pair[0])
-    cells = tuple(tuple(conv for _, conv in group) for _, group in groups)
-    return Chain(1, (head,), cells, tail, skip)
+    convs = {layer.name: Conv(layer.kernel, layer.out_channels, False) for layer in layers}
+    inner = [layer.name for layer in layers if layer.role == "cell"]
+    cells = tuple(tuple(convs[name] for name in names) for _, names in groupby(inner, key=cell_of))
+    head, tail, skip = (convs[name] for name in ("head", "tail", "input_skip"))
+    return Chain(1, (head,), cells, tail, skip, layers[0].in_channels, convs.get("chroma"))
 
 
 def _whole_steps(count: int, step: int) -> int:

@@ -200,7 +200,7 @@ class Candidate:
                     f"Scheme {pruning.scheme!r} does not fit the {name}, whose output order is "
                     f"fixed by the pixel shuffle: expected one of {', '.join(TAIL_SCHEMES)}."
                 )
-        if not isinstance(self.colour, str) or self.colour not in CHANNELS:
+        if self.colour not in tuple(CHANNELS):  # it may be anything, a list too
             raise InvalidCandidate(
                 f"Colour {brief(self.colour)}: expected one of {', '.join(CHANNELS)}."
             )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sr_core.network.blocks import BLOCKS, SKIP
 from sr_core.network.candidate import DENSE, Candidate, LayerPruning, model_id
 from sr_core.network.masks import Mask, kept_channel_mask, layer_mask
-from sr_core.network.refit import of_colour, refit
+from sr_core.network.refit import Moments, of_colour, refit
 from sr_core.network.weights import Array, SupernetWeights
 
 
@@ -71,6 +71,21 @@ def extract(supernet: SupernetWeights, candidate: Candidate) -> ExtractedNetwork
         tail=_cut(supernet, "tail", phases, stream, candidate.tail)[0],
         input_skip=_refitted(supernet, skip),
     )
+
+
+def with_input_skip(
+    network: ExtractedNetwork, pruning: LayerPruning, moments: Moments
+) -> ExtractedNetwork:
+    """Return a network of other weights whose dense input skip is pruned and refitted.
+
+    Its model id is of no weights yet.
+    """
+    skip, candidate = network.input_skip, replace(network.candidate, input_skip=pruning)
+    mask = layer_mask(skip.weight, pruning)
+    weight, bias = refit(skip.weight, skip.bias, mask, of_colour(moments, candidate.colour))
+    pruned = replace(skip, weight=weight, bias=bias, mask=mask, pruning=pruning)
+    identity = model_id(candidate, "0" * 64)
+    return replace(network, candidate=candidate, model_id=identity, input_skip=pruned)
 
 
 def _refitted(supernet: SupernetWeights, skip: ExtractedLayer) -> ExtractedLayer:

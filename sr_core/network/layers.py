@@ -13,12 +13,14 @@ from typing import Literal
 from sr_core.network.blocks import BLOCKS, GROUP
 from sr_core.network.candidate import DENSE, Candidate, LayerPruning
 
-Role = Literal["head", "cell", "tail", "input_skip"]
+Role = Literal["head", "cell", "tail", "input_skip", "chroma"]
 
 PATTERN_TAPS = 4
 """Taps that a 3x3 kernel keeps under `pattern`."""
 INPUT_SKIP_KERNEL = 5
 """5x5 reaches every LR pixel that bicubic x2 or x4 reads, so bicubic is its starting point."""
+CHROMA, BICUBIC_TAPS = 2, 16
+"""Channels of chroma, and the taps of an interpolated pixel: 4x4."""
 BYTES_PER_VALUE = 4  # fp32
 OUTPUT_SIZE = (1280, 720)
 """Width and height of the frame that MACs and latency are quoted for."""
@@ -183,6 +185,24 @@ def describe(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLa
         conv("input_skip", "input_skip", INPUT_SKIP_KERNEL, skip, pruning=candidate.input_skip)
     )
     return layers
+
+
+def timed(candidate: Candidate, lr_height: int, lr_width: int) -> list[ConvLayer]:
+    """List what takes time: `describe`, and the chroma of a colour image beside a luma network.
+
+    Cb and Cr are upscaled by bicubic interpolation, as one more convolution of the image.
+    """
+    layers = describe(candidate, lr_height, lr_width)
+    if candidate.colour == "rgb":
+        return layers
+    phases = CHROMA * candidate.scale**2
+    taps = BICUBIC_TAPS * phases
+    pruning = LayerPruning("block", 1 - taps / (phases * CHROMA * INPUT_SKIP_KERNEL**2))
+    chroma = ConvLayer(
+        "chroma", "chroma", INPUT_SKIP_KERNEL, CHROMA, phases, CHROMA, phases,
+        lr_height, lr_width, pruning, taps,
+    )  # fmt: skip
+    return [*layers, chroma]
 
 
 def halo(candidate: Candidate) -> int:

@@ -12,6 +12,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from sr_core.network import chroma
+from sr_core.network.colour import CHANNELS, RGB
 from sr_core.network.extract import ExtractedLayer
 from sr_core.network.plain import Network, PlainNetwork, plain
 
@@ -20,16 +22,35 @@ IR_VERSION = 8
 INPUT, OUTPUT = "lr", "sr"
 
 
-def build(network: Network) -> onnx.ModelProto:
+def build(network: Network, *, rgb: bool = False) -> onnx.ModelProto:
     """Return the ONNX model of a network.
 
-    Input `lr`: float32 (N, 3, H, W), RGB in 0..1. Output `sr`: float32 (N, 3, s H, s W), not
-    clipped. N, H and W are dynamic. The candidate and model id travel as metadata.
+    Input `lr`: float32 (N, C, H, W), RGB or luma in 0..1. Output `sr`: float32 (N, C, s H, s W),
+    not clipped. N, H and W are dynamic. The candidate and model id travel as metadata.
+
+    Args:
+        rgb: RGB in and out, also of a luma network, whose chroma is upscaled beside it.
     """
-    net, graph, stream = plain(network), _Graph(), INPUT
+    net, graph = plain(network), _Graph()
+    coloured = rgb and net.colour != "rgb"
+    seen = graph.conv(chroma.to_ycbcr(0), INPUT, name="luma") if coloured else INPUT
+    phases = _phases(net, graph, seen)
+    if coloured:
+        luma = graph.shuffled(phases, net.scale)
+        colours = graph.conv(chroma.to_ycbcr(1, 2), INPUT, name="chroma_of")
+        grown = graph.shuffled(graph.edge_conv(chroma.chroma(net.scale), colours), net.scale)
+        graph.conv(chroma.to_rgb(), graph.node("Concat", luma, grown, axis=1), output=OUTPUT)
+    else:
+        graph.shuffled(phases, net.scale, output=OUTPUT)
+    return graph.model(net, RGB if rgb else CHANNELS[net.colour])
+
+
+def _phases(net: PlainNetwork, graph: _Graph, seen: str) -> str:
+    """Add the network from what it sees to what the pixel shuffle takes."""
+    stream = seen
     if net.input_mean:
         mean = graph.constant("input_mean", np.float32(net.input_mean))
-        stream = graph.node("Sub", INPUT, mean)
+        stream = graph.node("Sub", seen, mean)
     for layer in net.head:
         stream = graph.conv(layer, stream)
     for cell in net.cells:
@@ -37,12 +58,9 @@ def build(network: Network) -> onnx.ModelProto:
         for layer in cell:
             branch = graph.conv(layer, branch)
         stream = graph.node("Add", stream, branch)
-    skip = graph.input_skip(net.input_skip) if net.input_skip else None
+    skip = graph.edge_conv(net.input_skip, seen) if net.input_skip else None
     phases = graph.conv(net.tail, stream)
-    if skip:
-        phases = graph.node("Add", phases, skip)
-    graph.node("DepthToSpace", phases, output=OUTPUT, blocksize=net.scale, mode="CRD")
-    return graph.model(net)
+    return graph.node("Add", phases, skip) if skip else phases
 
 
 class _Graph:
@@ -64,32 +82,47 @@ class _Graph:
         )
         return output
 
-    def conv(self, layer: ExtractedLayer, x: str, *, pad: int | None = None) -> str:
+    def conv(
+        self,
+        layer: ExtractedLayer,
+        x: str,
+        *,
+        pad: int | None = None,
+        name: str = "",
+        output: str = "",
+    ) -> str:
         """Add a convolution and the layer's ReLU. It keeps the size, unless `pad` is given."""
-        kernel = layer.weight.shape[-1]
-        weight = self.constant(f"{layer.name}.weight", layer.weight)
-        bias = self.constant(f"{layer.name}.bias", layer.bias)
+        kernel, name = layer.weight.shape[-1], name or layer.name
+        weight = self.constant(f"{name}.weight", layer.weight)
+        bias = self.constant(f"{name}.bias", layer.bias)
         pads = [kernel // 2 if pad is None else pad] * 4
-        y = self.node("Conv", x, weight, bias, kernel_shape=[kernel, kernel], pads=pads)
+        y = self.node(
+            "Conv", x, weight, bias, output=output, kernel_shape=[kernel, kernel], pads=pads
+        )
         return self.node("Relu", y) if layer.relu else y
 
-    def input_skip(self, layer: ExtractedLayer) -> str:
-        """Add a convolution of the edge-padded image."""
+    def edge_conv(self, layer: ExtractedLayer, x: str) -> str:
+        """Add a convolution of an edge-padded image."""
         edge = layer.weight.shape[-1] // 2
         if not edge:
-            return self.conv(layer, INPUT)
-        pads = self.constant("edge_pads", np.array([0, 0, edge, edge] * 2, dtype=np.int64))
-        return self.conv(layer, self.node("Pad", INPUT, pads, mode="edge"), pad=0)
+            return self.conv(layer, x)
+        name = f"{layer.name}.edge_pads"
+        pads = self.constant(name, np.array([0, 0, edge, edge] * 2, dtype=np.int64))
+        return self.conv(layer, self.node("Pad", x, pads, mode="edge"), pad=0)
 
-    def model(self, network: PlainNetwork) -> onnx.ModelProto:
+    def shuffled(self, phases: str, scale: int, *, output: str = "") -> str:
+        """Add a pixel shuffle."""
+        return self.node("DepthToSpace", phases, output=output, blocksize=scale, mode="CRD")
+
+    def model(self, network: PlainNetwork, channels: int) -> onnx.ModelProto:
         scale = network.scale
         graph = helper.make_graph(
             self.nodes,
             f"upfront-{network.id}",
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", 3, "h", "w"])],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["n", channels, "h", "w"])],
             [
                 helper.make_tensor_value_info(
-                    OUTPUT, TensorProto.FLOAT, ["n", 3, f"{scale}*h", f"{scale}*w"]
+                    OUTPUT, TensorProto.FLOAT, ["n", channels, f"{scale}*h", f"{scale}*w"]
                 )
             ],
             self.initializers,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_core.network.colour import OFFSET, RGB, YCBCR, Colour
+from sr_core.network.bt601 import OFFSET, YCBCR
+from sr_core.network.colour import RGB, Colour
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 
 Moments = NDArray[np.float64]

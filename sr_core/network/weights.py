@@ -98,6 +98,16 @@ class SupernetSpec:
         within = {width for width in self.widths if width <= self.width}
         object.__setattr__(self, "widths", tuple(sorted({*within, self.width})))
 
+    @classmethod
+    def around(cls, candidate: Candidate) -> SupernetSpec:
+        """Return the spec of a network alone: what it has, and no more."""
+        held = {cell.block for cell in candidate.cells}
+        blocks = tuple(block for block in trainable() if block in held) or FIRST_BLOCKS
+        return cls(
+            candidate.scale, candidate.width, len(candidate.cells), blocks,
+            (candidate.width,), TAIL_SCHEMES, candidate.colour,
+        )  # fmt: skip
+
     @property
     def family(self) -> Family:
         """The networks that it holds, by name of its files."""
@@ -110,12 +120,12 @@ class SupernetSpec:
 
     def check(self, candidate: Candidate) -> None:
         """Raise `InvalidCandidate` unless the candidate is a sub-network of this supernet."""
-        got = (candidate.scale, len(candidate.cells), candidate.colour)
-        if got != (self.scale, self.cells, self.colour) or candidate.width not in self.widths:
+        got = (candidate.family, len(candidate.cells))
+        if got != (self.family, self.cells) or candidate.width not in self.widths:
             raise InvalidCandidate(
-                f"The candidate is x{got[0]} {got[2]} with {got[1]} cells, width "
-                f"{candidate.width}; this supernet is x{self.scale} {self.colour} with "
-                f"{self.cells} cells, widths {listing(self.widths)}."
+                f"The candidate is {got[0].name} with {got[1]} cells, width {candidate.width}; "
+                f"this supernet is {self.family.name} with {self.cells} cells, widths "
+                f"{listing(self.widths)}."
             )
         if candidate.input_skip.scheme not in self.skip_schemes:
             raise InvalidCandidate(
@@ -167,8 +177,9 @@ class SupernetSpec:
         sizes = {name: value for name, value in fields.items() if name not in _FIRST}
         if any(type(value) is not int for value in sizes.values()):
             raise TypeError("scale, width and cells must be whole numbers")
-        others = {name: fields.get(name, first) for name, first in _FIRST.items()}
-        return cls(**sizes, **{k: tuple(v) if k != "colour" else v for k, v in others.items()})
+        others = _FIRST | {name: value for name, value in fields.items() if name in _FIRST}
+        lists: dict[str, Any] = {k: tuple(v) for k, v in others.items() if k != "colour"}
+        return cls(**sizes, **lists, colour=others["colour"])
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ No torch: weights are a network's tensors, `{layer}.weight`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +60,11 @@ def ratio_of(scheme: Scheme, removed: float, groups: int) -> float:
 
 
 def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
-    """Return `candidate` with other ratios. Layers that `ratios` does not name lose nothing."""
+    """Return `candidate` with other ratios. Layers that `ratios` does not name lose nothing.
+
+    But for the input skip: its taps must go on summing to one, so no regulariser shrinks it, and
+    the candidate's ratio stays where `ratios` has none.
+    """
     prunings = {
         name: LayerPruning(pruning.scheme, ratios.get(name, lowest(pruning.scheme)))
         for name, pruning in candidate.layers()
@@ -69,12 +73,18 @@ def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
         Cell(cell.block, tuple(prunings[name] for name, *_ in candidate.cell_layers(index)))
         for index, cell in enumerate(candidate.cells)
     )
-    return Candidate(candidate.scale, candidate.width, cells, prunings["tail"])
+    skip = prunings["input_skip"] if "input_skip" in ratios else candidate.input_skip
+    return replace(candidate, cells=cells, tail=prunings["tail"], input_skip=skip)
 
 
 def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
-    """Return the layers that have a scheme. Raises `TrainingError` if there are none."""
-    schemes: dict[str, Scheme] = {n: p.scheme for n, p in candidate.layers() if p != DENSE}
+    """Return the layers that have a scheme, the input skip apart (`with_ratios`).
+
+    Raises `TrainingError` if there are none.
+    """
+    schemes: dict[str, Scheme] = {
+        n: p.scheme for n, p in candidate.layers() if p != DENSE and n != "input_skip"
+    }
     if not schemes:
         raise TrainingError(
             "The candidate prunes no layer, so there are no ratios to find: expected one with "

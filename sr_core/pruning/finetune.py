@@ -128,6 +128,7 @@ class TuningTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network."""
+        batch = batch.seen_in(self.module.candidate.colour)
         with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = distance(output, batch.hr, self._loss)

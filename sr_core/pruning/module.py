@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sr_core.catalogue.final import assemble
-from sr_core.network.blocks import FIRST_BLOCKS, trainable
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.masks import layer_mask
 from sr_core.network.weights import SupernetSpec
 from sr_core.supernet.module import Supernet
+from sr_core.training.colour import seen, shown
 
 
 class Network(Supernet):
@@ -30,9 +30,7 @@ class Network(Supernet):
 
     def __init__(self, network: ExtractedNetwork) -> None:
         candidate = network.candidate
-        blocks = tuple(b for b in trainable() if any(cell.block == b for cell in candidate.cells))
-        size = (candidate.scale, candidate.width, len(candidate.cells))
-        super().__init__(SupernetSpec(*size, blocks or FIRST_BLOCKS))
+        super().__init__(SupernetSpec.around(candidate))
         self.candidate = candidate
         for modules, cell in zip(self.cells, candidate.cells, strict=True):
             assert isinstance(modules, nn.ModuleDict)
@@ -67,14 +65,16 @@ class Network(Supernet):
         return weight * self.get_buffer(f"{name}.mask") if name in self._masked else weight
 
     def upscale(self, lr: Tensor) -> Tensor:
-        """Upscale (N, 3, H, W) RGB in 0..1 to (N, 3, s H, s W), not clipped."""
+        """Upscale (N, 3, H, W) RGB in 0..1, or (N, 1, H, W) luma, not clipped."""
         masks = {name: self.get_buffer(f"{name}.mask") for name in self._masked}
         return self(lr, self.candidate, masks)
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Do what `upscale` does on arrays, in fp32 and without gradients."""
+        """Upscale (N, 3, H, W) RGB to RGB, luma with its chroma, in fp32 without gradients."""
+        colour, scale = self.candidate.colour, self.candidate.scale
         with torch.no_grad():
-            return self.upscale(torch.from_numpy(lr).to(self.head.weight.device)).cpu().numpy()
+            image = torch.from_numpy(lr).to(self.head.weight.device)
+            return shown(self.upscale(seen(image, colour)), image, colour, scale).cpu().numpy()
 
     def extracted(
         self, tensors: Mapping[str, NDArray[np.float32]] | None = None

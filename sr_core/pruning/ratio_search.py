@@ -29,12 +29,22 @@ from sr_core.network.blocks import GROUP, Scheme, cell_of
 from sr_core.network.candidate import Candidate
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.weights import SupernetSpec, SupernetWeights
-from sr_core.pruning.budget import Budget, Price, pruned_layers, uniform_ratios, with_ratios
+from sr_core.pruning.budget import (
+    Budget,
+    Price,
+    Ratios,
+    pruned_layers,
+    uniform_ratios,
+    with_ratios,
+)
 from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune, refuse_other_supernet
 from sr_core.pruning.module import Network
+from sr_core.pruning.sensitivity import Score, curves, split
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
-from sr_core.quality.datasets import ValidationCrops
+from sr_core.quality.datasets import ValidationCrops, validation_crops
+from sr_core.results.record import read_record, short, to_json
+from sr_core.results.stage3 import Refresh, Stage3
 from sr_core.training import checkpoint, loop
 from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
@@ -51,8 +61,10 @@ GROWING = 0.5
 TYPICAL = 0.05
 """Root mean square of a layer's parameters while it is regularised, whatever its weights': else the
 layers of small weights, which need fewer of Adam's steps to vanish, would vanish first."""
-REGULARISED = "regularised"
-"""Folder of the first phase, below the run's."""
+REGULARISED, REFRESHES = "regularised", "refreshes.json"
+"""Folder of the first phase, below the run's, and a file in it."""
+STAGE3 = "stage3.json"
+"""In a run folder: how the ratios came about."""
 
 
 def prune(
@@ -80,18 +92,50 @@ def prune(
     by = command(replace(args, resume=False))
     whole = extract(supernet, with_ratios(candidate, {}))
     budget = Budget.of(candidate, tensors_of(whole), price, args.budget_ms)
-    if args.uniform:
-        uniform = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
-        start = Start(extract(supernet, uniform), supernet.sha256)
+    crops = validation_crops(args.val, candidate.scale)
+    record = Stage3(
+        method="regulariser", device=args.device, threads=args.threads, budget_ms=args.budget_ms,
+        validation_crops_sha256=crops.checksum,
+    )  # fmt: skip
+    if args.uniform or args.sensitivity:
+        found, record = _at_once(args, candidate, price, scorer(supernet, crops), record)
+        start = Start(extract(supernet, found), supernet.sha256)
         steps = args.steps + args.finetune_steps
     else:
         start = _first_phase(args, budget, whole, supernet, report, say, by)
+        record = record.model_copy(update={"refreshes": _refreshes(args.out / REGULARISED)})
         steps = args.finetune_steps
+    write_atomic(args.out / STAGE3, to_json(record))
     text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
     write_atomic(args.out / "candidate.json", text)
     has_checkpoint = (args.out / checkpoint.NAME).exists()
     tuning = replace(args, steps=steps, resume=args.resume and has_checkpoint)
     return finetune(tuning, start, supernet, report, say, by=by)
+
+
+def scorer(supernet: SupernetWeights, crops: ValidationCrops) -> Score:
+    """Return what scores candidates on the crops with the supernet's weights."""
+    return lambda candidate: score_crops(
+        Network(extract(supernet, candidate)).run, crops, scale=candidate.scale
+    )
+
+
+def _at_once(
+    args: PruneArgs, candidate: Candidate, price: Price, score: Score, record: Stage3
+) -> tuple[Candidate, Stage3]:
+    """Return the candidate with ratios that no training finds: one, or a split by curves."""
+    base = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
+    if args.uniform:
+        return base, record.model_copy(update={"method": "one ratio"})
+    found = curves(base, price, score)
+    best = split(base, found, price, args.budget_ms)
+    return best, record.model_copy(update={"method": "sensitivity", "curves": tuple(found)})
+
+
+def _refreshes(folder: Path) -> tuple[Refresh, ...]:
+    """Read what a run of the regulariser left, nothing if it is of an earlier version."""
+    path = folder / REFRESHES
+    return read_record(path, tuple[Refresh, ...], remake="prune again") if path.exists() else ()
 
 
 def _first_phase(
@@ -118,7 +162,7 @@ def _first_phase(
 def budget_network(budget: Budget, tensors: Arrays) -> ExtractedNetwork:
     """Prune the whole network by the lowest threshold within the budget."""
     candidate = with_ratios(budget.candidate, budget.met(tensors))
-    spec = SupernetSpec(candidate.scale, candidate.width, len(candidate.cells))
+    spec = SupernetSpec.around(candidate)
     return extract(SupernetWeights(spec, tensors, "0" * 64), candidate)
 
 
@@ -208,6 +252,7 @@ class _RegularisedTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network, its loss and the regulariser."""
+        batch = batch.seen_in(self.budget.candidate.colour)
         with autocast(batch.lr.device, batch.half):
             output = self.module.upscale(batch.lr)
         loss = l1 = distance(output, batch.hr, self.args.loss)
@@ -235,7 +280,25 @@ class _RegularisedTask:
         strength = self.module.get_buffer("strength")
         if step == 0:
             strength.fill_(FIRST_SHARE * loss / self.regulariser().item())
-            return
+        else:
+            self._change_strength(step, shrunk_ms)
+        self._keep_refresh(step, shrunk_ms, self.budget.ratios(weights, SHRUNK_BELOW))
+
+    def _keep_refresh(self, step: int, ms: float, ratios: Ratios) -> None:
+        """Add a row to the file of refreshes. A resumed run replaces those behind its start."""
+        penalties = {
+            name: short(self.module.get_buffer(f"{name}.penalty").mean().item())
+            for name in self.schemes
+        }
+        row = Refresh(
+            step=step, ms=ms, strength=short(self.module.get_buffer("strength").item()),
+            ratios={name: round(ratio, 4) for name, ratio in ratios.items()}, penalties=penalties,
+        )  # fmt: skip
+        earlier = [one for one in _refreshes(self.args.out) if one.step < step]
+        write_atomic(self.args.out / REFRESHES, to_json([*earlier, row]))
+
+    def _change_strength(self, step: int, shrunk_ms: float) -> None:
+        strength = self.module.get_buffer("strength")
         share = self.args.validate_every / (GROWING * self.args.steps)
         growth = (LAST_SHARE / FIRST_SHARE) ** share
         if shrunk_ms <= self.budget.budget_ms:

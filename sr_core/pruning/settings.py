@@ -66,9 +66,14 @@ class PruneArgs(TuneArgs):
     uniform: bool = option(
         False, "baseline: one ratio everywhere, no regulariser, fine-tuned for all the steps"
     )
+    sensitivity: bool = option(
+        False, "no regulariser: split the budget by what each layer's ratio costs by itself"
+    )
     init_from: Path | None = field(default=None, init=False)  # it starts from the supernet
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.finetune_steps < 1:
             raise TrainingError("--finetune-steps must be above 0.")
+        if self.uniform and self.sensitivity:
+            raise TrainingError("--uniform and --sensitivity are two ways: give one of them.")

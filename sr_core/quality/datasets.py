@@ -175,7 +175,7 @@ class TrainingPatches:
         self, folder: Path, scale: int, patch: int, source_weights: dict[str, float] | None = None
     ) -> None:
         weights = source_weights or {}
-        files = _drawn(folder, weights)
+        files = drawn_images(folder, weights)
         self.scale, self.patch = scale, patch
         self.checksum = folder_checksum(folder, files)
 
@@ -220,7 +220,7 @@ def _source(folder: Path, file: Path) -> str:
     return file.relative_to(folder).parts[0]
 
 
-def _drawn(folder: Path, weights: dict[str, float]) -> list[Path]:
+def drawn_images(folder: Path, weights: dict[str, float]) -> list[Path]:
     """List the images whose source is not left out. Raises `DatasetError` on unknown sources."""
     files = hr_images(folder)
     sources = {_source(folder, file) for file in files}

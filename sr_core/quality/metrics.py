@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
 from skimage.metrics import structural_similarity
 
-from sr_core.network.colour import BT601_Y
+from sr_core.network.bt601 import BT601_Y
 
 PROTOCOL = "y-shave-v1"
 """Name under which results with this exact definition are stored."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sr_core.errors import InvalidImage
+from sr_core.network.colour import RGB
 from sr_core.runtime import colour
 from sr_core.runtime.formats.metadata import KEPT
 
@@ -67,17 +68,18 @@ def _deep_grey(image: Image.Image) -> NDArray[np.uint16]:
     return values.astype(np.uint16)
 
 
-def network_input(pixels: Pixels) -> NDArray[np.float32]:
-    """Return what the network reads: float32 (1, 3, H, W) in 0..1.
+def network_input(pixels: Pixels, channels: int = RGB) -> NDArray[np.float32]:
+    """Return what the network reads: float32 (1, C, H, W) in 0..1.
 
-    Of grey pixels the three planes are equal.
+    Of grey pixels all planes are equal.
 
     Args:
         pixels: (H, W, 3), or (H, W) grey.
+        channels: of the result; 3 unless the pixels are grey.
     """
     height, width = pixels.shape[:2]
     planes = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    values = np.empty((1, 3, height, width), dtype=np.float32)
+    values = np.empty((1, channels, height, width), dtype=np.float32)
     return np.divide(planes, np.iinfo(pixels.dtype).max, out=values, dtype=np.float32)
 
 
@@ -92,7 +94,7 @@ def rounded(values: NDArray[np.float32], depth: type[Depth]) -> NDArray[Depth]:
 
 
 def quantise(sr: NDArray[np.float32], source: Pixels) -> Pixels:
-    """Bring output (3, H, W) into the form and depth of `source`: (H, W, 3), or (H, W) grey."""
+    """Bring output (C, H, W) into the form and depth of `source`: (H, W, 3), or (H, W) grey."""
     if source.ndim == 2:
         return rounded(sr.mean(axis=0), source.dtype.type)
     return rounded(sr, source.dtype.type).transpose(1, 2, 0)  # turned when it is four times smaller

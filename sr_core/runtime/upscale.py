@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -27,6 +28,7 @@ from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import Cancelled
 from sr_core.machine import cores
+from sr_core.network.colour import RGB
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.network.layers import halo
 from sr_core.network.onnx_graph import INPUT, OUTPUT, build
@@ -41,6 +43,7 @@ TILE, ENGINE_TILE = 256, 512
 """Side of a tile in LR pixels, halo not counted, on ONNX Runtime and on the engine."""
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+RunBytes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
 Report = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
 
@@ -52,9 +55,30 @@ class Tile:
     read: tuple[slice, slice]
     keep: tuple[slice, slice]
 
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The part to keep, counted from where `read` starts."""
+        rows, columns = (
+            slice(keep.start - read.start, keep.stop - read.start)
+            for keep, read in zip(self.keep, self.read, strict=True)
+        )
+        return rows, columns
+
+
+@dataclass(frozen=True)
+class Form:
+    """A network in a session, with what it takes and gives."""
+
+    channels: int
+    """Of the image: 3 of RGB, 1 of luma."""
+    run: Run
+    """(N, C, H, W) in 0..1 -> (N, C, s H, s W), not clipped."""
+    run_bytes: RunBytes | None = None
+    """The same to (N, s H, s W, C), rounded to 8 bits; None if only `image.rounded` can."""
+
 
 class Upscaler:
-    """One network in one session. It is safe to use from several threads."""
+    """One network, ready to run. It is safe to use from several threads."""
 
     def __init__(
         self,
@@ -73,17 +97,29 @@ class Upscaler:
         self.network = network
         self.scale = network.candidate.scale
         self.runtime = runtime_name(library)
+        self._library, self._threads = library, threads
         self._tile = tile or (ENGINE_TILE if library else TILE)
-        self._halo = halo(network.candidate)
-        self._run = (
-            Session(network, library, threads=threads).run
-            if library
-            else _on_onnx(network, threads)
-        )
+        self._halo = halo(network.candidate)  # no less than what bicubic chroma reads
+        self._colours = self._form(rgb=True)
+
+    @cached_property
+    def _grey(self) -> Form:
+        """The network for grey images: one that sees luma takes their plane as it is."""
+        return self._colours if self.network.candidate.colour == "rgb" else self._form(rgb=False)
+
+    def _form(self, *, rgb: bool) -> Form:
+        if self._library:
+            session = Session(self.network, self._library, threads=self._threads, rgb=rgb)
+            return Form(session.channels, session.run, session.run_bytes)
+        channels = RGB if rgb else self.network.candidate.channels
+        return Form(channels, _on_onnx(self.network, self._threads, rgb=rgb))
 
     def run(self, lr: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Compute the network itself: (N, 3, H, W) in 0..1 -> (N, 3, s H, s W), not clipped."""
-        return self._run(lr)
+        """Compute the network itself: (N, 3, H, W) in 0..1 -> (N, 3, s H, s W), not clipped.
+
+        Of a network that sees luma, the chroma is interpolated (bicubic).
+        """
+        return self._colours.run(lr)
 
     def upscale(
         self,
@@ -111,25 +147,26 @@ class Upscaler:
             if should_stop():
                 raise Cancelled(f"Stopped after {done} of {len(layout)} tiles.")
             rows, columns = _scaled(tile.keep, self.scale)
-            sr = images.quantise(self._run_tile(planes.pixels, layer, tile), planes.pixels)
+            sr = self._run_tile(planes.pixels, layer, tile)
             result.paste(Image.fromarray(sr), (columns.start, rows.start))
             if report:
                 report(done + 1, len(layout))
         return images.join(result, planes)
 
-    def _run_tile(
-        self, pixels: images.Pixels, layer: Layer | None, tile: Tile
-    ) -> NDArray[np.float32]:
-        """Return the output (3, h, w) for `tile.keep`. The halo is run and cut off again."""
+    def _run_tile(self, pixels: images.Pixels, layer: Layer | None, tile: Tile) -> images.Pixels:
+        """Return the pixels of `tile.keep`. The halo is run and cut off again."""
+        form = self._colours if pixels.ndim == 3 else self._grey
         seen = layer.seen if layer else pixels
-        sr = self.run(images.network_input(seen[tile.read]))[0]
+        lr = images.network_input(seen[tile.read], form.channels)
+        inner = _scaled(tile.inner, self.scale)
+        as_read = pixels.ndim == 3 or form.channels == 1  # else the mean of three is rounded
+        if form.run_bytes and as_read and layer is None and pixels.dtype == np.uint8:
+            sr = form.run_bytes(lr)[0][inner]
+            return sr if pixels.ndim == 3 else sr[..., 0]
+        sr = form.run(lr)[0]
         if layer:
             sr = layer.corrected(sr, tile.read, self.scale)
-        inner = tuple(
-            slice(keep.start - read.start, keep.stop - read.start)
-            for keep, read in zip(tile.keep, tile.read, strict=True)
-        )
-        return sr[:, *_scaled((inner[0], inner[1]), self.scale)]
+        return images.quantise(sr[:, *inner], pixels)
 
 
 def _layer(planes: images.Planes) -> Layer | None:
@@ -139,13 +176,13 @@ def _layer(planes: images.Planes) -> Layer | None:
     return Layer(colours, opacity, filled(colours, opacity))
 
 
-def _on_onnx(network: ExtractedNetwork, threads: int) -> Run:
+def _on_onnx(network: ExtractedNetwork, threads: int, *, rgb: bool) -> Run:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or cores()  # its own default knows of no quota
     options.log_severity_level = 3
     options.enable_mem_pattern = False  # its plan per tile shape adds 60 %, gains no time
     session = ort.InferenceSession(
-        build(network).SerializeToString(), options, providers=["CPUExecutionProvider"]
+        build(network, rgb=rgb).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
 
     def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -76,14 +76,14 @@ class SupernetTask:
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through an anchor and the candidates."""
-        lr, hr = (seen(images, self.spec.colour) for images in (batch.lr, batch.hr))
-        guide = self._forward(lr, sample_anchor(batch.rng, self.spec), batch.half)
-        loss_anchor = distance(guide, hr, self.args.loss)
+        batch = batch.seen_in(self.spec.colour)
+        guide = self._forward(batch.lr, sample_anchor(batch.rng, self.spec), batch.half)
+        loss_anchor = distance(guide, batch.hr, self.args.loss)
         loss_anchor.backward()
         losses: list[float] = []
         for _ in range(self.args.candidates):
-            output = self._forward(lr, sample_candidate(batch.rng, self.spec), batch.half)
-            loss = distance(output, hr, self.args.loss)
+            output = self._forward(batch.lr, sample_candidate(batch.rng, self.spec), batch.half)
+            loss = distance(output, batch.hr, self.args.loss)
             losses.append(loss.item())
             if self.args.distill:
                 loss = loss + self.args.distill * distance(output, guide.detach(), self.args.loss)

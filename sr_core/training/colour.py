@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from sr_core.network.bicubic import bicubic_kernel
-from sr_core.network.colour import OFFSET, TO_RGB, YCBCR, Colour
+from sr_core.network.bt601 import OFFSET, TO_RGB, YCBCR
+from sr_core.network.colour import Colour
 from sr_core.network.layers import INPUT_SKIP_KERNEL
 
 
@@ -32,10 +34,7 @@ def shown(output: Tensor, lr: Tensor, colour: Colour, scale: int) -> Tensor:
     return _mixed(ycbcr, TO_RGB, -TO_RGB @ OFFSET)
 
 
-def _mixed(
-    images: Tensor, matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-    offset: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
-) -> Tensor:  # fmt: skip
+def _mixed(images: Tensor, matrix: NDArray[np.float64], offset: NDArray[np.float64]) -> Tensor:
     """Return weighted sums of the channels, plus an offset of each."""
     weights = images.new_tensor(matrix)[:, :, None, None]
     return F.conv2d(images, weights, images.new_tensor(offset))

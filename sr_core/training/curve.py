@@ -38,6 +38,6 @@ def _draw(log: list[dict[str, float]]) -> Figure:
     for key in log[0]:
         if key.startswith("loss_"):
             loss.plot(steps, [row[key] for row in log], label=key.removeprefix("loss_"))
-    loss.set(xlabel="step", ylabel="loss (L1 of RGB in 0..1)")
+    loss.set(xlabel="step", ylabel="loss (L1, in 0..1)")
     loss.legend(fontsize="x-small")
     return figure

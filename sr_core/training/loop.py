@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from sr_core.errors import TrainingError
 from sr_core.files import check_target, is_same_file, kept, write_atomic
 from sr_core.machine import processor
+from sr_core.network.colour import Colour
 from sr_core.quality.datasets import TrainingPatches, ValidationCrops, validation_crops
 from sr_core.quality.metrics import Image8
 from sr_core.training import checkpoint, curve, optimizers
+from sr_core.training.colour import seen
 from sr_core.training.precision import (
     Choice,
     choose,
@@ -59,6 +61,10 @@ class Batch:
     """For the task's own choices; a resumed run draws the same."""
     half: bool
     """Whether forward passes run in bf16 (`precision.autocast`)."""
+
+    def seen_in(self, colour: Colour) -> Batch:
+        """Return the batch as a network of this colour sees it."""
+        return replace(self, lr=seen(self.lr, colour), hr=seen(self.hr, colour))
 
 
 class Task(Protocol):

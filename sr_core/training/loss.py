@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from sr_core.network.colour import BT601_Y
+from sr_core.network.bt601 import BT601_Y
 from sr_core.training.settings import Loss
 
 RGB_SHARE = 0.1

@@ -15,12 +15,11 @@ from sr_core.engine.library import Library, TileArea
 from sr_core.engine.pack import MAGIC, VERSION, checksum, pack
 from sr_core.errors import EngineError
 from sr_core.network.candidate import Candidate, Cell, LayerPruning
-from sr_core.network.colour import RGB
 from tests.engine.networks import images, network
 
 Words = NDArray[np.uint32]
-HEADER = ("magic", "version", "words", "checksum", "scale", "buffers", "steps", "ops", "lists",
-          "groups", "positions", "values")  # fmt: skip
+HEADER = ("magic", "version", "words", "checksum", "scale", "planes", "buffers", "steps", "ops",
+          "lists", "groups", "positions", "values")  # fmt: skip
 UNCHECKED = 4
 """Words that the checksum does not cover."""
 SIZES = (0, 1, 2, 3, 4, 5, 7, 48, 255, 1024, 4096, 1 << 16, 1 << 24, 2**31 - 1)
@@ -29,12 +28,19 @@ NEAR = np.array([-2, -1, 1, 2]).astype(np.uint32)
 HEIGHT, WIDTH = 6, 70
 
 
-@pytest.fixture(scope="module")
-def words() -> Words:
-    """A small network with groups of four and of one, large and small kernels, and a residual."""
+@pytest.fixture(scope="module", params=["rgb", "luma", "luma in rgb"])
+def words(request: pytest.FixtureRequest) -> Words:
+    """A small network with groups of four and of one, large and small kernels, and a residual.
+
+    Those that see luma are smaller still.
+    """
     lone, shared = LayerPruning("unstructured", 0.95), LayerPruning("block", 0.95)
     cells = (Cell("wide", (shared, shared, shared)), Cell("residual", (lone, lone)))
-    return np.frombuffer(pack(network(Candidate(2, 16, cells, lone))).blob, dtype=np.uint32)
+    candidate = Candidate(2, 16, cells, lone)
+    if request.param != "rgb":
+        candidate = Candidate(2, 8, cells[1:], lone, lone, "luma")
+    blob = pack(network(candidate), rgb=request.param == "luma in rgb").blob
+    return np.frombuffer(blob, dtype=np.uint32)
 
 
 def changed(words: Words, name: str, value: int) -> Words:
@@ -61,14 +67,17 @@ def accepts(library: Library, blob: bytes) -> bool:
         memory = library.checked(blob)
     except EngineError:
         return False
-    scale = int(memory.view(np.uint32)[HEADER.index("scale")])
+    header = memory.view(np.uint32)
+    scale, planes = (int(header[HEADER.index(name)]) for name in ("scale", "planes"))
     plan = library.tile_plan(memory, WIDTH)
     arena = module.aligned_bytes(library.arena_bytes(plan))
     arena[:] = 0
-    lr = images(HEIGHT, WIDTH)[0]
-    sr = np.empty((RGB, HEIGHT * scale, WIDTH * scale), dtype=np.float32)
+    lr = images(HEIGHT, WIDTH, channels=planes)[0]
+    sr = np.empty((planes, HEIGHT * scale, WIDTH * scale), dtype=np.float32)
+    rounded = np.empty((*sr.shape[1:], planes), dtype=np.uint8)
     for rows, columns in (((0, HEIGHT), (0, WIDTH)), ((1, 3), (5, 9))):
-        library.run(plan, arena, lr, sr, TileArea(HEIGHT, WIDTH, *rows, *columns))
+        for out in (sr, rounded):
+            library.run(plan, arena, lr, out, TileArea(HEIGHT, WIDTH, *rows, *columns))
     return True
 
 
@@ -85,6 +94,7 @@ def test_accepts_what_pack_makes(library: Library, words: Words) -> None:
         ("words", 12, "its size is wrong"),
         ("checksum", 0, "its checksum is wrong"),
         ("scale", 5, "its header is wrong"),
+        ("planes", 2, "its header is wrong"),
         ("groups", 2**31, "its header is wrong"),
     ],
 )
@@ -121,7 +131,7 @@ def test_any_one_word(library: Library, words: Words) -> None:
             mutant = words.copy()
             mutant[index] = value
             count += accepts(library, repaired(mutant))
-    assert count > 1000  # a list of positions may well be another one
+    assert count > 500  # a list of positions may well be another one
 
 
 def test_several_words(library: Library, words: Words, rng: np.random.Generator) -> None:
@@ -138,7 +148,7 @@ def test_several_words(library: Library, words: Words, rng: np.random.Generator)
                   rng.choice(words[:few], changes))  # fmt: skip
         mutant[at] = np.choose(rng.integers(0, len(values), changes), values)
         count += accepts(library, repaired(mutant))
-    assert count > 500
+    assert count > 200
 
 
 @pytest.mark.parametrize("columns", [-1, 0, (1 << 16) + 1, 2**31 - 1])

@@ -57,7 +57,7 @@ def matrix(blocks: tuple[Block, ...], scale: int) -> list[Candidate]:
 
 def test_number_of_cases() -> None:
     candidates = sum(len(matrix(blocks, scale)) for blocks, scale in product(BLOCKS, SCALES))
-    assert candidates * len(SIZES) * len(THREADS) == 6912  # quoted in docs/engine.md
+    assert candidates * len(SIZES) * len(THREADS) == 11_520  # quoted in docs/engine.md
 
 
 @pytest.mark.parametrize("blocks", BLOCKS, ids="-".join)

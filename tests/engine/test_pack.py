@@ -16,7 +16,7 @@ from sr_core.network.extract import ExtractedLayer, ExtractedNetwork
 from tests.conftest import candidates
 from tests.engine.networks import TOLERANCE, Reference, images, network
 
-VALUES = 11
+VALUES = 12
 """Word of the header that counts biases and weights."""
 
 

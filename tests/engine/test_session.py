@@ -57,6 +57,27 @@ def test_writes_into_the_callers_array(session: Session) -> None:
     assert np.array_equal(out, session.run(lr))
 
 
+def test_writes_bytes_into_the_callers_array(session: Session) -> None:
+    lr = images(4, 6, count=2)
+    out = np.full((2, 8, 12, 3), 7, dtype=np.uint8)
+    assert session.run_bytes(lr, out) is out
+    assert np.array_equal(out, session.run_bytes(lr))
+    with pytest.raises(EngineError, match=r"expected .* uint8 \(1, 8, 12, 3\)"):
+        session.run_bytes(lr[:1], out)
+    with pytest.raises(EngineError, match=r"expected .* uint8"):
+        session.run_bytes(lr, out.astype(np.int8))  # pyright: ignore[reportArgumentType]
+
+
+def test_a_session_of_a_plane_takes_no_rgb(library: Library) -> None:
+    net = network(uniform(scale=2, width=8, blocks=("wide",), colour="luma"))
+    plane, colours = Session(net, library), Session(net, library, rgb=True)
+    assert (plane.channels, colours.channels) == (1, 3)
+    with pytest.raises(EngineError, match=r"expected float32 \(N, 1, H, W\)"):
+        plane.run(images(4, 4))
+    with pytest.raises(EngineError, match=r"expected float32 \(N, 3, H, W\)"):
+        colours.run(images(4, 4, channels=1))
+
+
 def test_strided_input(session: Session) -> None:
     """A crop, columns backwards: no contiguous array."""
     lr = images(12, 20)[:, :, 2:9, ::-2]

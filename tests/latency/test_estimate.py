@@ -16,7 +16,7 @@ from sr_core.latency.profile import BASES, Costs, DeviceProfile, SparsityAssumpt
 from sr_core.latency.work import kind
 from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import Candidate, Cell, LayerPruning, uniform
-from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.layers import describe, lr_size, timed, totals
 from tests.conftest import candidates
 from tests.search.profiles import device, on_engine
 
@@ -52,7 +52,7 @@ def check(result: LatencyEstimate, candidate: Candidate) -> None:
     """What holds of every estimate."""
     ms = [one.ms for one in result.per_layer]
     assert [one.name for one in result.per_layer] == [
-        one.name for one in describe(candidate, *lr_size(candidate.scale, result.output))
+        one.name for one in timed(candidate, *lr_size(candidate.scale, result.output))
     ]
     assert min(ms) >= 0
     assert sum(ms) == pytest.approx(result.total_ms, rel=1e-12)
@@ -437,3 +437,11 @@ def test_a_channel_alone_costs_more_than_a_group_of_four() -> None:
         for scheme in ("block", "unstructured")
     )
     assert block < unstructured < estimate(ENGINE, wide(6)).total_ms
+
+
+@each(SHIPPED)
+def test_chroma_takes_time_but_counts_no_macs(profile: DeviceProfile) -> None:
+    luma = uniform(scale=4, width=16, blocks=("residual",), colour="luma")
+    result = estimate(profile, luma)
+    assert {one.name: one.ms for one in result.per_layer}["chroma"] > 0
+    assert "chroma" not in [layer.name for layer in describe(luma, 4, 4)]

@@ -32,7 +32,7 @@ from sr_core.machine import processor
 from sr_core.network.blocks import Block
 from sr_core.network.candidate import SCALES, WIDTHS, Candidate, uniform
 from sr_core.network.extract import extract
-from sr_core.network.layers import describe, lr_size
+from sr_core.network.layers import lr_size, timed
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
 from sr_core.runtime.choice import runtime_version
@@ -64,7 +64,7 @@ def true_ms(
     costs: dict[Kind, Costs] = COSTS,
 ) -> float:
     """One thread of the made-up computer."""
-    layers = describe(candidate, *lr_size(candidate.scale, output))
+    layers = timed(candidate, *lr_size(candidate.scale, output))
     return sum(
         getattr(costs[kind(layer)], term) * times
         for layer, found in zip(layers, work(layers), strict=True)
@@ -89,7 +89,7 @@ class MadeUp:
         self.timed.append((candidate, output, threads))
         self.seconds += self._each
         ms = self.true_ms(job, threads) / threads * np.exp(self._rng.normal(0, self._noise))
-        return Sample(describe(candidate, *lr_size(candidate.scale, output)), float(ms))
+        return Sample(timed(candidate, *lr_size(candidate.scale, output)), float(ms))
 
     def true_ms(self, job: Job, threads: int) -> float:
         """Of all threads together."""
@@ -307,7 +307,7 @@ def test_a_time_is_the_median_after_the_warm_up(
     candidate = uniform(scale=4, width=16, blocks=("wide",) * 12, scheme="channel", ratio=0.5)
     sample = time_one(candidate, (64, 32), threads=3)
     assert sample.ms == pytest.approx(5.0)
-    assert sample.layers == describe(candidate, 8, 16)
+    assert sample.layers == timed(candidate, 8, 16)
     assert session.shapes == [(1, 3, 8, 16)] * 8
     assert session.options == [(3, ["CPUExecutionProvider"])] * 2
 
@@ -326,7 +326,7 @@ def test_real_networks_run_and_take_time(busy_is_fine: None, scale: int) -> None
     candidate = uniform(scale=scale, width=16, blocks=blocks * 3)
     sample = time_one(candidate, (32 * scale, 16 * scale), threads=1)
     assert 0 < sample.ms < 1000
-    assert sample.layers == describe(candidate, 16, 32)
+    assert sample.layers == timed(candidate, 16, 32)
 
 
 def test_a_real_measurement_on_small_networks(

@@ -13,8 +13,9 @@ from sr_core.latency import work as module
 from sr_core.latency.work import TERMS, Work, dense, engine, workload
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate, Cell, LayerPruning, uniform
+from sr_core.network.colour import CHANNELS, Colour
 from sr_core.network.extract import extract
-from sr_core.network.layers import ConvLayer, describe
+from sr_core.network.layers import ConvLayer, describe, timed
 from sr_core.network.sampling import sample_candidate
 from sr_core.network.weights import SupernetSpec, random_supernet
 from tests.search.profiles import device, on_engine
@@ -125,22 +126,24 @@ class Blobs:
 
 
 def session_of(candidate: Candidate) -> Session:
-    spec = SupernetSpec(4, 32, len(candidate.cells))
+    spec = SupernetSpec.around(candidate)
     library: Any = Blobs()
     network = extract(random_supernet(spec, np.random.default_rng(0)), candidate)
-    return Session(network, library, threads=1)
+    return Session(network, library, threads=1, rgb=True)
 
 
 @pytest.mark.parametrize("width", [320, 640, 2000])
-def test_tiles_are_those_of_the_session(width: int) -> None:
+@pytest.mark.parametrize("colour", CHANNELS)
+def test_tiles_are_those_of_the_session(width: int, colour: Colour) -> None:
     """Exactly, where nothing makes the engine leave out channels that nobody reads."""
     for candidate in networks():
-        plain = Candidate(4, candidate.width, tuple(Cell(c.block) for c in candidate.cells))
+        cells = tuple(Cell(c.block) for c in candidate.cells)
+        plain = Candidate(4, candidate.width, cells, colour=colour)
         session = session_of(plain)
         reach = session._reach  # pyright: ignore[reportPrivateUsage]
         tiles = list(session._tiles(9, width))  # pyright: ignore[reportPrivateUsage]
         widths = [min(t.x1 + reach, width) - max(t.x0 - reach, 0) for t in tiles]
-        chain = module._chain(describe(plain, 9, width))  # pyright: ignore[reportPrivateUsage]
+        chain = module._chain(timed(plain, 9, width))  # pyright: ignore[reportPrivateUsage]
         summary = module._plan_summary(chain)  # pyright: ignore[reportPrivateUsage]
         columns, widest = module._tiling(width, summary, 1)  # pyright: ignore[reportPrivateUsage]
         assert columns == pytest.approx(sum(widths), abs=len(tiles))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -81,6 +82,8 @@ def test_any_difference_changes_the_id() -> None:
         Candidate(PRUNED.scale, PRUNED.width, PRUNED.cells[::-1], PRUNED.tail),
         Candidate(PRUNED.scale, PRUNED.width, PRUNED.cells, LayerPruning("block", 0.3001)),
         Candidate(PRUNED.scale, PRUNED.width, PRUNED.cells, LayerPruning("unstructured", 0.3)),
+        replace(PRUNED, input_skip=LayerPruning("block", 0.3)),
+        replace(PRUNED, colour="luma"),
     ]
     assert len({candidate.id for candidate in different}) == len(different)
 
@@ -91,17 +94,19 @@ def test_layers_are_named_in_forward_order() -> None:
         "cells.0.wide.linear",
         "cells.0.wide.conv",
         "tail",
+        "input_skip",
     ]
-    assert [pruning for _, pruning in PRUNED.layers()] == [*PRUNED.cells[0].layers, PRUNED.tail]
+    prunings = [*PRUNED.cells[0].layers, PRUNED.tail, PRUNED.input_skip]
+    assert [pruning for _, pruning in PRUNED.layers()] == prunings
 
 
 @pytest.mark.parametrize(
     ("scheme", "expected"),
     [
-        ("pattern", ["block", "block", "pattern", "block"]),
-        ("channel", ["channel", "channel", "dense", "dense"]),
-        ("block", ["block"] * 4),
-        ("unstructured", ["unstructured"] * 4),
+        ("pattern", ["block", "block", "pattern", "block", "dense"]),
+        ("channel", ["channel", "channel", "dense", "dense", "dense"]),
+        ("block", [*["block"] * 4, "dense"]),
+        ("unstructured", [*["unstructured"] * 4, "dense"]),
     ],
 )
 def test_uniform_uses_the_scheme_wherever_it_fits(scheme: Scheme, expected: list[Scheme]) -> None:
@@ -163,6 +168,12 @@ ONE_LAYER = [{"block": "wide", "layers": [{"scheme": "dense"}]}]
             ["'pattern'", "tail", "dense, block, unstructured"],
         ),
         (a_candidate(tail={"scheme": "block", "ratio": 2}), ["tail", "2", "0 to 0.95"]),
+        (
+            a_candidate(input_skip={"scheme": "channel", "ratio": 0.7}),
+            ["'channel'", "input skip", "dense, block, unstructured"],
+        ),
+        (a_candidate(colour="grey"), ["'grey'", "rgb, luma"]),
+        (a_candidate(colour=["rgb"]), ["Colour", "rgb, luma"]),
         (a_candidate(cells=ONE_LAYER), ["cell 0", "3 layers", "expand, linear, conv", "got 1"]),
         (a_candidate(cells=[]), ["0 cells", "1 to 32"]),
         (a_candidate(cells=[{"block": "skip"}] * (MAX_CELLS + 1)), ["33 cells", "at most 32"]),
@@ -180,7 +191,7 @@ ONE_LAYER = [{"block": "wide", "layers": [{"scheme": "dense"}]}]
         (a_candidate(scale=4.0), ["scale", "whole number", "float"]),
         (a_candidate(width=20), ["20", "16, 24, 32"]),
         (a_candidate(width="32"), ["width", "whole number", "str"]),
-        (a_candidate(name="x"), ["unknown name", "cells, scale, tail, width"]),
+        (a_candidate(name="x"), ["unknown name", "cells, colour, input_skip, scale, tail"]),
         (a_candidate(cells=[{"block": "skip", "n": 1}]), ["cell 0", "unknown n", "block, layers"]),
         (with_layer({"scheme": "dense", "share": 0}), ["unknown share", "ratio, scheme"]),
         ({"scale": 4}, ["missing cells, width"]),

@@ -18,7 +18,6 @@ from sr_core.files import REPOSITORY
 from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import (
     SCALES,
-    WIDTHS,
     Candidate,
     LayerPruning,
     model_id,
@@ -28,13 +27,13 @@ from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe
 from sr_core.network.onnx_graph import build
 from sr_core.network.sampling import sample_candidate
-from sr_core.network.weights import SupernetSpec, SupernetWeights
+from sr_core.network.weights import SupernetWeights
 from tests import tiny
 
 SCHEMES: tuple[Scheme, ...] = ("dense", "channel", "block", "pattern", "unstructured")
-SUPERNETS = {scale: tiny.supernet(scale, max(WIDTHS), cells=2) for scale in SCALES}
+SUPERNETS = {scale: tiny.supernet(scale, 32, cells=2) for scale in SCALES}
 MIXED = [
-    sample_candidate(np.random.default_rng(seed), SupernetSpec(scale, 32, 2))
+    sample_candidate(np.random.default_rng(seed), SUPERNETS[scale].spec)
     for scale in SCALES
     for seed in range(20)
 ]
@@ -84,7 +83,7 @@ def check(candidate: Candidate, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", tiny.SOME_WIDTHS)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_extracted_network_is_the_trained_one(
@@ -108,7 +107,7 @@ def test_mixed_candidate_is_the_trained_one(candidate: Candidate, rng: np.random
 def test_mixed_candidates_cover_the_vocabulary() -> None:
     assert {p.scheme for c in MIXED for _, p in c.layers()} == set(SCHEMES)
     assert {cell.block for c in MIXED for cell in c.cells} == set(BLOCKS)
-    assert {candidate.width for candidate in MIXED} == set(WIDTHS)
+    assert len({candidate.width for candidate in MIXED}) >= 4
 
 
 def test_removed_channels_are_gone_from_the_onnx_file() -> None:

@@ -9,7 +9,6 @@ from sr_core.network.blocks import BLOCKS, Block, Scheme
 from sr_core.network.candidate import (
     DENSE,
     SCALES,
-    WIDTHS,
     Candidate,
     Cell,
     LayerPruning,
@@ -18,6 +17,7 @@ from sr_core.network.candidate import (
 from sr_core.network.layers import describe, halo, totals
 from sr_core.network.masks import candidate_masks
 from sr_core.network.weights import SupernetSpec
+from tests import tiny
 from tests.conftest import random_weights
 
 H, W = 7, 5
@@ -36,7 +36,7 @@ PRUNED: list[tuple[Scheme, float]] = [
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", tiny.SOME_WIDTHS)
 @pytest.mark.parametrize(("scheme", "ratio"), PRUNED)
 @pytest.mark.parametrize("block", list(BLOCKS))
 def test_costs_equal_counted_weights(
@@ -54,7 +54,7 @@ def test_costs_equal_counted_weights(
     tensors = random_weights(spec, rng)
     weights = {name: tensors[f"{name}.weight"] for name in spec.weight_shapes()}
     masks = candidate_masks(candidate, weights)
-    names = ["head", *(name for name, _ in candidate.layers()), "input_skip"]
+    names = ["head", *(name for name, _ in candidate.layers())]
 
     layers = describe(candidate, H, W)
 

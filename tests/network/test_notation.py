@@ -34,6 +34,10 @@ EXAMPLES = {
         + (Cell("wide"),),
         BLOCK50,
     ),
+    "x4c16y_r_tb50_iu80": Candidate(
+        4, 16, (Cell("residual"),), BLOCK50, LayerPruning("unstructured", 0.8), "luma"
+    ),
+    "x2c8_r_ib50": Candidate(2, 8, (Cell("residual"),), input_skip=BLOCK50),
     "x4c32_rc25p55.56_ru0.01u95": Candidate(
         4,
         32,

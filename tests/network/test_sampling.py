@@ -27,7 +27,8 @@ def test_samples_fit_the_supernet_and_survive_json(scale: int, width: int, cells
 
 
 def test_samples_cover_the_vocabulary() -> None:
-    candidates = sampled(0, 200, SupernetSpec(4, 32, 4))
+    candidates = sampled(0, 200, SupernetSpec(4, 32, 4, widths=WIDTHS, colour="luma"))
+    assert {candidate.colour for candidate in candidates} == {"luma"}
     assert {candidate.width for candidate in candidates} == set(WIDTHS)
     assert {cell.block for c in candidates for cell in c.cells} == set(BLOCKS)
     assert {p.scheme for c in candidates for _, p in c.layers()} == set(get_args(Scheme))

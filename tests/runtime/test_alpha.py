@@ -11,7 +11,7 @@ from sr_core.network.candidate import uniform
 from sr_core.network.extract import extract
 from sr_core.runtime.alpha import Layer, filled
 from sr_core.runtime.read import open_image
-from sr_core.runtime.upscale import Upscaler
+from sr_core.runtime.upscale import Form, Upscaler
 from tests import tiny
 from tests.runtime.files import encoded
 from tests.tiny import drawn
@@ -30,7 +30,7 @@ def interpolating() -> Upscaler:
         images = [Image.fromarray(plane).resize(size, Image.Resampling.BICUBIC) for plane in lr[0]]
         return np.stack([np.asarray(image) for image in images])[None]
 
-    upscaler._run = run  # pyright: ignore[reportPrivateUsage]
+    upscaler._colours = Form(3, run)  # pyright: ignore[reportPrivateUsage]
     return upscaler
 
 

@@ -161,10 +161,13 @@ def test_channel_pruning_equals_the_physically_smaller_block(
         (uniform(scale=2, width=16, blocks=("wide",) * 3), "x2 with 3 cells"),
         (uniform(scale=4, width=16, blocks=("wide",) * 2), "x4 with 2 cells"),
         (uniform(scale=4, width=32, blocks=("wide",) * 3), "width 32"),
+        (uniform(scale=4, width=16, blocks=("wide",) * 3, colour="luma"), "x4-luma with"),
     ],
 )
 def test_supernet_refuses_a_candidate_that_is_no_part_of_it(candidate: Candidate, got: str) -> None:
-    with pytest.raises(InvalidCandidate, match=f"{got}.*supernet is x4 rgb with 3 cells, .* to 24"):
+    with pytest.raises(
+        InvalidCandidate, match=f"{got}.*supernet is x4 with 3 cells, widths 16, 24"
+    ):
         SupernetSpec(4, 24, cells=3).check(candidate)
 
 

@@ -22,7 +22,7 @@ from sr_core.errors import CatalogueError, DatasetError, InvalidCandidate, Train
 from sr_core.files import sha256
 from sr_core.machine import processor
 from sr_core.network.blocks import Block
-from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.candidate import TAIL_SCHEMES, Candidate, uniform
 from sr_core.network.extract import extract
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, read_descriptor, read_supernet
@@ -122,7 +122,9 @@ def test_descriptor_says_how_the_weights_came_about(
     out, reports = finished
     text = (out / "supernet.json").read_text()
     described = json.loads(text)
-    assert described["spec"] == {"scale": 2, "width": 16, "cells": 2}
+    assert described["spec"] == {
+        "scale": 2, "width": 16, "cells": 2, "skip_schemes": list(TAIL_SCHEMES),
+    }  # fmt: skip
     assert described["weights_sha256"] == sha256(out / WEIGHTS)
     assert described["data_sha256"] == TrainingPatches(photos / "train", 2, 8).checksum
     assert described["validation_crops_sha256"] == validation_crops(photos / "val", 2).checksum
@@ -143,7 +145,7 @@ def test_descriptor_says_how_the_weights_came_about(
 
 def test_stored_weights_are_a_readable_supernet(finished: tuple[Path, list[Progress]]) -> None:
     stored = read_supernet(finished[0] / WEIGHTS)
-    assert stored.spec == SupernetSpec(2, 16, 2)
+    assert stored.spec == SupernetSpec(2, 16, 2, skip_schemes=TAIL_SCHEMES)
 
 
 def test_stored_weights_are_the_moving_average(finished: tuple[Path, list[Progress]]) -> None:
