@@ -22,7 +22,7 @@ from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import Quality
-from sr_core.ui import cards, finals, masks
+from sr_core.ui import cards, comparison, finals, masks
 from sr_core.ui.components.layer_table import vocabulary
 from sr_core.ui.page import Page
 from sr_core.ui.pricing import Pricing, cost_of, table_prices
@@ -84,7 +84,10 @@ def test_links_carry_the_colour(page: Page) -> None:
     [
         ({"scale": "2", "colour": "luma"}, "no x2-luma networks here: expected x2, x4, x4-luma"),
         ({"scale": "4", "colour": "red"}, "There is no colour 'red': expected rgb, luma"),
-        ({"scale": "4", "colour": "luma", "net": "x4c16_2w"}, "x4 rgb .* this supernet is x4 luma"),
+        (
+            {"scale": "4", "colour": "luma", "net": "x4c16_2w"},
+            "is x4 with .* this supernet is x4-luma",
+        ),
         ({"scale": "4", "colour": "luma", "net": "x4c8y_2r_iu50"}, "input skip is unstructured"),
         ({"scale": "4", "compare": "x4-gone"}, "weights of x4-gone were replaced: use x4-wide"),
     ],
@@ -176,6 +179,9 @@ def test_the_table_has_prices_of_luma_networks(page: Page) -> None:
     answer = table_prices(page.pricing, question)
     assert answer["error"] == ""
     assert answer["layers"]["input_skip"]["gmacs"] > 0
+    assert answer["layers"]["chroma"]["ms"] > 0
+    counted = cost_of(candidate).macs_kept / 1e9
+    assert answer["totals"][1][1] == f"{counted:.2f} G"  # chroma takes time, and counts no MACs
     other = {"candidate": from_text("x2c8y_2r").to_json(), "view": {"device": app_root.ENGINE}}
     assert "no x2-luma supernet here" in table_prices(page.pricing, other)["error"]
 
@@ -199,6 +205,8 @@ def test_titles_and_cards_say_luma(page: Page) -> None:
         cost_of(candidate), (),
     )  # fmt: skip
     assert "PSNR-RGB" in card
+    assert "chroma: 2→32, 5×5, 320×180; bicubic interpolation;" in card
+    assert "--scheme-block" not in card
     assert "<td>28.25 dB</td>" in card
     assert "<td>–</td>" in card
     assert measured.summary()["psnr_rgb_set5"] == 28.25
@@ -234,6 +242,22 @@ def test_a_search_of_the_page_is_of_its_family(page: Page, monkeypatch: pytest.M
     page.search.on_start(values, gr.Request(session_hash="ann"))
     assert asked[0].family == LUMA
     assert "--colour luma" in asked[0].command
+
+
+def test_quality_and_comparison_of_luma_networks(page: Page) -> None:
+    answer = page.prune.show_quality(from_text(TEXT))
+    assert "PSNR-Y now" in answer[page.prune.quality]
+    assert answer[page.prune.picture][1].mode == "RGB"
+    image = tiny.drawn(96, 80)
+    networks = [from_text(TEXT), from_text("x4c16y_2r")]
+    upscalers = [page.compare.upscalers.get(network) for network in networks]
+    result = comparison.compare(upscalers, image, "test")
+    for outcome in result.outcomes:
+        assert outcome.result.size == (96, 80)
+        assert outcome.score is not None
+        assert np.isfinite(outcome.score.psnr_rgb_db or np.nan)
+    grey = comparison.compare(upscalers, image.convert("L"), "test")
+    assert {one.score.psnr_rgb_db for one in grey.outcomes if one.score} == {None}
 
 
 def test_the_start_page_is_rgb_where_it_can_be(page: Page, tmp_path: Path) -> None:
