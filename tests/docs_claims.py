@@ -96,7 +96,7 @@ def largest_published_are_better(catalogue: Catalogue) -> bool:
         largest = max(
             (m for m in catalogue.published_models if m.scale == scale), key=lambda m: m.macs_g
         )
-        ours = best_final(catalogue.finals(Family(scale)), largest.macs_g)
+        ours = best_final(catalogue.finals_of_scale(scale), largest.macs_g)
         if not ours or not (set5_db(ours) or 0.0) < largest.psnr_y_db["Set5"]:
             return False
     return True
@@ -104,7 +104,7 @@ def largest_published_are_better(catalogue: Catalogue) -> bool:
 
 def paper_is_better(catalogue: Catalogue) -> bool:
     paper = next(m for m in catalogue.published_models if "2108.08910" in m.name)
-    ours = best_final(catalogue.finals(Family(paper.scale)), paper.macs_g)
+    ours = best_final(catalogue.finals_of_scale(paper.scale), paper.macs_g)
     return ours is not None and (set5_db(ours) or 0.0) < paper.psnr_y_db["Set5"]
 
 
@@ -190,8 +190,11 @@ def patches_and_batches(catalogue: Catalogue) -> bool:
 
 def none_reaches_the_paper(catalogue: Catalogue) -> bool:
     theirs = next(one for one in catalogue.published_models if PAPER in one.name)
-    finals = catalogue.finals(Family(theirs.scale))
-    ours = [db for final in finals if (db := set5_db(final)) is not None]
+    ours = [
+        db
+        for final in catalogue.finals_of_scale(theirs.scale)
+        if (db := set5_db(final)) is not None
+    ]
     return max(ours) < theirs.psnr_y_db["Set5"]
 
 

@@ -166,7 +166,7 @@ import sr_core
 names = ("ORT_DISABLE_TELEMETRY", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY")
 print(*(os.environ.get(name) for name in names))
 catalogue = sr_core.Catalogue(Path(sys.argv[1]))
-sr_core.Upscaler(catalogue.network(catalogue.models()[0].candidate), threads=1)
+sr_core.Upscaler(catalogue.network(catalogue.find("x4-wide")), threads=1)
 print("onnxruntime" in sys.modules, sorted(p.name for p in Path.home().rglob("*")))
 from huggingface_hub import constants
 from gradio import analytics
@@ -226,7 +226,7 @@ from sr_core.catalogue.verify import verify
 root, folder = map(Path, sys.argv[1:])
 catalogue = store.Catalogue(root)
 assert verify(catalogue) == []
-upscaler = upscale.Upscaler(catalogue.network(catalogue.models()[0].candidate), threads=1)
+upscaler = upscale.Upscaler(catalogue.network(catalogue.find("x4-wide")), threads=1)
 picture = read.open_image(folder / "a.png", max_pixels=10_000)
 print(upscaler.upscale(picture).size)
 pairs = datasets.benchmark_pairs(folder, None, 4)

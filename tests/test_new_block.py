@@ -163,7 +163,7 @@ def test_the_page_offers_it(catalogue: Catalogue) -> None:
     assert isinstance(build_page(catalogue), gr.Blocks)
     tables = [p for p in build_page(catalogue).blocks.values() if isinstance(p, LayerTable)]
     script = str(tables[0].js_on_load).splitlines()[0].removeprefix("const VOCABULARY = ")
-    assert json.loads(script.rstrip(";"))["offered"] == {"2": ["skip", "wide", "toy"]}
+    assert json.loads(script.rstrip(";"))["offered"]["x2"]["blocks"] == ["skip", "wide", "toy"]
     assert [layer["key"] for layer in vocabulary()["blocks"]["toy"]] == [
         "narrow",
         "spread",

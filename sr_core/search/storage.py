@@ -38,7 +38,7 @@ from pydantic import ValidationError
 from sr_core.errors import SearchError
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.blocks import Block, Scheme
-from sr_core.network.candidate import Candidate, Family
+from sr_core.network.candidate import FIRST_WIDTHS, Candidate, Family
 from sr_core.network.colour import Colour
 from sr_core.network.notation import from_text
 from sr_core.network.weights import SupernetSpec
@@ -62,10 +62,10 @@ class Settings(Record):
     scale: int
     colour: Colour = "rgb"
     blocks: tuple[Block, ...] | None = None
-    """Those that cells may hold besides `skip`. The first studies name none of these three, and
-    mean what the supernet has."""
-    widths: tuple[int, ...] | None = None
-    skip_schemes: tuple[Scheme, ...] | None = None
+    """Those that cells may hold besides `skip`. The first studies name none of these three: they
+    mean the supernet's blocks, the first widths and a dense input skip, whatever it offers now."""
+    widths: tuple[int, ...] = FIRST_WIDTHS
+    skip_schemes: tuple[Scheme, ...] = ("dense",)
     weights_sha256: Sha256
     protocol: Text
     crops: CropSet
@@ -90,8 +90,12 @@ class Settings(Record):
 
     def vocabulary(self, spec: SupernetSpec) -> SupernetSpec:
         """Return `spec` with the choices that the study was made with."""
-        named = {"blocks": self.blocks, "widths": self.widths, "skip_schemes": self.skip_schemes}
-        return replace(spec, **{name: some for name, some in named.items() if some is not None})
+        return replace(
+            spec,
+            blocks=self.blocks or spec.blocks,
+            widths=self.widths,
+            skip_schemes=self.skip_schemes,
+        )
 
 
 class Result(Record):

@@ -16,7 +16,7 @@ from sr_core.latency.savings import SchemeRow
 from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
 from sr_core.network.colour import Colour
-from sr_core.network.layers import ConvLayer, Totals, describe, lr_size
+from sr_core.network.layers import ConvLayer, Totals, lr_size, timed
 from sr_core.network.notation import to_text
 from sr_core.quality.datasets import SAMPLE_CROPS
 from sr_core.results.record import Runtime
@@ -65,7 +65,7 @@ def network_card(
     return (
         f"<h3>{html.escape(name)}</h3><p class='origin'><code>{to_text(candidate)}</code>"
         f"{_COLOURS[candidate.colour]}</p><div class='tiles'>{''.join(tiles)}</div>"
-        f"{strip(estimate, describe(candidate, *lr_size(candidate.scale, estimate.output)))}"
+        f"{strip(estimate, timed(candidate, *lr_size(candidate.scale, estimate.output)))}"
         f"{_basis(profile, estimate)}{finals_html or _quality_table(model, scores)}"
         "<details><summary>Reproduce</summary>"
         f"{_commands(candidate, estimate)}</details>"
@@ -151,7 +151,7 @@ def _commands(candidate: Candidate, estimate: LatencyEstimate) -> str:
 def strip(estimate: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
     """Return the layers side by side: width = estimated ms, colour = scheme, details on hover."""
     segments = "".join(
-        f"<i style='flex-grow:{latency.ms:.4f};background:var(--scheme-{layer.pruning.scheme})' "
+        f"<i style='flex-grow:{latency.ms:.4f};background:var(--scheme-{_scheme(layer)})' "
         f"title='{html.escape(_about(layer, latency.ms, latency.basis))}'></i>"
         for layer, latency in zip(layers, estimate.per_layer, strict=True)
     )
@@ -160,7 +160,7 @@ def strip(estimate: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
         f"{len(layers)} layers, {estimate.total_ms:.1f} ms in all; the slowest is {slowest.name} "
         f"with {slowest.ms:.2f} ms"
     )
-    schemes = dict.fromkeys(layer.pruning.scheme for layer in layers)
+    schemes = dict.fromkeys(map(_scheme, layers))
     legend = "".join(
         f"<span><i style='background:var(--scheme-{name})'></i>{name}</span>" for name in schemes
     )
@@ -170,10 +170,17 @@ def strip(estimate: LatencyEstimate, layers: Sequence[ConvLayer]) -> str:
     )
 
 
+def _scheme(layer: ConvLayer) -> Scheme:
+    """Return the scheme to show. Interpolated chroma has fixed taps, which nobody pruned."""
+    return "dense" if layer.role == "chroma" else layer.pruning.scheme
+
+
 def _about(layer: ConvLayer, ms: float, basis: str) -> str:
+    pruning = f"{layer.pruning.scheme} {layer.pruning.ratio:.0%} removed"
     return (
         f"{layer.name}: {layer.in_channels}→{layer.out_channels}, {layer.kernel}×{layer.kernel}, "
-        f"{layer.width}×{layer.height}; {layer.pruning.scheme} {layer.pruning.ratio:.0%} removed; "
+        f"{layer.width}×{layer.height}; "
+        f"{'bicubic interpolation' if layer.role == 'chroma' else pruning}; "
         f"{layer.macs_kept / 1e6:.0f} MMACs, {layer.bytes_moved / 1e6:.1f} MB; {ms:.2f} ms, {basis}"
     )
 

@@ -19,7 +19,7 @@ from sr_core.latency.estimate import CONFIDENCE, LatencyEstimate, estimate
 from sr_core.latency.prices import Costs, Prices, count, price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate, Family
-from sr_core.network.layers import ConvLayer, Totals, describe, lr_size, totals
+from sr_core.network.layers import ConvLayer, Totals, describe, lr_size, timed, totals
 from sr_core.search.front import best_under, knee, non_dominated
 from sr_core.search.settings import family_words
 from sr_core.ui.components.front_plot import Axis, Baseline, FrontData, Point, PublishedPoint
@@ -242,9 +242,10 @@ def table_prices(pricing: Pricing, question: Mapping[str, Any]) -> dict[str, Any
         result = pricing.estimate(view, candidate)
     except UpFrontError as error:
         return {"error": str(error)}
-    layers = describe(candidate, *lr_size(candidate.scale, view.size))
+    size = lr_size(candidate.scale, view.size)
+    layers = timed(candidate, *size)
     return {
-        "totals": _totals(result, totals(layers), view),
+        "totals": _totals(result, totals(describe(candidate, *size)), view),
         "layers": {
             layer.name: _layer(layer, latency.ms, latency.basis)
             for layer, latency in zip(layers, result.per_layer, strict=True)

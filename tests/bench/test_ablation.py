@@ -16,6 +16,7 @@ from sr_core.catalogue.final import read_final, write_final
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.writer import write_ablations
 from sr_core.errors import CatalogueError, MeasurementError
+from sr_core.network.candidate import Family
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.report.tables import ablation_table
@@ -149,7 +150,7 @@ def test_runs_from_before_there_was_a_choice_are_in_bf16(tmp_path: Path) -> None
         run(tmp_path / "b", to_text(BLOCK), 1, training=[in_precision("bf16")]),
     ]
     runs = [(folder, read_final(Path(folder) / "final.safetensors")) for folder in folders]
-    assert _common(runs)[0] == 4
+    assert _common(runs)[0] == Family(4)
 
 
 def test_families_have_as_many_runs_and_seeds(tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_families_have_as_many_runs_and_seeds(tmp_path: Path) -> None:
         read_final(Path(run(tmp_path / f"{seed}", to_text(BLOCK), seed)) / "final.safetensors")
         for seed in (1, 2)
     )
-    assert _common([("a", one), ("a", two), ("b", two), ("b", one)])[0] == 4
+    assert _common([("a", one), ("a", two), ("b", two), ("b", one)])[0] == Family(4)
     with pytest.raises(MeasurementError, match="number of runs per family, number of seeds"):
         _common([("a", one), ("b", one), ("b", two)])
     with pytest.raises(MeasurementError, match=r"differ in their number of seeds per family \(or"):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from sr_core.catalogue import publish as publishing
 from sr_core.catalogue.final import write_final
 from sr_core.catalogue.fronts import Crops, Header, empty_front, read_front, write_front
 from sr_core.catalogue.replaced import REPLACED, read_replaced, write_replaced
 from sr_core.catalogue.store import Catalogue
 from sr_core.catalogue.verify import verify
-from sr_core.catalogue.writer import changing
+from sr_core.catalogue.writer import changing, write_quality
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
+from sr_core.quality.benchmark import Upscale, bicubic_upscale
 from sr_core.quality.metrics import PROTOCOL
 from tests import tiny
 
@@ -196,3 +199,41 @@ def test_verify_finds_wrong_successors(root: Path, entries: dict[str, str]) -> N
     tiny.write_manifest(root)
     (problem,) = verify(Catalogue(root))
     assert problem.startswith(f"{REPLACED} says that {next(iter(entries))} was replaced by")
+
+
+def test_publishing_a_family_leaves_the_others_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What measures is replaced: it is the upscaler's business, not that of this module."""
+
+    def bicubic(_: object) -> Upscale:
+        return bicubic_upscale(4)
+
+    monkeypatch.setattr(publishing, "Upscaler", Mock())
+    monkeypatch.setattr(publishing, "network_upscale", bicubic)
+    before = Catalogue(root)
+    assert before.models()  # now, for files are read on first use
+    run = tiny.save_spec(tmp_path / "run/supernet.safetensors", tiny.LUMA, seed=8)
+    (tmp_path / "run/log.csv").write_text("step\n")
+    images = tiny.save_benchmark(tmp_path / "benchmark", 4)
+    lines: list[str] = []
+    publishing.publish(root, run, images, None, report=lines.append)
+    now = Catalogue(root)
+    assert verify(now) == []
+    assert now.supernet(LUMA).sha256 != before.supernet(LUMA).sha256
+    assert (root / "supernets/x4-luma.csv").read_text() == "step\n"
+    assert lines[0].startswith("bicubic")
+    assert lines[1].startswith("x4-luma-residual")
+    assert all(len(model.quality) == 3 for model in now.models(LUMA))
+    assert all(q.psnr_rgb is not None for model in now.models(LUMA) for q in model.quality)
+    assert now.models(Family(4)) == before.models(Family(4))
+    assert now.replaced == {model.id: model.name for model in before.models(LUMA)}
+
+
+def test_results_without_psnr_rgb_stay_as_they_are(root: Path) -> None:
+    path = root / "results/quality.json"
+    before = path.read_text()
+    assert "psnr_rgb" not in before
+    with changing(root):
+        write_quality(root, Catalogue(root).quality)
+    assert path.read_text() == before

@@ -111,7 +111,7 @@ def test_a_file_that_is_no_candidate_is_refused(
 
 
 def test_candidate_that_does_not_fit_the_supernet_is_refused(tiny_root: Path) -> None:
-    with pytest.raises(InvalidCandidate, match="x4 rgb with 3 cells"):
+    with pytest.raises(InvalidCandidate, match="x4 with 3 cells"):
         Catalogue(tiny_root).network(uniform(scale=4, width=16, blocks=("wide",) * 3))
 
 

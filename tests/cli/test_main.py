@@ -34,7 +34,7 @@ from tests import tiny
 COMMANDS = {
     "models", "describe", "upscale", "evaluate", "verify", "train", "publish", "bench", "table",
     "measure", "devices", "estimate", "galaxy", "search", "front", "engine", "prune", "finetune",
-    "publish-final", "publish-rival",
+    "publish-final", "publish-rival", "moments",
 }  # fmt: skip
 NUMBER, TEXT = {"type": "number"}, {"type": "string"}
 COUNT = {"type": "integer", "minimum": 0}

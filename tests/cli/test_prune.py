@@ -337,4 +337,22 @@ def test_pruning_by_command(
 
 def test_a_final_model_has_the_row_of_a_model(full_root: Path, root: Path) -> None:
     final = Model.of_final(Catalogue(full_root).finals()[0]).summary()
-    assert final.keys() == Catalogue(root).models(Family(4))[0].summary().keys()
+    rgb = {name for name in final if name.startswith("psnr_rgb")}
+    assert final.keys() - rgb == Catalogue(root).models(Family(4))[0].summary().keys()
+
+
+def test_a_final_model_makes_way_for_another(
+    full_root: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = shutil.copytree(full_root, tmp_path / "precomputed")
+    shell, images = Shell(own, capsys), tiny.save_benchmark(tmp_path / "benchmark", 4)
+    words = ["publish-final", tuned / "final.safetensors", "--benchmark", images, "--name"]
+    assert "no such final model" in shell.error(*words, "x4-new", "--replaces", "x4-none")
+    shell(*words, "x4-new", "--replaces", NAME)
+    assert [path.stem for path in (own / "models").glob("*.safetensors")] == ["x4-new"]
+    assert not (own / f"models/{NAME}.csv").exists()
+    sentence = f"The weights of {NAME} were replaced: use x4-new instead."
+    assert sentence in shell.error("describe", "--model", NAME)
+    assert verify(Catalogue(own)) == []
+    shell(*words, NAME, "--replaces", "x4-new")  # back again
+    assert Catalogue(own).replaced == {"x4-new": NAME}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +15,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
-from sr_core.network.candidate import Candidate, uniform
+from sr_core.network.candidate import Candidate, LayerPruning, uniform
 from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.weights import SupernetWeights
 from sr_core.ui import masks
-from sr_core.ui.components.layer_table import LayerTable
+from sr_core.ui.components.layer_table import LayerTable, Offer
 from sr_core.ui.server import launch
 from tests import tiny
 
@@ -27,6 +29,7 @@ CATALOGUE = Catalogue()
 SUPERNET = tiny.supernet(4, width=32, cells=12)
 FIRST = uniform(scale=4, width=32, blocks=("wide",) * 12, scheme="block", ratio=0.5)
 DENSE = uniform(scale=4, width=32, blocks=("wide",) * 12)
+LUMA = uniform(scale=4, width=16, blocks=("residual", "skip"), colour="luma")
 RATIO = "Cell 1 1×1 expand share removed"
 EXACT = "Cell 1 1×1 expand percent removed, exactly"
 SCHEME = "Cell 1 1×1 expand scheme"
@@ -346,3 +349,38 @@ def test_controls_are_in_reach_and_accessible(page: Page) -> None:
     assert names == ["#808080", "#009E73"], "the colours are there for the whole page"
     found = Axe().run(page, context="#layers").response["violations"]
     assert [v["id"] for v in found if v["impact"] in ("serious", "critical")] == []
+
+
+def _build_luma() -> gr.Blocks:
+    offered = {"x4-luma": Offer(("skip", "residual"), ("dense", "block")), "x4": Offer(("skip",))}
+    with gr.Blocks(analytics_enabled=False) as page:
+        table = LayerTable(LUMA, elem_id="layers", mask=_luma_mask, offered=offered)
+        seen = gr.Textbox("0 ", label="Seen")
+        table.input(_seen, [table, seen], seen, show_progress="hidden", queue=False)
+        gr.Button("rgb", elem_id="rgb").click(DENSE.to_json, None, table, queue=False)
+    return page
+
+
+def _luma_mask(question: dict[str, Any]) -> dict[str, Any]:
+    supernet = SupernetWeights(tiny.LUMA, tiny.weights(tiny.LUMA), "0" * 64)
+    candidate = Candidate.from_json(question["candidate"])
+    return masks.layer_view(supernet, candidate, question["layer"])  # fmt: skip
+
+
+def test_an_input_skip_is_pruned_where_its_family_offers_it(browser: Browser) -> None:
+    for url in _served(_build_luma()):
+        page = browser.new_page()
+        page.goto(url)
+        menu = page.get_by_label("Cell 1 block").locator("option")
+        expect(menu).to_have_text(["skip", "residual"])
+        page.get_by_label("Input skip 5×5 scheme").select_option("block")
+        _, pruned = _seen_by_python(page, lambda it: it.input_skip.scheme == "block")
+        assert pruned == replace(LUMA, input_skip=LayerPruning("block", 0.5))
+        expect(page.locator("#layers .mask figcaption")).to_contain_text("200 of 400 weights kept")
+        page.get_by_role("button", name="Undo").click()
+        _, dense = _seen_by_python(page, lambda it: it == LUMA)
+        assert "input_skip" not in dense.to_json()
+        page.locator("#rgb").click()
+        expect(page.get_by_label("Input skip 5×5 scheme")).to_have_count(0)
+        expect(page.get_by_label("Cell 1 block").locator("option").first).to_have_text("skip")
+        page.close()

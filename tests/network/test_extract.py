@@ -157,7 +157,7 @@ def test_supernet_weights_are_not_changed() -> None:
 
 
 def test_foreign_candidate_is_refused() -> None:
-    with pytest.raises(InvalidCandidate, match=r"x4 with 3 cells.*supernet is x4 rgb with 2 cells"):
+    with pytest.raises(InvalidCandidate, match=r"x4 with 3 cells.*supernet is x4 with 2 cells"):
         extract(SUPERNETS[4], uniform(scale=4, width=32, blocks=("wide",) * 3))
 
 

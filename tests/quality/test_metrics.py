@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from sr_core.quality.datasets import benchmark_pairs, bicubic
-from sr_core.quality.metrics import Image8, Reference, luma, psnr_y, ssim_y
+from sr_core.quality.metrics import Image8, Reference, luma, psnr_rgb, psnr_y, ssim_y
 
 # PSNR of Pillow's bicubic upscaling for x2, x3 and x4 (protocols.md).
 BICUBIC = {
@@ -145,3 +145,22 @@ def test_a_reference_refuses_what_the_functions_refuse(rng: np.random.Generator)
         Reference(second, shave=0).scores(first[1:])
     with pytest.raises(ValueError, match="SSIM needs 11x11"):
         Reference(second, shave=10)
+
+
+def test_psnr_rgb_is_over_all_channels(rng: np.random.Generator) -> None:
+    image = rng.integers(0, 256, (20, 24, 3)).astype(np.uint8)
+    changed = image.copy()
+    changed[4:-4, 4:-4, 2] ^= 1  # one channel, by one
+    expected = 10 * np.log10(255**2 * 3)
+    assert psnr_rgb(changed, image, shave=4) == pytest.approx(expected)
+    assert psnr_rgb(image, image, shave=4) == float("inf")
+    grey = image[..., 0]
+    assert psnr_rgb(grey, changed[..., 1], shave=4) == psnr_y(grey, changed[..., 1], shave=4)
+    with pytest.raises(ValueError, match="Nothing is left"):
+        psnr_rgb(image, image, shave=10)
+
+
+def test_psnr_rgb_sees_what_luma_does_not(rng: np.random.Generator) -> None:
+    image = rng.integers(60, 200, (20, 24, 3)).astype(np.uint8)
+    greyed = np.repeat(luma(image)[..., None].round().astype(np.uint8), 3, axis=2)
+    assert psnr_rgb(greyed, image, shave=0) < psnr_y(greyed, image, shave=0)

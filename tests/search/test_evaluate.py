@@ -9,10 +9,18 @@ from sr_core.catalogue.store import Catalogue
 from sr_core.engine.library import Library
 from sr_core.errors import InvalidCandidate
 from sr_core.network.candidate import Family, uniform
-from sr_core.quality.benchmark import bicubic_upscale, score, score_crops
+from sr_core.network.notation import from_text
+from sr_core.quality.benchmark import (
+    bicubic_upscale,
+    network_upscale,
+    score,
+    score_crops,
+    score_upscaled,
+)
 from sr_core.quality.datasets import benchmark_pairs, validation_crops
 from sr_core.runtime.upscale import Upscaler
 from sr_core.search.evaluate import Evaluator
+from tests import tiny
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -52,6 +60,19 @@ def test_the_engine_scores_as_onnx_runtime(tiny_root: Path, photos: Path, librar
     )
     assert found.psnr_y_db == pytest.approx(expected.psnr_y_db, abs=1e-3)
     assert found.ssim_y == pytest.approx(expected.ssim_y, abs=1e-4)
+
+
+def test_luma_networks_are_scored_on_their_colour_images(own_root: Path, photos: Path) -> None:
+    tiny.add_luma(own_root)
+    catalogue, crops = Catalogue(own_root), validation_crops(photos / "val", 4)
+    family = Family(4, "luma")
+    evaluator = Evaluator(catalogue, family, crops)
+    found = evaluator.evaluate(from_text("x4c8y_r_s_ib80"))
+    upscaler = Upscaler(catalogue.network(from_text("x4c8y_r_s_ib80")))
+    expected = score_upscaled(network_upscale(upscaler.upscale), crops, scale=4)
+    assert found.psnr_y_db == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(InvalidCandidate, match="The candidate is x4 with"):
+        evaluator.catalogue.check(from_text("x4c16_2w"), family)
 
 
 def test_bicubic_is_scored_on_the_same_crops(tiny_root: Path, photos: Path) -> None:

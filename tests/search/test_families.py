@@ -59,7 +59,8 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[Candidate]:
 
 def _args(photos: Path, **changes: Any) -> SearchArgs:
     chosen: dict[str, Any] = {"scale": 4, "colour": "luma", "val": photos / "val", "trials": 30}
-    return SearchArgs(**(chosen | {"sampler": "random"} | changes))
+    all_changes: dict[str, Any] = chosen | {"sampler": "random"} | changes
+    return SearchArgs(**all_changes)
 
 
 def all_params(space: Space) -> st.SearchStrategy[Params]:
@@ -193,12 +194,15 @@ def test_a_study_keeps_its_choices(root: Path, photos: Path, tmp_path: Path) -> 
     assert {network.input_skip.scheme for network in networks} == {"dense"}
 
 
-def test_settings_of_a_first_study_mean_what_the_supernet_has(root: Path) -> None:
+def test_settings_of_a_first_study_mean_what_there_was(root: Path) -> None:
     spec = Catalogue(root).supernet(Family(4)).spec
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     unnamed = Settings.model_construct(scale=4)
     assert unnamed.family == Family(4)
     assert unnamed.vocabulary(spec) == spec
+    more = replace(spec, width=32, widths=(8, 16, 24), skip_schemes=("dense", "block"))
+    first = unnamed.vocabulary(more)
+    assert (first.widths, first.skip_schemes) == ((16, 24, 32), ("dense",))
 
 
 def test_options_name_the_family() -> None:

@@ -128,8 +128,8 @@ def test_a_view_is_a_png_with_its_description() -> None:
     [
         (_pruned("block", 0.5), "cells.0.residual.conv1", "no layer 'cells.0.residual.conv1'"),
         (_pruned("block", 0.5), "cells.9.wide.conv", "expected one of head, cells.0.wide.expand"),
-        (Candidate(4, 16, (Cell("wide"),), DENSE), "tail", "this supernet is x4 rgb with 2 cells"),
-        (Candidate(4, 32, (Cell("wide"),) * 2, LayerPruning()), "tail", "widths 16"),
+        (Candidate(4, 16, (Cell("wide"),), DENSE), "tail", "this supernet is x4 with 2 cells"),
+        (Candidate(4, 32, (Cell("wide"),) * 2, LayerPruning()), "tail", "widths 8, 12, 16"),
     ],
 )
 def test_what_is_not_there_has_no_mask(candidate: Candidate, layer: str, message: str) -> None:

@@ -69,7 +69,7 @@ def test_a_link_is_short(catalogue: Catalogue, start: Link) -> None:
     ("fields", "message"),
     [
         ({"net": "x" * MAX_LINK}, "characters: expected at most"),
-        ({"net": "x4c32_12w"}, "this supernet is x4 rgb with 2 cells"),
+        ({"net": "x4c32_12w"}, "this supernet is x4 with 2 cells"),
         ({"net": "x2c16_2w"}, "this supernet is x4"),
         ({"net": "/etc/passwd"}, "There is no model"),
         ({"net": "notes.json"}, "There is no model"),

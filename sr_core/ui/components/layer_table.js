@@ -259,7 +259,7 @@ function cellRows(cell, index) {
 }
 
 function endRow(name, title, schemes) {
-  const short = VOCABULARY.ends[name];
+  const short = VOCABULARY.ends[name] ?? 'bicubic';
   const row = addRow(name, `${title} ${short}`, short, () => state[name], schemes);
   row.tr.append(make('th', { class: 'cell end', scope: 'row', colspan: 2 }, title));
   return make('tbody', {}, row.fill());
@@ -276,7 +276,8 @@ function build() {
   const head = server.price ? [endRow('head', 'Head')] : [];
   const cells = state.cells.map(cellRows);
   const ends = [endRow('tail', 'Tail', VOCABULARY.tail),
-    ...(server.price || skipSchemes ? [endRow('input_skip', 'Input skip', skipSchemes)] : [])];
+    ...(server.price || skipSchemes ? [endRow('input_skip', 'Input skip', skipSchemes)] : []),
+    ...(server.price && state.colour ? [endRow('chroma', 'Chroma')] : [])];
   const table = make('table', {}, make('thead', {}, make('tr', {}, ...titles.map(
     (title) => make('th', { scope: 'col' }, title)))), ...head, ...cells, ...ends);
   const top = scroller.scrollTop;
@@ -446,6 +447,11 @@ function askMask() {
   if (!row) {
     lastQuestion = '';
     showMask('Mask', { caption: 'Select a layer to see which of its weights are kept.' });
+    return;
+  }
+  if (row.name === 'chroma') {
+    lastQuestion = '';
+    showMask(row.label, { caption: 'The colours are interpolated: nothing here is trained.' });
     return;
   }
   // A mask depends on the layer and on those before it in its cell.
