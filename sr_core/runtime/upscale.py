@@ -3,10 +3,11 @@
 Memory is bounded (measured on x4-wide and x4-residual of C = 32). An image takes 10 bytes per
 input pixel and 4 per output pixel (5 with alpha, 1 grey, 2 of 16-bit grey). Beside it the engine
 takes 0.1 GB for a tile of 1024 pixels that it rounds itself, and 0.15 GB for a tile of 512 pixels
-in fp32 and rounding it; it keeps a few rows of each layer, at most 4 MB per thread. ONNX Runtime takes 0.17 and 0.1 GB for a tile of 256, given back after it, and
-0.05 GB for rounding it. Filling what alpha hides takes 30 bytes per input pixel, given back before
-the output is made. Saving takes the encoded file instead of the tile. The largest RGB input,
-16 million pixels, peaks at 1.4 GB with Python and its libraries.
+in fp32 and rounding it; it keeps a few rows of each layer, at most 4 MB per thread. ONNX Runtime
+takes 0.17 and 0.1 GB for a tile of 256, given back after it, and 0.05 GB for rounding it. Filling
+what alpha hides takes 30 bytes per input pixel, given back before the output is made. Saving takes
+the encoded file instead of the tile. The largest RGB input, 16 million pixels, peaks at 1.4 GB with
+Python and its libraries.
 
 The tile of the engine is larger because its margins cost time: 1920x1080 takes 4.7 s in tiles of
 256, 3.7 s in tiles of 512, 3.8 s in tiles of 1024 (x4-wide, two threads).
