@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime as ort
 from PIL import Image
 
+from sr_core.bench.engine_layers import Watch
 from sr_core.bench.engine_nets import Entry, Net, cell_weights, entries, int8_model, kept_weights
 from sr_core.bench.mnn import Peer, mnn_name
 from sr_core.bench.sitting import (
@@ -44,6 +45,8 @@ from sr_core.results.engine import (
     EngineBench,
     EngineRow,
     FrameTime,
+    LayerTime,
+    OutputTime,
     Sitting,
     Variant,
 )
@@ -100,6 +103,16 @@ class _Contestant:
 
 
 @dataclass(frozen=True)
+class _Sat:
+    """What came of a sitting."""
+
+    sitting: Sitting
+    rows: list[EngineRow]
+    outputs: list[OutputTime]
+    layers: list[LayerTime]
+
+
+@dataclass(frozen=True)
 class _Reference:
     """What the rows of a sitting are compared with."""
 
@@ -126,18 +139,16 @@ def bench_engine(
     if job.peers:
         runtimes["mnn"] = mnn_name()
     counts = sorted({1, min(2, cores())})
-    sittings: list[Sitting] = []
-    rows: list[EngineRow] = []
+    results: list[_Sat] = []
     for net in job.nets:
         lineup = list(entries(net, peers=job.peers))
         for threads in counts:
-            report(len(sittings), len(job.nets) * len(counts))
+            report(len(results), len(job.nets) * len(counts))
             result = _sit(net, lineup, library, threads, job)
-            if abs(result[0].drift) > DISTURBED:
+            if abs(result.sitting.drift) > DISTURBED:
                 again = _sit(net, lineup, library, threads, job)
-                result = min(result, again, key=lambda one: abs(one[0].drift))
-            sittings.append(result[0])
-            rows += result[1]
+                result = min(result, again, key=lambda one: abs(one.sitting.drift))
+            results.append(result)
     return EngineBench(
         processor=processor(),
         cores=cores(),
@@ -152,25 +163,28 @@ def bench_engine(
         pause_ms=PAUSE_S * 1e3,
         warm_ups=WARM_UPS,
         runs_per_visit=RUNS_PER_VISIT,
-        sittings=tuple(sittings),
-        rows=tuple(rows),
+        sittings=tuple(result.sitting for result in results),
+        rows=tuple(row for result in results for row in result.rows),
         frames=tuple(_time_frames(catalogue, library, counts[-1], job)),
+        outputs=tuple(one for result in results for one in result.outputs),
+        layers=tuple(one for result in results for one in result.layers),
     )
 
 
-def _sit(
-    net: Net, lineup: Sequence[Entry], library: Library, threads: int, job: Job
-) -> tuple[Sitting, list[EngineRow]]:
-    """Time one network, its pruned versions and its rivals."""
+def _sit(net: Net, lineup: Sequence[Entry], library: Library, threads: int, job: Job) -> _Sat:
+    """Time one network, its pruned versions and its rivals; on one thread its layers too."""
     peaks: list[float] = []
+    frame = net.frame(job.output)
+    watch = Watch.of(net, lineup, library, frame) if threads == 1 else None
 
     def between() -> None:
         peaks.append(_peak_gflops_per_core(library, threads))
 
     with ExitStack() as stack:
-        contestants = _contestants(lineup, library, threads, job, stack)
-        times_ms = interleaved([c.run for c in contestants], job.sitting_s, job.rounds, between)
-    pairs = list(zip(contestants, times_ms, strict=True))
+        contestants = _contestants(lineup, library, threads, frame, stack)
+        calls = [*(c.run for c in contestants), *(watch.calls() if watch else ())]
+        times_ms = interleaved(calls, job.sitting_s, job.rounds, between)
+    pairs = list(zip(contestants, times_ms, strict=False))  # those of `watch` are behind them
     dense: dict[Contender, Sequence[float]] = {
         c.runtime: times for c, times in pairs if c.scheme == "dense"
     }
@@ -183,22 +197,22 @@ def _sit(
         channels=net.channels, cells=net.cells, block=net.block, scale=net.scale, threads=threads,
         rounds=len(peaks), peak_gflops_per_core=median(peaks), drift=drift(dense["onnx"]),
     )  # fmt: skip
-    return sitting, [_row(net, threads, c, times, against) for c, times in pairs]
+    rows = [_row(net, threads, c, times, against) for c, times in pairs]
+    watched = watch.results(times_ms[len(pairs) :], median(peaks)) if watch else ([], [])
+    return _Sat(sitting, rows, *watched)
 
 
 def _contestants(
-    lineup: Sequence[Entry], library: Library, threads: int, job: Job, stack: ExitStack
+    lineup: Sequence[Entry], library: Library, threads: int, frame: Images, stack: ExitStack
 ) -> list[_Contestant]:
     """Prepare a session for each. `stack` ends what has to be ended."""
     dense = lineup[0].network
-    height, width = lr_size(dense.candidate.scale, job.output)
-    frame = np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
     return [
         _Contestant(
             entry.scheme,
             runtime,
             cell_weights(entry.network) / cell_weights(dense),
-            kept_weights(entry.network) * height * width / 1e9,
+            kept_weights(entry.network) * frame[0, 0].size / 1e9,
             _call(entry, runtime, library, threads, frame, stack),
         )
         for entry in lineup

@@ -30,9 +30,9 @@ from sr_core.network.candidate import (
     LayerPruning,
     uniform,
 )
-from sr_core.network.colour import RGB
+from sr_core.network.colour import RGB, Colour
 from sr_core.network.extract import ExtractedLayer, ExtractedNetwork, extract
-from sr_core.network.layers import describe
+from sr_core.network.layers import describe, lr_size
 from sr_core.network.onnx_graph import INPUT, build
 from sr_core.network.weights import SupernetSpec, SupernetWeights, random_supernet
 from sr_core.results.engine import Contender, Variant
@@ -66,7 +66,9 @@ class Net:
     scale: int
     block: Block = "wide"
 
-    def candidate(self, scheme: Scheme = "dense", density: float = 1.0) -> Candidate:
+    def candidate(
+        self, scheme: Scheme = "dense", density: float = 1.0, colour: Colour = "rgb"
+    ) -> Candidate:
         """Return the network with pruned cells. The tail stays dense."""
         return uniform(
             scale=self.scale,
@@ -74,12 +76,18 @@ class Net:
             blocks=(self.block,) * self.cells,
             scheme=scheme,
             ratio=1 - density,
+            colour=colour,
         )
 
-    def supernet(self) -> SupernetWeights:
+    def supernet(self, colour: Colour = "rgb") -> SupernetWeights:
         """Make random weights for it."""
-        spec = SupernetSpec(self.scale, self.channels, self.cells, (self.block,))
+        spec = SupernetSpec(self.scale, self.channels, self.cells, (self.block,), colour=colour)
         return random_supernet(spec, np.random.default_rng(0))
+
+    def frame(self, output: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the LR frame of a result of this width and height, (1, 3, H, W)."""
+        height, width = lr_size(self.scale, output)
+        return np.random.default_rng(0).random((1, RGB, height, width), dtype=np.float32)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _time_one(supernet: SupernetWeights, model: Model, threads: int) -> Parts:
     start = time.perf_counter()
     network = extract(supernet, model.candidate)
     extract_end = time.perf_counter()
-    data = build(network).SerializeToString()
+    data = build(network, rgb=True).SerializeToString()  # as colour images need it
     build_end = time.perf_counter()
     ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     session_end = time.perf_counter()

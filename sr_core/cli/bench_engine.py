@@ -23,9 +23,13 @@ from sr_core.results.engine import (
     Contender,
     EngineBench,
     EngineRow,
+    LayerTime,
     Measure,
+    OutputTime,
+    Seen,
     Sitting,
     Target,
+    Variant,
 )
 from sr_core.results.record import to_json
 
@@ -112,7 +116,7 @@ def _engine_lines(bench: EngineBench) -> Iterator[str]:
         "cores reached between the runs; cost: time per kept MAC over dense in the same runtime."
     )
 
-    def network(row: EngineRow | Sitting) -> tuple[int, int, int, str]:
+    def network(row: EngineRow | Sitting | OutputTime | LayerTime) -> tuple[int, int, int, str]:
         return row.scale, row.channels, row.cells, row.block
 
     for key, group in groupby(bench.rows, network):
@@ -120,6 +124,8 @@ def _engine_lines(bench: EngineBench) -> Iterator[str]:
         yield f"x{key[0]}, {key[1]} channels, {key[2]} {key[3]} cells"
         yield from map(_sitting_line, (s for s in bench.sittings if network(s) == key))
         yield from _rows_lines(list(group))
+        yield from _output_lines([one for one in bench.outputs if network(one) == key])
+        yield from _layer_lines([one for one in bench.layers if network(one) == key])
     yield ""
     yield "One image through the whole upscaler (pixels, tiles, rounding)"
     for frame in bench.frames:
@@ -154,6 +160,38 @@ def _rows_lines(rows: Sequence[EngineRow]) -> Iterator[str]:
             f"{_NAMES[row.runtime]:13} {row.scheme:13} {row.density:>5.0%} {row.macs_g:>6.2f}"
             f"{cells}"
         )
+
+
+def _output_lines(outputs: Sequence[OutputTime]) -> Iterator[str]:
+    """Yield a line per network of what a result in fp32 and in 8 bits takes, memory alone first."""
+
+    def network(one: OutputTime) -> tuple[str, ...]:
+        if one.scheme is None or one.density is None:
+            return ("reading and writing the frames alone",)
+        return _watched(one.scheme, one.density, one.colour)
+
+    for what, group in groupby(outputs, network):
+        cells = [f"{one.depth} {one.median_ms:.2f} ms" for one in group]
+        yield f"1 thread, {' '.join(what)}: {', '.join(cells)}"
+
+
+def _layer_lines(layers: Sequence[LayerTime]) -> Iterator[str]:
+    """Yield a line per network: where its time goes, and how near the peak that is."""
+
+    def network(one: LayerTime) -> tuple[str, ...]:
+        return _watched(one.scheme, one.density, one.colour)
+
+    for what, group in groupby(layers, network):
+        cells = [
+            f"{one.kind} {one.share_of_time:.0%}"
+            + (f" (peak {one.share_of_peak:.0%})" if one.share_of_peak else "")
+            for one in group
+        ]
+        yield f"1 thread, {' '.join(what)}: {', '.join(cells)}"
+
+
+def _watched(scheme: Variant, density: float, colour: Seen) -> tuple[str, ...]:
+    return (scheme, f"{density:.0%} kept,", colour)
 
 
 def _time_cell(row: EngineRow) -> str:

@@ -474,6 +474,7 @@ typedef struct {
     Tile tile;
     int32_t left, columns; /* of the tile with its margin, in the image */
     int32_t vectors;       /* L, for a row of `columns` */
+    int64_t *ticks;        /* of each operation, or NULL */
 } Run;
 
 /* Groups of output channels over one chunk of a row. */
@@ -689,46 +690,54 @@ INLINE void transpose(const quad in[4], quad out[4]) {
     out[3] = __builtin_shufflevector(AB, CD, 2, 3, 6, 7);
 }
 
+/* Of 4 lanes in a chunk: the pixel of the first vector, and which vectors lie in the tile. */
+typedef struct {
+    int32_t x[4], first[4], end[4];
+    int inside[4]; /* do all? */
+} Lanes;
+
+static Lanes lanes_of(const Run *r, int32_t lane, int32_t j, int vectors) {
+    Lanes l;
+    for (int i = 0; i < 4; i++) {
+        const int32_t x = r->left + (lane + i) * r->vectors + j;
+        l.x[i] = x;
+        l.first[i] = r->tile.x0 > x ? r->tile.x0 - x : 0;
+        l.end[i] = r->tile.x1 - x < vectors ? r->tile.x1 - x : vectors;
+        l.inside[i] = l.first[i] == 0 && l.end[i] == vectors;
+    }
+    return l;
+}
+
 /* Pixel shuffle of 4 lanes: phases[p][vector][lane] is column p of the `scale` columns that the
- * pixel becomes. `x`: the pixel of vector 0, of each lane; all of them lie in the tile. */
-INLINE void shuffle(const float *phases, float *out, const int32_t x[4], int vectors,
-                    const int scale, const int stream) {
+ * pixel becomes. `places`: where those of vector 0 go. Takes 4 / scale vectors at a time. */
+INLINE void shuffle(const float *phases, float *const places[4], int vectors, const int scale,
+                    const int stream) {
     const int together = 4 / scale; /* vectors whose phases fill a quad */
     for (int j = 0; j < vectors; j += together) {
         quad rows[4], turned[4];
         for (int q = 0; q < 4; q++)
             rows[q] = *(const quad *)(phases + q % scale * CHUNK + (j + q / scale) * VL);
         transpose(rows, turned);
-        for (int q = 0; q < 4; q++) {
-            float *place = out + (x[q] + j) * (int64_t)scale;
-            if (stream) STREAM(turned[q], place);
-            else *(quad *)place = turned[q];
-        }
+        for (int q = 0; q < 4; q++)
+            if (stream) STREAM(turned[q], places[q] + j * scale);
+            else *(quad *)(places[q] + j * scale) = turned[q];
     }
 }
 
-/* The same for any lanes, scale and number of vectors, leaving out what is not in the tile. */
-static void scatter(const float *phases, float *out, const int32_t x[4], int vectors, int scale,
-                    const Tile *t) {
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < vectors; j++)
-            for (int p = 0; p < scale && x[i] + j >= t->x0 && x[i] + j < t->x1; p++)
-                out[(x[i] + j) * (int64_t)scale + p] = phases[p * CHUNK + j * VL + i];
+/* Of so many vectors, those that fill quads: the rest is shuffled one by one. */
+static int full_quads(int vectors, int scale) {
+    return scale == 4 ? vectors : scale == 2 ? vectors & ~1 : 0;
 }
 
-/* The pixels of 4 lanes in vector `j`; returns whether those of `vectors` vectors from there all
- * lie in the tile. */
-INLINE int pixels_of(const Run *r, int32_t lane, int32_t j, int vectors, int32_t x[4]) {
-    int whole = 1;
-    for (int i = 0; i < 4; i++) {
-        x[i] = r->left + (lane + i) * r->vectors + j;
-        whole &= x[i] >= r->tile.x0 && x[i] + vectors <= r->tile.x1;
-    }
-    return whole;
+/* Will the tile write the row that is an input row below this one? It is fetched ahead, unless it
+ * goes past the caches: for x2 that halves what writing takes. */
+static int goes_on(const Run *r, int64_t line) {
+    const int64_t s = r->plan->blob.header->scale;
+    return line + s < r->tile.y1 * s;
 }
 
 /* One row of the result, of a chunk that is `vectors` vectors from vector `j`. `phases`: `scale`
- * of each plane. */
+ * of each plane. Lanes that leave the tile go to a spare place first. */
 static void write_floats(const Run *r, const float *const phases[RGB], int64_t line, int32_t j,
                          int vectors) {
     const int s = r->plan->blob.header->scale, planes = r->plan->blob.header->planes;
@@ -737,16 +746,31 @@ static void write_floats(const Run *r, const float *const phases[RGB], int64_t l
     const int in_lines = (uintptr_t)r->result % LINE == 0 && width % each == 0 &&
                          vectors * s % each == 0 && r->vectors * s % each == 0 &&
                          (r->left + j) * s % each == 0;
+    const int full = full_quads(vectors, s), ahead = goes_on(r, line);
+    float spare[4][K * MAX_SCALE];
     for (int32_t lane = 0; lane < VL; lane += 4) {
-        int32_t x[4];
-        const int whole = pixels_of(r, lane, j, vectors, x);
+        const Lanes l = lanes_of(r, lane, j, vectors);
+        const int stream =
+            in_lines && l.inside[0] && l.inside[1] && l.inside[2] && l.inside[3];
         for (int c = 0; c < planes; c++) {
             const float *from = phases[c] + lane;
-            float *out = r->result + (c * height + line) * width;
-            if (whole && in_lines && s == 4) shuffle(from, out, x, vectors, 4, 1);
-            else if (whole && s == 4) shuffle(from, out, x, vectors, 4, 0);
-            else if (whole && s == 2 && vectors % 2 == 0) shuffle(from, out, x, vectors, 2, 0);
-            else scatter(from, out, x, vectors, s, &r->tile);
+            float *out = r->result + (c * height + line) * width, *places[4];
+            for (int i = 0; i < 4; i++)
+                places[i] = l.inside[i] ? out + (int64_t)l.x[i] * s : spare[i];
+            for (int i = 0; i < 4 && ahead && !stream; i++)
+                if (l.inside[i]) __builtin_prefetch(places[i] + s * width, 1);
+            if (s == 4 && stream) shuffle(from, places, full, 4, 1);
+            else if (s == 4) shuffle(from, places, full, 4, 0);
+            else if (s == 2 && stream) shuffle(from, places, full, 2, 1);
+            else if (s == 2) shuffle(from, places, full, 2, 0);
+            for (int k = full; k < vectors; k++)
+                for (int p = 0; p < s; p++)
+                    for (int i = 0; i < 4; i++)
+                        places[i][k * s + p] = from[p * CHUNK + k * VL + i];
+            for (int i = 0; i < 4; i++)
+                if (!l.inside[i])
+                    for (int n = l.first[i] * s; n < l.end[i] * s; n++)
+                        out[(int64_t)l.x[i] * s + n] = spare[i][n];
         }
     }
 }
@@ -804,39 +828,38 @@ INLINE void put_words(const float *from, uint8_t *const places[4], int count) {
             *(loose_word *)(places[q] + m * 4) = *(const loose_word *)(from + m * VL + q);
 }
 
-/* The same for any lanes, scale and number of vectors, leaving out what is not in the tile. */
-static void scatter_bytes(const float *phases, uint8_t *out, const int32_t x[4], int32_t lane,
-                          int vectors, int scale, int planes, const Tile *t) {
-    for (int j = 0; j < vectors; j++)
-        for (int p = 0; p < scale; p++) {
-            const words bytes = rounded(load(phases + p * CHUNK + j * VL));
-            for (int i = 0; i < 4; i++)
-                if (x[i] + j >= t->x0 && x[i] + j < t->x1)
-                    out[((x[i] + j) * (int64_t)scale + p) * planes] = (uint8_t)bytes[lane + i];
-        }
-}
-
 /* As `write_floats`, in 8 bits: (height, width, planes). */
 static void write_bytes(const Run *r, const float *const phases[RGB], int64_t line, int32_t j,
                         int vectors) {
     const int s = r->plan->blob.header->scale, planes = r->plan->blob.header->planes;
-    const int rgb = planes == RGB, joins = s == 4 || (s == 2 && vectors % 2 == 0);
-    uint8_t *out = r->bytes + line * r->tile.width * s * planes;
+    const int full = full_quads(vectors, s), ahead = goes_on(r, line);
+    const int rgb = planes == RGB, each = s * planes;
+    const int64_t row = (int64_t)r->tile.width * each;
+    uint8_t *out = r->bytes + line * row;
     float joined[RGB * CHUNK] __attribute__((aligned(64)));
-    if (s == 4 && rgb) join(phases, vectors, 4, RGB, joined);
-    else if (s == 4) join(phases, vectors, 4, 1, joined);
-    else if (joins && rgb) join(phases, vectors, 2, RGB, joined);
-    else if (joins) join(phases, vectors, 2, 1, joined);
+    uint8_t spare[4][K * MAX_SCALE * RGB];
+    if (s == 4 && rgb) join(phases, full, 4, RGB, joined);
+    else if (s == 4) join(phases, full, 4, 1, joined);
+    else if (rgb) join(phases, full, 2, RGB, joined);
+    else join(phases, full, 2, 1, joined);
     for (int32_t lane = 0; lane < VL; lane += 4) {
-        int32_t x[4];
-        if (pixels_of(r, lane, j, vectors, x) && joins) {
-            uint8_t *places[4];
-            for (int i = 0; i < 4; i++) places[i] = out + (int64_t)x[i] * s * planes;
-            put_words(joined + lane, places, vectors * s * planes / 4);
-            continue;
-        }
-        for (int c = 0; c < planes; c++)
-            scatter_bytes(phases[c], out + c, x, lane, vectors, s, planes, &r->tile);
+        const Lanes l = lanes_of(r, lane, j, vectors);
+        uint8_t *places[4];
+        for (int i = 0; i < 4; i++)
+            places[i] = l.inside[i] ? out + (int64_t)l.x[i] * each : spare[i];
+        for (int i = 0; i < 4 && ahead; i++)
+            if (l.inside[i]) __builtin_prefetch(places[i] + s * row, 1);
+        put_words(joined + lane, places, full * each / 4);
+        for (int k = full; k < vectors; k++)
+            for (int n = 0; n < each; n++) {
+                const float *from = phases[n % planes] + n / planes * CHUNK + k * VL;
+                const words bytes = rounded(load(from));
+                for (int i = 0; i < 4; i++) places[i][k * each + n] = (uint8_t)bytes[lane + i];
+            }
+        for (int i = 0; i < 4; i++)
+            if (!l.inside[i])
+                for (int n = l.first[i] * each; n < l.end[i] * each; n++)
+                    out[(int64_t)l.x[i] * each + n] = spare[i][n];
     }
 }
 
@@ -894,10 +917,12 @@ INLINE float seen(const Line *l, int64_t x) {
     return l->mix ? MIXED(l->mix, p[0][x], p[1][x], p[2][x]) : p[0][x] - l->shift;
 }
 
-INLINE quad seen_four(const Line *l, int64_t x) {
-    quad p[RGB];
-    for (int c = 0; c < (l->mix ? RGB : 1); c++) p[c] = *(const quad *)(l->planes[c] + x);
-    return l->mix ? MIXED(l->mix, p[0], p[1], p[2]) : p[0] - l->shift;
+INLINE quad seen_four(const Line *l, int64_t x, const int mixes) {
+    const quad first = *(const quad *)(l->planes[0] + x);
+    if (!mixes) return first - l->shift;
+    const quad second = *(const quad *)(l->planes[1] + x);
+    const quad third = *(const quad *)(l->planes[2] + x);
+    return MIXED(l->mix, first, second, third);
 }
 
 /* Column `x` of the tile, or what lies beyond its edge. */
@@ -907,13 +932,14 @@ static float pixel(const Run *r, const Op *op, const Line *line, int32_t x) {
 }
 
 /* Read 4 lanes of all vectors, or as many as four at a time are, and return their number. */
-INLINE int32_t read_lanes(const Run *r, const Line *line, int32_t lane, float *out) {
+INLINE int32_t read_lanes(const Run *r, const Line *line, int32_t lane, float *out,
+                          const int mixes) {
     if ((lane + 4) * r->vectors > r->columns) return 0;
     const int32_t end = r->vectors & ~3;
     for (int32_t j = 0; j < end; j += 4) {
         quad rows[4], turned[4];
         for (int q = 0; q < 4; q++)
-            rows[q] = seen_four(line, (int64_t)r->left + (lane + q) * r->vectors + j);
+            rows[q] = seen_four(line, (int64_t)r->left + (lane + q) * r->vectors + j, mixes);
         transpose(rows, turned);
         for (int q = 0; q < 4; q++) *(quad *)(out + (j + q) * VL + lane) = turned[q];
     }
@@ -923,7 +949,8 @@ INLINE int32_t read_lanes(const Run *r, const Line *line, int32_t lane, float *o
 static void read_channel(const Run *r, const Op *op, const Line *line, float *out) {
     const int32_t margin = (int32_t)r->plan->places[op->target].margin;
     for (int32_t lane = 0; lane < VL; lane += 4) {
-        const int32_t done = read_lanes(r, line, lane, out);
+        const int32_t done =
+            line->mix ? read_lanes(r, line, lane, out, 1) : read_lanes(r, line, lane, out, 0);
         for (int32_t i = lane; i < lane + 4; i++) {
             const int32_t first = i * r->vectors, end = first + r->vectors + margin;
             float *to = out + i - (int64_t)first * VL;
@@ -957,11 +984,34 @@ static void zero_row(const Run *r, int32_t buffer, int64_t row) {
     for (int64_t i = 0; i < r->plan->places[buffer].row; i++) start[i] = 0;
 }
 
+/* Ticks of a steady clock: where a run's time goes. */
+static int64_t now(void) {
+#if defined(__x86_64__)
+    return (int64_t)__builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+    int64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+#else
+    return 0;
+#endif
+}
+
+/* One operation on a chunk, that is `vectors` vectors from vector `j`. */
+static void run_op(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
+    const int64_t start = r->ticks ? now() : 0;
+    if (op->kind == CONV) convolve(r, op, row, j, vectors);
+    else write_chunk(r, op, row, j, vectors);
+    if (r->ticks) r->ticks[op - r->plan->blob.ops] += now() - start;
+}
+
 static void run_step(const Run *r, const Step *step, int64_t row) {
     const Op *ops = r->plan->blob.ops + step->first_op;
     const int inside = row >= 0 && row < r->tile.height;
     if (ops->kind == READ_EDGE || (ops->kind == READ_ZERO && inside)) {
+        const int64_t start = r->ticks ? now() : 0;
         read_row(r, ops, row);
+        if (r->ticks) r->ticks[ops - r->plan->blob.ops] += now() - start;
         return;
     }
     if (!inside) {
@@ -972,11 +1022,7 @@ static void run_step(const Run *r, const Step *step, int64_t row) {
     for (int32_t j = 0, vectors; j < r->vectors; j += vectors) {
         const int32_t left = r->vectors - j; /* K + 1: no chunk of one, it would idle the FMA units */
         vectors = left == K + 1 ? K - 1 : left < K ? left : K;
-        for (int32_t i = 0; i < step->ops; i++)
-            if (ops[i].kind == CONV)
-                convolve(r, &ops[i], row, j, vectors);
-            else
-                write_chunk(r, &ops[i], row, j, vectors);
+        for (int32_t i = 0; i < step->ops; i++) run_op(r, &ops[i], row, j, vectors);
     }
     for (int32_t i = 0; i < step->ops; i++)
         if (ops[i].kind == CONV && r->plan->places[ops[i].target].margin)
@@ -1021,7 +1067,7 @@ INLINE void guard(const Run *r, int closed) { (void)r, (void)closed; }
 #endif
 
 static int32_t run_tile(const Plan *p, void *arena, const float *image, float *result,
-                        uint8_t *bytes, const Tile *tile) {
+                        uint8_t *bytes, const Tile *tile, int64_t *ticks) {
     const int32_t sides = tile->height > 0 && tile->height <= MAX_SIDE && tile->width > 0 &&
                           tile->width <= MAX_SIDE;
     if (!sides || tile->y0 < 0 || tile->y0 >= tile->y1 || tile->y1 > tile->height ||
@@ -1032,7 +1078,7 @@ static int32_t run_tile(const Plan *p, void *arena, const float *image, float *r
     if (right - left > p->columns) return BAD_TILE;
     const Run run = {
         p, arena, image, result, bytes, *tile, left, right - left,
-        (int32_t)vectors_of(right - left),
+        (int32_t)vectors_of(right - left), ticks,
     };
     guard(&run, 1);
     run_rows(&run);
@@ -1046,13 +1092,19 @@ static int32_t run_tile(const Plan *p, void *arena, const float *image, float *r
  * of this call alone while it runs. */
 API int32_t sr_run(const void *plan, void *arena, const float *image, float *result,
                    const Tile *tile) {
-    return run_tile(plan, arena, image, result, 0, tile);
+    return run_tile(plan, arena, image, result, 0, tile, 0);
 }
 
 /* The same, and the result is rounded to 8 bits: (scale height, scale width, planes). */
 API int32_t sr_run_bytes(const void *plan, void *arena, const float *image, uint8_t *result,
                          const Tile *tile) {
-    return run_tile(plan, arena, image, 0, result, tile);
+    return run_tile(plan, arena, image, 0, result, tile, 0);
+}
+
+/* As `sr_run`, and adds the ticks of a clock that each operation of the blob took to `ticks`. */
+API int32_t sr_run_timed(const void *plan, void *arena, const float *image, float *result,
+                         const Tile *tile, int64_t *ticks) {
+    return run_tile(plan, arena, image, result, 0, tile, ticks);
 }
 
 /* ---- facts --------------------------------------------------------------------------------- */

@@ -108,6 +108,24 @@ class Library:
         )
         self._demand(fault, "the image")
 
+    def run_timed(
+        self,
+        plan: Bytes,
+        arena: Bytes,
+        lr: NDArray[np.float32],
+        sr: NDArray[np.float32],
+        tile: TileArea,
+        ticks: NDArray[np.int64],
+    ) -> None:
+        """As `run`, and add to `ticks` what each operation took, in ticks of a steady clock.
+
+        `ticks` has a value for each operation of the packed network.
+        """
+        places = (array.ctypes.data for array in (plan, arena, lr, sr))
+        self._demand(
+            self._c.sr_run_timed(*places, ctypes.byref(tile), ticks.ctypes.data), "the image"
+        )
+
     def peak_flops(self) -> float:
         """Measure the floating-point operations per second of one core at multiply-adds alone."""
         self._c.sr_peak(_PEAK_ROUNDS // 8, 1e-9)
@@ -209,6 +227,7 @@ def _declared(c: ctypes.CDLL) -> ctypes.CDLL:
         ("sr_arena_bytes", long, [pointer]),
         ("sr_run", integer, [pointer, pointer, pointer, pointer, tile]),
         ("sr_run_bytes", integer, [pointer, pointer, pointer, pointer, tile]),
+        ("sr_run_timed", integer, [pointer, pointer, pointer, pointer, tile, pointer]),
         ("sr_facts", integer, []),
         ("sr_peak", ctypes.c_float, [long, ctypes.c_float]),
     ):

@@ -63,11 +63,23 @@ class _Layer:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One operation of a packed network, for those who ask where its time goes."""
+
+    kind: str
+    """`read`, `head`, `3x3` and the like (in cells), `tail`, `input skip`, `chroma`, `write`."""
+    weights: int
+    """Kept ones: multiply-accumulates for each pixel of the image."""
+
+
+@dataclass(frozen=True)
 class PackedNetwork:
     """A network in the form that the engine runs."""
 
     blob: bytes
     plan: Plan
+    parts: tuple[Part, ...]
+    """Its operations, in their order."""
 
 
 def pack(network: Network, *, rgb: bool = False) -> PackedNetwork:
@@ -91,8 +103,22 @@ def pack(network: Network, *, rgb: bool = False) -> PackedNetwork:
         grown[0].conv if grown else None,
     )
     steps = plan(chain)
-    layers = [*head, *(layer for cell in cells for layer in cell), tail, *skip, *grown]
-    return PackedNetwork(_Writer(steps, layers, net.input_mean).blob(), steps)
+    inner = [layer for cell in cells for layer in cell]
+    layers = [*head, *inner, tail, *skip, *grown]
+    kinds = [*("head" for _ in head), *(_size(layer) for layer in inner), "tail"]
+    kinds += ["input skip"] * len(skip) + ["chroma"] * len(grown)
+    parts = tuple(_part(op, kinds, layers) for step in steps.steps for op in step.ops)
+    return PackedNetwork(_Writer(steps, layers, net.input_mean).blob(), steps, parts)
+
+
+def _size(layer: _Layer) -> str:
+    return f"{layer.conv.kernel}x{layer.conv.kernel}"
+
+
+def _part(op: Op, kinds: list[str], layers: list[_Layer]) -> Part:
+    if op.layer is None:
+        return Part("write" if op.kind == "write" else "read", 0)
+    return Part(kinds[op.layer], int(layers[op.layer].layer.mask.sum()))
 
 
 def _behind_luma(layer: ExtractedLayer) -> ExtractedLayer:

@@ -13,6 +13,7 @@ from sr_core.results.engine import (
     Contender,
     EngineBench,
     EngineRow,
+    LayerTime,
     Network,
     Variant,
     ratio_vs_mnn,
@@ -89,6 +90,12 @@ def tables(benches: Sequence[EngineBench]) -> str:
             ]
             if rows:
                 texts += [f"×4, {network_title(network)}:", _table(rows)]
+            if layers := _of(bench.layers, network):
+                texts += [
+                    f"Where the time goes on 1 thread (share of the multiply-adds' peak), ×4, "
+                    f"{network_title(network)}:",
+                    _layer_table(layers),
+                ]
     return "\n\n".join(texts)
 
 
@@ -120,6 +127,32 @@ def _table(rows: Sequence[EngineRow]) -> str:
     return "\n".join(lines)
 
 
+def _of(layers: Sequence[LayerTime], network: Network) -> list[LayerTime]:
+    """Return those of a x4 network."""
+    return [
+        one for one in layers if (one.scale, one.channels, one.cells, one.block) == (4, *network)
+    ]
+
+
+def _layer_table(layers: Sequence[LayerTime]) -> str:
+    """Return a row for each kind of layer, and a column for each network that was watched."""
+    watched = list(dict.fromkeys((one.scheme, one.density, one.colour) for one in layers))
+    found = {(one.kind, (one.scheme, one.density, one.colour)): one for one in layers}
+    header = ["layers", *(f"{scheme}, {density:.0%}, {seen}" for scheme, density, seen in watched)]
+    lines = [row(header), row(["---", *("--:" for _ in watched)])]
+    for kind in dict.fromkeys(one.kind for one in layers):
+        cells = [_layer_cell(found.get((kind, network))) for network in watched]
+        lines.append(row([kind, *cells]))
+    return "\n".join(lines)
+
+
+def _layer_cell(layer: LayerTime | None) -> str:
+    if layer is None:
+        return ""
+    peak = f" ({layer.share_of_peak:.0%})" if layer.share_of_peak else ""
+    return f"{layer.share_of_time:.0%}{peak}"
+
+
 def facts(catalogue: Catalogue, benches: Sequence[EngineBench]) -> str:
     """Say what the records came to, and the size of the shipped libraries."""
     lines = [line for bench in benches for line in bench_facts(bench)]
@@ -137,6 +170,8 @@ def bench_facts(bench: EngineBench) -> Iterator[str]:
     for scale, channels, cells in _LARGE:
         yield from _speed_ups(bench, (scale, channels, cells, "wide"))
     yield from _equal_macs(bench)
+    for network in COMPARED:
+        yield from _memory(bench, network)
     for model in dict.fromkeys(frame.model for frame in bench.frames):
         ms = {frame.runtime: frame.median_ms for frame in bench.frames if frame.model == model}
         yield (
@@ -147,6 +182,24 @@ def bench_facts(bench: EngineBench) -> Iterator[str]:
         drift = max(abs(sitting.drift) for sitting in bench.sittings)
         yield f"{bench.instructions}: the largest drift of a sitting was {drift:.0%}."
     yield from _targets(bench)
+
+
+def _memory(bench: EngineBench, network: Network) -> Iterator[str]:
+    """Say what reading and writing frames takes alone, beside what the networks take."""
+    times = {
+        (one.scheme, one.colour, one.depth): one.median_ms
+        for one in bench.outputs
+        if (one.scale, one.channels, one.cells, one.block) == (4, *network)
+    }
+    for scheme, seen in (("dense", "rgb"), ("block", "rgb"), ("block", "luma")):
+        if (scheme, seen, "fp32") in times:
+            yield (
+                f"{bench.instructions}, ×4, {network_title(network)}, {scheme}, {seen}: a frame in "
+                f"fp32 takes {times[scheme, seen, 'fp32']:.1f} ms and in 8 bits "
+                f"{times[scheme, seen, '8-bit']:.1f} ms; reading and writing it alone takes "
+                f"{times[None, 'rgb', 'fp32']:.1f} and {times[None, 'rgb', '8-bit']:.1f} ms "
+                "(1 thread)."
+            )
 
 
 def _targets(bench: EngineBench) -> Iterator[str]:

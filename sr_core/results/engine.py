@@ -26,6 +26,10 @@ Contender = Literal["sparse", "onnx", "mnn"]
 Variant = Literal["dense", "channel", "block", "pattern", "unstructured", "aligned", "int8"]
 """A pruning scheme; `aligned`: another dense network, with all widths multiples of 16, which is
 what ONNX Runtime computes in; `int8`: the dense network with 8-bit weights and activations."""
+Seen = Literal["rgb", "luma"]
+"""What a network sees of the image."""
+Depth = Literal["fp32", "8-bit"]
+"""Of a result: as the network gives it, or rounded as images are."""
 Measure = Literal["ratio_vs_ort_dense", "ratio_vs_mnn", "share_of_peak", "cost_per_mac_vs_dense"]
 
 
@@ -91,6 +95,47 @@ class FrameTime(Record):
     n: Count
 
 
+class OutputTime(Record):
+    """Time of one frame in our engine by what becomes of it, or of memory alone: one thread."""
+
+    channels: Count
+    """This and the next three name the sitting in which it was timed."""
+    cells: Count
+    block: Text
+    scale: Count
+    scheme: Variant | None = None
+    """None: nothing is computed. The LR frame is read, and a result of its size is written."""
+    density: Positive | None = None
+    colour: Seen = "rgb"
+    """Image and result are RGB."""
+    depth: Depth
+    median_ms: Positive
+    p10_ms: Positive
+    p90_ms: Positive
+    n: Count
+
+
+class LayerTime(Record):
+    """Where the time of a frame goes in our engine: one kind of operation, on one thread."""
+
+    channels: Count
+    cells: Count
+    block: Text
+    scale: Count
+    scheme: Variant
+    density: Positive
+    colour: Seen = "rgb"
+    kind: Text
+    """`read`, `head`, `3x3` and the like (in cells), `tail`, `input skip`, `chroma`, `write`."""
+    took_ms: Positive
+    """Of the median frame in fp32, shared out by a clock that is read at each operation."""
+    share_of_time: Positive
+    macs_g: Positive | None
+    """10^9 multiply-accumulates of kept weights; None for reading and writing."""
+    share_of_peak: Positive | None
+    """Of the multiply-adds that the core reached between the runs; None likewise."""
+
+
 class EngineBench(Record):
     """All of one run of `bench engine`, which times one library."""
 
@@ -119,6 +164,9 @@ class EngineBench(Record):
     sittings: tuple[Sitting, ...]
     rows: tuple[EngineRow, ...] = Field(min_length=1)
     frames: tuple[FrameTime, ...]
+    outputs: tuple[OutputTime, ...] = ()
+    """Also empty in records from before it was measured, like `layers`."""
+    layers: tuple[LayerTime, ...] = ()
 
     @property
     def handicap(self) -> str:

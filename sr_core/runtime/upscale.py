@@ -2,11 +2,12 @@
 
 Memory is bounded (measured on x4-wide and x4-residual of C = 32). An image takes 10 bytes per
 input pixel and 4 per output pixel (5 with alpha, 1 grey, 2 of 16-bit grey). Beside it the engine
-takes 0.15 GB for a tile of 512 pixels and rounding it; it keeps a few rows of each layer, at most
-4 MB per thread. ONNX Runtime takes 0.17 and 0.1 GB for a tile of 256, given back after it, and
-0.05 GB for rounding it. Filling what alpha hides takes 30 bytes per input pixel, given back before
-the output is made. Saving takes the encoded file instead of the tile. The largest RGB input,
-16 million pixels, peaks at 1.4 GB with Python and its libraries.
+takes 0.1 GB for a tile of 1024 pixels that it rounds itself, and 0.15 GB for a tile of 512 pixels
+in fp32 and rounding it; it keeps a few rows of each layer, at most 4 MB per thread. ONNX Runtime
+takes 0.17 and 0.1 GB for a tile of 256, given back after it, and 0.05 GB for rounding it. Filling
+what alpha hides takes 30 bytes per input pixel, given back before the output is made. Saving takes
+the encoded file instead of the tile. The largest RGB input, 16 million pixels, peaks at 1.4 GB with
+Python and its libraries.
 
 The tile of the engine is larger because its margins cost time: 1920x1080 takes 4.7 s in tiles of
 256, 3.7 s in tiles of 512, 3.8 s in tiles of 1024 (x4-wide, two threads).
@@ -39,8 +40,9 @@ from sr_core.runtime.choice import runtime_name
 _GIVE_BACK = ort.RunOptions()
 _GIVE_BACK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 """Or every session keeps the activations of its largest tile for good."""
-TILE, ENGINE_TILE = 256, 512
-"""Side of a tile in LR pixels, halo not counted, on ONNX Runtime and on the engine."""
+TILE, ENGINE_TILE, BYTES_TILE = 256, 512, 1024
+"""Side of a tile in LR pixels, halo not counted: on ONNX Runtime, on the engine, and on the engine
+where it rounds, so that a tile takes a quarter of the memory."""
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 RunBytes = Callable[[NDArray[np.float32]], NDArray[np.uint8]]
@@ -98,7 +100,7 @@ class Upscaler:
         self.scale = network.candidate.scale
         self.runtime = runtime_name(library)
         self._library, self._threads = library, threads
-        self._tile = tile or (ENGINE_TILE if library else TILE)
+        self._tile = tile
         self._halo = halo(network.candidate)  # no less than what bicubic chroma reads
         self._colours = self._form(rgb=True)
 
@@ -140,7 +142,7 @@ class Upscaler:
         planes = images.split(image)
         layer = _layer(planes)
         height, width = planes.pixels.shape[:2]
-        layout = list(tiles(height, width, tile=self._tile, halo=self._halo))
+        layout = list(tiles(height, width, tile=self._side(planes), halo=self._halo))
         colours = images.result_mode(image).removesuffix("A")
         result = Image.new(colours, (width * self.scale, height * self.scale))
         for done, tile in enumerate(layout):
@@ -153,15 +155,29 @@ class Upscaler:
                 report(done + 1, len(layout))
         return images.join(result, planes)
 
+    def _side(self, planes: images.Planes) -> int:
+        """Return the side of a tile in LR pixels."""
+        usual = ENGINE_TILE if self._library else TILE
+        rounds = planes.alpha is None and self._rounding(planes.pixels)
+        return self._tile or (BYTES_TILE if rounds else usual)
+
+    def _form_for(self, pixels: images.Pixels) -> Form:
+        return self._colours if pixels.ndim == 3 else self._grey
+
+    def _rounding(self, pixels: images.Pixels) -> RunBytes | None:
+        """Return what gives the upscaled pixels at once, None if there is no such thing."""
+        form = self._form_for(pixels)
+        as_read = pixels.ndim == 3 or form.channels == 1  # else the mean of three is rounded
+        return form.run_bytes if as_read and pixels.dtype == np.uint8 else None
+
     def _run_tile(self, pixels: images.Pixels, layer: Layer | None, tile: Tile) -> images.Pixels:
         """Return the pixels of `tile.keep`. The halo is run and cut off again."""
-        form = self._colours if pixels.ndim == 3 else self._grey
+        form = self._form_for(pixels)
         seen = layer.seen if layer else pixels
         lr = images.network_input(seen[tile.read], form.channels)
         inner = _scaled(tile.inner, self.scale)
-        as_read = pixels.ndim == 3 or form.channels == 1  # else the mean of three is rounded
-        if form.run_bytes and as_read and layer is None and pixels.dtype == np.uint8:
-            sr = form.run_bytes(lr)[0][inner]
+        if layer is None and (run := self._rounding(pixels)):
+            sr = run(lr)[0][inner]
             return sr if pixels.ndim == 3 else sr[..., 0]
         sr = form.run(lr)[0]
         if layer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import platform
 import re
 import shutil
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import pytest
 from sr_core.bench import engine as bench_engine
 from sr_core.bench import sitting
 from sr_core.bench.engine import Job
+from sr_core.bench.engine_layers import Watch
 from sr_core.bench.engine_nets import (
     ALIGNMENT,
     EQUAL_DENSITY,
@@ -35,11 +37,10 @@ from sr_core.cli.main import main
 from sr_core.engine.build import file_name, own_path, target_here
 from sr_core.errors import CatalogueError
 from sr_core.files import PRECOMPUTED
-from sr_core.network.candidate import WIDTHS
 from sr_core.network.extract import extract
 from sr_core.network.layers import describe, lr_size, totals
 from sr_core.network.onnx_graph import INPUT
-from sr_core.report.engine import conditions
+from sr_core.report.engine import bench_facts, conditions, tables
 from sr_core.results.engine import (
     TARGETS,
     EngineBench,
@@ -55,6 +56,9 @@ from tests.tiny import write_manifest
 RUNTIME = {"enum": ["sparse", "onnx"]}
 POSITIVE = {"type": "number", "exclusiveMinimum": 0}
 TIMES = {"median_ms": POSITIVE, "p10_ms": POSITIVE, "p90_ms": POSITIVE, "n": COUNT}
+POSITIVE_OR_NULL = {"anyOf": [POSITIVE, {"type": "null"}]}
+COLOUR = {"enum": ["rgb", "luma"]}
+NET = {"channels": COUNT, "cells": COUNT, "block": TEXT, "scale": {"enum": [2, 4]}}
 SCHEMA = record(
     processor=TEXT, cores=COUNT, runtimes=record(sparse=TEXT, onnx=TEXT), instructions=TEXT,
     better_instructions={"type": "array", "items": TEXT},
@@ -88,6 +92,21 @@ SCHEMA = record(
     frames={
         "type": "array", "minItems": 4, "maxItems": 4,
         "items": record(model=TEXT, runtime=RUNTIME, threads=COUNT, **TIMES),
+    },
+    outputs={
+        "type": "array", "minItems": 3 * 8, "maxItems": 3 * 8,
+        "items": record(
+            **NET, scheme={"enum": [None, "dense", "block"]}, density=POSITIVE_OR_NULL,
+            colour=COLOUR, depth={"enum": ["fp32", "8-bit"]}, **TIMES,
+        ),
+    },
+    layers={
+        "type": "array",
+        "items": record(
+            **NET, scheme={"enum": ["dense", "block"]}, density=POSITIVE, colour=COLOUR, kind=TEXT,
+            took_ms=POSITIVE, share_of_time=POSITIVE, macs_g=POSITIVE_OR_NULL,
+            share_of_peak=POSITIVE_OR_NULL,
+        ),
     },
 )  # fmt: skip
 TINY = Job(
@@ -133,7 +152,7 @@ def row(**changes: Any) -> EngineRow:
     return EngineRow.model_validate(ROW | changes)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", sorted({net.channels for net in bench_engine.FULL.nets}))
 def test_rivals_are_of_equal_macs(width: int) -> None:
     entered = list(entries(Net(width, 4, 4)))
     dense = entered[0].network
@@ -237,6 +256,66 @@ def test_rows_are_ratios_of_medians(engine_root: Path, monkeypatch: pytest.Monke
     assert all((r.share_of_peak is None) == (r.scheme == "int8") for r in bench.rows)
 
 
+def test_every_layer_has_its_time_and_its_share_of_the_peak(
+    engine_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sitting, "PAUSE_S", 0)
+    library = Catalogue(engine_root).engine
+    assert library
+    net = Net(16, 2, 2)
+    watch = Watch.of(net, list(entries(net)), library, net.frame((64, 48)))
+    nothing = [[4.0]] * len(watch.calls())
+    assert watch.results(nothing, 1.0)[1] == []  # no clock has run
+    interleaved(watch.calls(), 0, 1)
+    outputs, layers = watch.results([[float(n)] for n in range(1, 12)], peak_gflops=0.5)
+    assert [(one.scheme, one.colour, one.depth, one.median_ms) for one in outputs] == [
+        (None, "rgb", "fp32", 1), (None, "rgb", "8-bit", 2),
+        ("dense", "rgb", "fp32", 3), ("dense", "rgb", "8-bit", 4),
+        ("block", "rgb", "fp32", 6), ("block", "rgb", "8-bit", 7),
+        ("block", "luma", "fp32", 9), ("block", "luma", "8-bit", 10),
+    ]  # fmt: skip
+    if platform.machine() not in {"x86_64", "aarch64"}:
+        return
+    kinds = ["read", "head", "1x1", "3x3", "input skip", "tail", "write"]
+    assert [one.kind for one in layers if one.scheme == "dense"] == kinds
+    assert "chroma" in {one.kind for one in layers if one.colour == "luma"}
+    dense = [one for one in layers if one.scheme == "dense"]
+    assert sum(one.share_of_time for one in dense) == pytest.approx(1, abs=1e-3)
+    assert sum(one.took_ms for one in dense) == pytest.approx(3, abs=1e-3)
+    network = next(entries(net)).network
+    macs_g = kept_weights(network) * 32 * 24 / 1e9
+    assert sum(one.macs_g or 0 for one in dense) == pytest.approx(macs_g, rel=1e-3)
+    (tail,) = (one for one in dense if one.kind == "tail")
+    macs_g = 16 * 12 * 9 * 32 * 24 / 1e9
+    assert tail.macs_g == pytest.approx(macs_g, rel=1e-4)
+    assert tail.share_of_peak == pytest.approx(2 * macs_g / tail.took_ms * 1e3 / 0.5, rel=1e-3)
+    assert dense[0].share_of_peak is dense[0].macs_g is None
+
+
+def test_layers_and_memory_are_reported_where_they_were_measured() -> None:
+    old = EngineBench.model_validate_json(json.dumps(BENCH))
+    assert old.layers == old.outputs == ()
+    assert "Where the time goes" not in tables([old])
+    net = {"channels": 24, "cells": 8, "block": "wide", "scale": 4}
+    block = net | {"scheme": "block", "density": 0.25}
+    times = {"median_ms": 2.0, "p10_ms": 2.0, "p90_ms": 2.0, "n": 4}
+    layer = block | {"kind": "3x3", "took_ms": 5.0, "share_of_time": 0.5, "macs_g": 1.0,
+                     "share_of_peak": 0.8}  # fmt: skip
+    write = layer | {"kind": "write", "macs_g": None, "share_of_peak": None}
+    new = EngineBench.model_validate_json(json.dumps(BENCH | {
+        "outputs": [one | times | {"depth": depth} for one in (net, block)
+                    for depth in ("fp32", "8-bit")],
+        "layers": [layer, write],
+    }))  # fmt: skip
+    assert "| 3x3 | 50% (80%) |\n| write | 50% |" in tables([new])
+    assert "reading and writing it alone takes 2.0 and 2.0 ms" in "\n".join(bench_facts(new))
+    assert read_back(new) == new
+
+
+def read_back(bench: EngineBench) -> EngineBench:
+    return EngineBench.model_validate_json(to_json(bench))
+
+
 def test_a_target_is_reached_by_its_worst_row() -> None:
     network: Network = (24, 8, "wide")
     speed = Target(network, "block", 0.25, "ratio_vs_ort_dense", 5, 2)
@@ -276,6 +355,7 @@ def test_bench_engine_prints_json_and_a_table(shell: Shell) -> None:
     }
     assert len(networks) == len(data["sittings"])
     text = shell("bench", "engine", "--quick")
+    assert text.count("reading and writing the frames alone: fp32 ") == 3
     for words in (
         "x4, 16 channels, 1 wide cells",
         "1 residual cells",

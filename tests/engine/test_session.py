@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from sr_core.engine.library import Library
 from sr_core.engine.session import Session
 from sr_core.errors import EngineError
+from sr_core.network import chroma
 from sr_core.network.candidate import uniform
 from tests.engine.networks import TOLERANCE, Images, Reference, images, network
 
@@ -138,3 +140,19 @@ def test_refuses_an_image_too_wide(session: Session) -> None:
     lr = np.broadcast_to(np.float32(0.5), (1, 3, 1, (1 << 20) + 1))
     with pytest.raises(EngineError, match="The engine refuses the image: the tile is out of range"):
         session.run(lr)
+
+
+def test_a_timed_run_is_the_same_and_fills_the_clock(library: Library) -> None:
+    """Of each operation; on a processor without such a clock all stay 0."""
+    net = network(uniform(scale=2, width=8, blocks=("wide",), colour="luma"))
+    session, lr = Session(net, library, threads=2, rgb=True), images(20, 70, count=2)
+    kinds = [part.kind for part in session.parts]
+    assert kinds == [
+        "read", "head", "1x1", "1x1", "3x3", "read", "input skip", "chroma", "tail", "write",
+    ]  # fmt: skip
+    assert sum(part.weights for part in session.parts) == sum(
+        int(layer.mask.sum()) for layer in (*net.layers, chroma.chroma(2))
+    )
+    ticks = np.zeros(len(kinds), dtype=np.int64)
+    assert np.array_equal(session.run_timed(lr, ticks), session.run(lr))
+    assert (ticks > 0).all() or platform.machine() not in {"x86_64", "aarch64"}

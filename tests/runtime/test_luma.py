@@ -10,6 +10,7 @@ from PIL import Image
 
 from sr_core.engine.library import Library
 from sr_core.network.candidate import SCALES, LayerPruning, uniform
+from sr_core.network.colour import Colour
 from sr_core.network.extract import ExtractedNetwork
 from sr_core.runtime.image import network_input, quantise, rounded, split
 from sr_core.runtime.upscale import Upscaler
@@ -94,3 +95,21 @@ def test_a_colour_image_keeps_its_bicubic_chroma(library: Library) -> None:
             np.asarray(one.convert("YCbCr").getchannel(plane), int) for one in (result, bicubic)
         )
         assert np.median(np.abs(got - expected)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "seen", "count"),
+    [("RGB", "luma", 1), ("RGB", "rgb", 1), ("L", "luma", 1), ("L", "rgb", 4), ("RGBA", "rgb", 4),
+     ("I;16", "luma", 4)],
+)  # fmt: skip
+def test_tiles_that_the_engine_rounds_are_larger(
+    library: Library, monkeypatch: pytest.MonkeyPatch, mode: str, seen: Colour, count: int
+) -> None:
+    monkeypatch.setattr("sr_core.runtime.upscale.ENGINE_TILE", 10)
+    monkeypatch.setattr("sr_core.runtime.upscale.BYTES_TILE", 20)
+    net = network(uniform(scale=2, width=8, blocks=("residual",), colour=seen))
+    totals: list[int] = []
+    Upscaler(net, library, threads=1).upscale(
+        MODES[mode][0](), report=lambda _, total: totals.append(total)
+    )
+    assert totals == [count] * count
