@@ -17,6 +17,8 @@ from sr_core.catalogue.writer import (
     check_writable,
     install_supernet,
     keep_history,
+    stage_3_path,
+    write_file,
     write_quality,
 )
 from sr_core.errors import CatalogueError, DatasetError
@@ -28,6 +30,8 @@ from sr_core.quality.datasets import BENCHMARKS, benchmark_pairs, folder_checksu
 from sr_core.quality.folders import hr_images, paired_images
 from sr_core.quality.metrics import PROTOCOL
 from sr_core.results.quality import Quality
+from sr_core.results.record import to_json
+from sr_core.results.stage3 import Stage3
 from sr_core.runtime.upscale import Upscaler
 
 VALIDATION = "Val"
@@ -122,6 +126,7 @@ def publish_final(
     benchmark: Path,
     val: Path | None,
     *,
+    stage_3: Stage3 | None = None,
     replaces: Collection[str] = (),
     report: Callable[[str], None],
 ) -> None:
@@ -130,7 +135,7 @@ def publish_final(
     Its once-for-all self is measured only while the supernet that it started from is the shipped
     one. Final models called `name` or named by `replaces` make way: their names and ids then lead
     to the new one. Other arguments are as for `publish`. `weights` is a final.safetensors with its
-    descriptor.
+    descriptor, `stage_3` what is stored of how its ratios came about.
     """
     catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
@@ -158,6 +163,8 @@ def publish_final(
         target = root / f"models/{name}.safetensors"
         write_final(target, final.network, fields)
         keep_history(weights, target, "log.csv")
+        if stage_3:
+            write_file(stage_3_path(root, name), to_json(stage_3))
         for one in old:
             if one.name != name:
                 for path in root.glob(f"models/{one.name}.*"):

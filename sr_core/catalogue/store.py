@@ -19,6 +19,7 @@
     results/quality.json           PSNR/SSIM of the listed models, keyed by model id and image set
     models/*.safetensors+.json     final models: fine-tuned candidates with their own results
     models/*.csv                   log of the last run that trained each
+    models/*.stage3.json           sensitivity of its layers, and how its ratios were found
     models/replaced.json           names and ids of weights that others took the place of
 
 A result counts only for the exact weights it was measured with (its model id holds their
@@ -43,6 +44,7 @@ from sr_core.catalogue.writer import (
     RIVAL_BENCH,
     SAMPLER_BENCH,
     WORKER_BENCH,
+    stage_3_path,
     write_file,
 )
 from sr_core.engine.library import Library, find
@@ -73,6 +75,7 @@ from sr_core.results.quality import Quality
 from sr_core.results.record import Runtime, read_record
 from sr_core.results.rivals import RivalBench
 from sr_core.results.samplers import SamplerBench, WorkerBench
+from sr_core.results.stage3 import Stage3
 from sr_core.rivals.weights import Rival, read_rival
 from sr_core.runtime.choice import runtime_version
 
@@ -472,6 +475,14 @@ class Catalogue:
         if reference.lower().endswith(".safetensors"):
             return read_final(Path(reference))
         return self.final_by_name(reference)
+
+    def stage_3(self, final: Final) -> Stage3 | None:
+        """Return how the ratios of a final model came about, None where nothing is stored."""
+        path = stage_3_path(self.root, final.name)
+        if not path.is_file():
+            return None
+        self._manifest.require(path)
+        return read_record(path, Stage3, remake="publish the model again")
 
     def final_by_name(self, reference: str) -> Final | None:
         """Return the final model of this name or id, None if it is none.

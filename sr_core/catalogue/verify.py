@@ -59,7 +59,7 @@ def verify(catalogue: Catalogue) -> list[str]:
     ]
     checks = (
         _check_supernets, _check_quality, _check_fronts, _check_devices,
-        _check_finals, _check_replaced,
+        _check_finals, _check_stage_3, _check_replaced,
         _check_rivals, _check_rival_bench,
         _check_published, _check_engine_bench,
         _check_samplers, _check_workers, _check_ablations,
@@ -95,6 +95,16 @@ def _check_quality(catalogue: Catalogue) -> list[str]:
     problems = [f"{QUALITY} holds results of {name}, which is no listed model." for name in foreign]
     if any(q.protocol != PROTOCOL for q in catalogue.quality):
         problems.append(f"{QUALITY} holds results of another protocol than {PROTOCOL}.")
+    return problems
+
+
+def _check_stage_3(catalogue: Catalogue) -> list[str]:
+    """Check that what is stored of stage 3 is sound, and names layers of its network."""
+    problems: list[str] = []
+    for final in catalogue.finals():
+        stage_3, layers = catalogue.stage_3(final), dict(final.candidate.layers())
+        if stage_3 and any(curve.layer not in layers for curve in stage_3.curves):
+            problems.append(f"models/{final.name}.stage3.json has curves of other layers.")
     return problems
 
 

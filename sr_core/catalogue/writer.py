@@ -139,6 +139,11 @@ def install_supernet(root: Path, weights: Path) -> Family:
     return family
 
 
+def stage_3_path(root: Path, name: str) -> Path:
+    """Return the file that tells how the ratios of a final model came about."""
+    return root / f"models/{name}.stage3.json"
+
+
 def keep_history(weights: Path, target: Path, *names: str) -> None:
     """Copy files of a run's folder, where it has them, beside the installed weights."""
     for name in names:

@@ -15,7 +15,13 @@ from sr_core.errors import TrainingError
 from sr_core.network.candidate import DENSE, Candidate, LayerPruning
 from sr_core.network.extract import with_input_skip
 from sr_core.network.notation import to_text
-from sr_core.pruning.settings import FinetuneArgs, PruneArgs
+from sr_core.pruning.sensitivity import curves
+from sr_core.pruning.settings import STAGE3, FinetuneArgs, PruneArgs
+from sr_core.quality.benchmark import score_crops
+from sr_core.quality.datasets import validation_crops
+from sr_core.results.record import read_record
+from sr_core.results.stage3 import Stage3
+from sr_core.runtime.upscale import Upscaler
 
 
 def add_prune_options(parser: argparse.ArgumentParser) -> None:
@@ -126,8 +132,29 @@ def run_publish_final(args: argparse.Namespace) -> int:
     """Run `publish-final`: a line for the model and one for its once-for-all self."""
     from sr_core.catalogue.publish import publish_final
 
+    stage_3 = _stage_3(Catalogue(args.root), args.weights, args.val) if args.val else None
     publish_final(
         args.root, args.weights, args.name, args.benchmark, args.val,
-        replaces=args.replaces, report=print,
+        stage_3=stage_3, replaces=args.replaces, report=print,
     )  # fmt: skip
     return 0
+
+
+def _stage_3(catalogue: Catalogue, weights: Path, val: Path) -> Stage3:
+    """Return what `prune` kept of its run, and the curves of the network that it found.
+
+    The curves are with the weights of the shipped supernet: what is not kept of a final model's
+    weights cannot come back.
+    """
+    candidate = read_final(weights).candidate
+    crops = validation_crops(val, candidate.scale)
+
+    def score(one: Candidate) -> float:
+        upscaler = Upscaler(catalogue.network(one), catalogue.engine)
+        return score_crops(upscaler.run, crops, scale=one.scale)
+
+    path = weights.with_name(STAGE3)
+    record = Stage3(method=None, validation_crops_sha256=crops.checksum)
+    if path.is_file():
+        record = read_record(path, Stage3, remake="prune again")
+    return record.model_copy(update={"curves": tuple(curves(candidate, score))})

@@ -40,7 +40,7 @@ from sr_core.pruning.budget import (
 from sr_core.pruning.finetune import FINAL, Start, Teacher, finetune, refuse_other_supernet
 from sr_core.pruning.module import Network
 from sr_core.pruning.sensitivity import Score, curves, split
-from sr_core.pruning.settings import PruneArgs
+from sr_core.pruning.settings import STAGE3, PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops, validation_crops
 from sr_core.results.record import read_record, short, to_json
@@ -63,8 +63,6 @@ TYPICAL = 0.05
 layers of small weights, which need fewer of Adam's steps to vanish, would vanish first."""
 REGULARISED, REFRESHES = "regularised", "refreshes.json"
 """Folder of the first phase, below the run's, and a file in it."""
-STAGE3 = "stage3.json"
-"""In a run folder: how the ratios came about."""
 
 
 def prune(
@@ -127,7 +125,7 @@ def _at_once(
     base = with_ratios(candidate, uniform_ratios(candidate, price, args.budget_ms))
     if args.uniform:
         return base, record.model_copy(update={"method": "one ratio"})
-    found = curves(base, price, score)
+    found = curves(base, score, price)
     best = split(base, found, price, args.budget_ms)
     return best, record.model_copy(update={"method": "sensitivity", "curves": tuple(found)})
 

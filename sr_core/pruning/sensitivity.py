@@ -27,19 +27,22 @@ _TURNS = 20
 """Splits that are tried until one meets the budget: milliseconds are not quite a sum of layers."""
 
 
-def curves(base: Candidate, price: Price, score: Score) -> list[Curve]:
+def curves(base: Candidate, score: Score, price: Price | None = None) -> list[Curve]:
     """Measure every layer that has a scheme in `base`, the input skip too."""
-    return [_curve(base, name, pruning, price, score) for name, pruning in base.layers()
+    return [_curve(base, name, pruning, score, price) for name, pruning in base.layers()
             if pruning != DENSE]  # fmt: skip
 
 
-def _curve(base: Candidate, name: str, pruning: LayerPruning, price: Price, score: Score) -> Curve:
+def _curve(
+    base: Candidate, name: str, pruning: LayerPruning, score: Score, price: Price | None
+) -> Curve:
     least = lowest(pruning.scheme)
     ratios = sorted({least, *(ratio for ratio in GRID if ratio > least), pruning.ratio})
     points: list[Point] = []
     for ratio in ratios:
         changed = _changed(base, {name: ratio})
-        points.append(Point(ratio=ratio, ms=price(changed), psnr_y_db=score(changed)))
+        ms = price(changed) if price else None
+        points.append(Point(ratio=ratio, ms=ms, psnr_y_db=score(changed)))
     return Curve(layer=name, points=tuple(points))
 
 
@@ -50,7 +53,7 @@ def _changed(base: Candidate, ratios: Mapping[str, float]) -> Candidate:
 
 
 def split(base: Candidate, found: Sequence[Curve], price: Price, budget_ms: float) -> Candidate:
-    """Return the ratios of the curves that lose least within the budget.
+    """Return the ratios of the curves, which have milliseconds, that lose least in the budget.
 
     Errors add up by assumption: each layer's squared error beyond that of `base`.
     """
@@ -95,7 +98,7 @@ def _best(found: Sequence[Curve], base_ms: float, target_ms: float) -> dict[str,
 
 def _options(curve: Curve, base_ms: float) -> list[tuple[float, float, float]]:
     """Return (ratio, ms beyond the base, squared error) on a fine grid between the points."""
-    rows = [(point.ratio, point.ms, point.psnr_y_db) for point in curve.points]
+    rows = [(point.ratio, point.ms or 0.0, point.psnr_y_db) for point in curve.points]
     ratios, ms, psnr_db = np.array(rows).T
     errors = np.maximum.accumulate(10 ** (-psnr_db / 10))  # more is never better: noise aside
     fine = np.unique(np.concatenate([ratios, np.arange(ratios[0], ratios[-1], 0.01)]))

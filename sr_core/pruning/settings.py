@@ -10,6 +10,9 @@ from sr_core.errors import TrainingError
 from sr_core.options import option
 from sr_core.training.settings import RunArgs
 
+STAGE3 = "stage3.json"
+"""In a run folder of `prune`: how the ratios came about."""
+
 
 @dataclass(frozen=True)
 class TuneArgs(RunArgs):

@@ -15,8 +15,8 @@ class Point(Record):
     """One layer at one ratio, all others as in the network."""
 
     ratio: float = Field(ge=0, lt=1)
-    ms: Positive
-    """Of a frame, estimated."""
+    ms: Positive | None = None
+    """Of a frame, estimated; None: not noted, as any device's estimate is at hand."""
     psnr_y_db: Positive
     """On the validation crops, with the supernet's weights."""
 
@@ -47,7 +47,7 @@ class Stage3(Record):
 
     method: Method | None
     """None: the ratios were given."""
-    device: Text
+    device: Text | None = None
     """Profile that milliseconds are estimated on."""
     threads: Natural | None = None
     budget_ms: Positive | None = None

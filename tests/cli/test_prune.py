@@ -282,6 +282,33 @@ def test_fine_tuning_goes_on_from_files_and_names(
     assert "There is no model 'x4-none'" in shell.error(*words, "--model", "x4-none")
 
 
+def test_a_final_is_published_with_its_sensitivity(
+    root: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, text = shutil.copytree(root, tmp_path / "precomputed"), "x4c16_rb50b50_s_tb40"
+    shell, images = Shell(own, capsys), tiny.save_benchmark(tmp_path / "benchmark", 4)
+    budget_ms = estimated_ms(shell, text)
+    words = ["prune", "--candidate", text, "--device", "engine", "--threads", 2, "--budget-ms",
+             budget_ms, "--uniform", "--finetune-steps", 1]  # fmt: skip
+    shell(*words, *training(photos, tmp_path / "run"))
+    words = ["publish-final", tmp_path / "run/final.safetensors", "--name", "x4-own",
+             "--benchmark", images, "--val", photos / "val"]  # fmt: skip
+    shell(*words)
+    catalogue = Catalogue(own)
+    final = catalogue.final("x4-own")
+    assert final is not None
+    stage_3 = catalogue.stage_3(final)
+    assert stage_3 is not None
+    assert (stage_3.method, stage_3.device) == ("one ratio", "engine")
+    layers = [name for name, pruning in final.candidate.layers() if pruning.scheme != "dense"]
+    assert [curve.layer for curve in stage_3.curves] == layers
+    assert verify(catalogue) == []
+    path = own / "models/x4-own.stage3.json"
+    path.write_text(path.read_text().replace('"tail"', '"head"'))
+    write_manifest(own)
+    assert "has curves of other layers" in " ".join(verify(Catalogue(own)))
+
+
 def test_a_final_goes_on_with_a_pruned_input_skip(
     full_root: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,8 +23,8 @@ from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
 from sr_core.pruning import ratio_search
 from sr_core.pruning.budget import Budget, importance, with_ratios
-from sr_core.pruning.ratio_search import EPSILON, STAGE3, prune, squared_norms
-from sr_core.pruning.settings import PruneArgs
+from sr_core.pruning.ratio_search import EPSILON, prune, squared_norms
+from sr_core.pruning.settings import STAGE3, PruneArgs
 from sr_core.quality.datasets import TrainingPatches
 from sr_core.results.record import read_record
 from sr_core.results.stage3 import Stage3

@@ -33,7 +33,7 @@ def score(candidate: Candidate) -> float:
 
 
 def test_curves_have_every_layer_with_a_scheme() -> None:
-    found = curves(BASE, price, score)
+    found = curves(BASE, score, price)
     assert [curve.layer for curve in found] == NAMES
     for curve in found:
         ratios = [point.ratio for point in curve.points]
@@ -45,7 +45,7 @@ def test_curves_have_every_layer_with_a_scheme() -> None:
 
 @pytest.mark.parametrize("budget_ms", [3.0, 6.0, 9.0, 12.5])
 def test_the_split_is_the_best_one(budget_ms: float) -> None:
-    best = split(BASE, curves(BASE, price, score), price, budget_ms)
+    best = split(BASE, curves(BASE, score, price), price, budget_ms)
     assert price(best) <= budget_ms
     coarse = (0.0, 0.2, 0.5, 0.7, 0.85, 0.95)
     others = (
@@ -57,11 +57,11 @@ def test_the_split_is_the_best_one(budget_ms: float) -> None:
 
 
 def test_the_input_skip_takes_part() -> None:
-    best = split(BASE, curves(BASE, price, score), price, 6.0)
+    best = split(BASE, curves(BASE, score, price), price, 6.0)
     assert best.input_skip.ratio == 0.95  # it harms least
 
 
 def test_a_budget_that_no_split_meets_is_refused() -> None:
-    found = curves(BASE, price, score)
+    found = curves(BASE, score, price)
     with pytest.raises(TrainingError, match=r"No split of 1 ms"):
         split(BASE, found, price, 1.0)
