@@ -64,10 +64,10 @@ def runner(network: PlainNetwork, library: Library | None) -> Run:
     It runs on the engine, or without one on ONNX Runtime.
     """
     if library:
-        return Session(network, library).run
+        return Session(network, library, rgb=True).run
     options = ort.SessionOptions()
     options.intra_op_num_threads = cores()
-    data = build(network).SerializeToString()
+    data = build(network, rgb=True).SerializeToString()
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return lambda lr: np.asarray(session.run(None, {INPUT: lr})[0])
 

@@ -31,6 +31,7 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
         help="train another architecture instead (precomputed/rivals/ tells the rates of the "
         "shipped ones): one of " + ", ".join(ARCHITECTURES),
     )
+    add_option(parser.add_argument, RivalArgs, "published")
 
 
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
@@ -84,6 +85,8 @@ def run_train(args: argparse.Namespace) -> int:
     """Run `train`: a line per validation, precision and warnings on standard error."""
     if args.arch is not None:
         return _train_rival(args)
+    if args.published:
+        raise TrainingError("--published is of another architecture: give it with --arch.")
     with training_code():
         from sr_core.supernet.train import train
     path = train(run_options(args, TrainArgs), reporter(args.json), say)

@@ -100,7 +100,8 @@ typedef struct {
     int32_t first_group, groups;
     float shift; /* READ_*: subtracted from the image */
     /* READ_*, WRITE: of the values, where those are that make colours of others; -1: nowhere. A
-     * bias and three weights for each colour that is made. */
+     * bias and three weights for each colour that is made.
+     * CONV: where the slopes of a PReLU are, one for each channel of the target; -1: nowhere. */
     int32_t mix;
 } Op;
 
@@ -237,6 +238,11 @@ static int32_t check_groups(const Blob *b, int32_t index) {
 static int32_t check_conv(const Blob *b, const int32_t *writers, int32_t step, int32_t index) {
     const Op *op = &b->ops[index];
     if (op->kernel != 1 && op->kernel != 3 && op->kernel != 5) return BAD_OP;
+    if (op->mix != -1) { /* slopes, one per channel */
+        const int64_t channels = b->buffers[op->target].channels;
+        if (op->relu || op->mix < 0 || channels > b->header->values - (int64_t)op->mix)
+            return BAD_OP;
+    }
     if (!readable(b, writers, op->source, step, op->kernel / 2)) return BAD_OP;
     if (op->residual != -1) {
         if (!readable(b, writers, op->residual, step, 0)) return BAD_OP;
@@ -646,6 +652,20 @@ OUTLINE void convolve(const Run *r, const Op *op, int64_t row, int32_t j, int ve
     }
 }
 
+/* PReLU of a chunk, by itself: in the loops above it would cost every network registers. */
+OUTLINE void bend(const Run *r, const Op *op, int64_t row, int32_t j, int vectors) {
+    const Plan *plan = r->plan;
+    const float *slopes = plan->blob.values + op->mix;
+    float *channel = vector_of(r, op->target, row, j);
+    for (int32_t c = 0; c < plan->blob.buffers[op->target].channels; c++) {
+        for (int k = 0; k < vectors; k++) {
+            const vec value = load(channel + k * VL), above = positive(value);
+            store(channel + k * VL, above + (value - above) * slopes[c]);
+        }
+        channel += plan->places[op->target].stride;
+    }
+}
+
 /* Complete a row that other columns will be read of: zeros behind the last column, and margins
  * in which the neighbours of the first and last vectors lie. */
 static void wrap(const Run *r, int32_t buffer, int64_t row) {
@@ -1002,6 +1022,7 @@ static void run_op(const Run *r, const Op *op, int64_t row, int32_t j, int vecto
     const int64_t start = r->ticks ? now() : 0;
     if (op->kind == CONV) convolve(r, op, row, j, vectors);
     else write_chunk(r, op, row, j, vectors);
+    if (op->kind == CONV && op->mix >= 0) bend(r, op, row, j, vectors);
     if (r->ticks) r->ticks[op - r->plan->blob.ops] += now() - start;
 }
 

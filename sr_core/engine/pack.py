@@ -221,13 +221,20 @@ class _Writer:
         if op.layer is not None and op.target is not None:
             self._conv(op, index, self._layers[op.layer])
         shift = self._input_mean if op.kind == "read_zero" else 0.0
-        mix = -1 if op.mix is None else self._mix(op.mix, shift)
+        mix = self._slopes(op) if op.mix is None else self._mix(op.mix, shift)
         return (
             _KINDS[op.kind], -1 if op.source is None else op.source,
             -1 if op.target is None else op.target, -1 if op.residual is None else op.residual,
-            op.kernel, int(op.relu), first, len(self._groups) - first,
+            op.kernel, int(op.relu and mix < 0), first, len(self._groups) - first,
             int(np.float32(shift).view(np.int32)), mix,
         )  # fmt: skip
+
+    def _slopes(self, op: Op) -> int:
+        """Lay out the slopes of a PReLU, as its channels are stored. Return their place, or -1."""
+        packed = None if op.layer is None else self._layers[op.layer]
+        if packed is None or packed.layer.slope is None:
+            return -1
+        return self._add_values(packed.layer.slope[packed.outputs])
 
     def _mix(self, mix: Mix, shift: float) -> int:
         """Lay out a bias and three weights for each colour that is made. Return their place."""

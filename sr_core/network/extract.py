@@ -30,6 +30,8 @@ class ExtractedLayer:
     """(out, in, k, k), True = kept; what engines pack."""
     pruning: LayerPruning
     relu: bool
+    slope: Array | None = None
+    """(out,) of a PReLU: what is below zero is multiplied by it. None with `relu`: by zero."""
 
 
 @dataclass(frozen=True)

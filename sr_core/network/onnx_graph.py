@@ -91,7 +91,7 @@ class _Graph:
         name: str = "",
         output: str = "",
     ) -> str:
-        """Add a convolution and the layer's ReLU. It keeps the size, unless `pad` is given."""
+        """Add a convolution and its ReLU or PReLU. It keeps the size, unless `pad` is given."""
         kernel, name = layer.weight.shape[-1], name or layer.name
         weight = self.constant(f"{name}.weight", layer.weight)
         bias = self.constant(f"{name}.bias", layer.bias)
@@ -99,6 +99,9 @@ class _Graph:
         y = self.node(
             "Conv", x, weight, bias, output=output, kernel_shape=[kernel, kernel], pads=pads
         )
+        if layer.slope is not None:
+            slope = self.constant(f"{name}.slope", layer.slope[:, None, None])
+            return self.node("PRelu", y, slope)
         return self.node("Relu", y) if layer.relu else y
 
     def edge_conv(self, layer: ExtractedLayer, x: str) -> str:

@@ -9,12 +9,12 @@
   the image, has no activation behind the first layer, and at x4 two pixel shuffles by 2: these only
   put 16 learned channels into another order than one by 4.
 
-They are "-shaped": in RGB as ours are (the originals see luma alone, and add it to every phase),
-with ReLU for PReLU, and with biases in SESR (which cost nothing). All see the image minus 0.5, as
-SESR and ours do: behind ReLU, channels that are silent for every image stay so. A third of the
-first ones of ECBSR's and FSRCNN's shapes still are, on the sample crops. PReLU prevents that, but
-ONNX Runtime 1.31 does not merge it into a convolution: six 3x3 of 16 channels at 320x180 take 21
-ms with it and 11 with ReLU, on a core of our Xeon.
+There are two forms of each. As *published* they see luma alone, add it to every phase, and have
+PReLU. Else they are as ours are: in RGB, with ReLU. SESR has biases here (they cost nothing). All
+see the image minus 0.5, as SESR and ours do: behind ReLU, channels that are silent for every image
+stay so. A third of the first ones of ECBSR's and FSRCNN's shapes still are, on the sample crops.
+PReLU prevents that, but ONNX Runtime 1.31 does not merge it into a convolution: six 3x3 of 16
+channels at 320x180 take 21 ms with it and 11 with ReLU, on a core of our Xeon.
 
 The deconvolution runs as the equal convolution to scale^2 phases with a pixel shuffle, which is
 also what ONNX Runtime computes faster (x4: 33 against 48 ms on a core of our Xeon). A 1x1
@@ -23,14 +23,14 @@ convolution repeats the image's pixels, as fast as ONNX Runtime gathers them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sr_core.errors import InvalidCandidate
-from sr_core.network.colour import RGB
+from sr_core.network.colour import CHANNELS, RGB, Colour
 from sr_core.network.layers import lr_size
 
 Family = Literal["fsrcnn", "ecbsr", "sesr"]
@@ -83,10 +83,12 @@ class Conv:
     in_channels: int
     out_channels: int
     relu: bool
+    prelu: bool
+    """Whether its ReLU has slopes that are trained."""
     weights: int
     """That it needs: a deconvolution fewer than its shape holds."""
     biases: int
-    """That it needs: a deconvolution one per colour."""
+    """That it needs: a deconvolution one per colour. Slopes of a PReLU count with them."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,11 @@ class Layout:
     tail: Conv
     nearest: bool
     """Whether the image, every pixel repeated, is added to the result."""
+
+    @property
+    def colour(self) -> Colour:
+        """What it sees and gives."""
+        return "rgb" if self.colours == RGB else "luma"
 
     @property
     def convs(self) -> tuple[Conv, ...]:
@@ -120,8 +127,22 @@ class Layout:
         return height * width * sum(conv.weights for conv in self.convs)
 
 
-def layout(arch: Architecture, scale: int, colours: int = RGB) -> Layout:
-    """Return the convolutions of `arch`. One colour gives the network as published, luma only."""
+def layout(arch: Architecture, scale: int, *, published: bool = False) -> Layout:
+    """Return the convolutions of `arch`, as published or as ours are."""
+    whole = _layout(arch, scale, CHANNELS["luma" if published else "rgb"])
+    if not published:
+        return whole
+    head, cell = (tuple(map(_with_slopes, row)) for row in (whole.head, whole.cell))
+    return replace(whole, head=head, cell=cell)
+
+
+def _with_slopes(conv: Conv) -> Conv:
+    if not conv.relu:
+        return conv
+    return replace(conv, prelu=True, biases=conv.biases + conv.out_channels)
+
+
+def _layout(arch: Architecture, scale: int, colours: int) -> Layout:
     width, phases = arch.width, colours * scale**2
     if arch.family == "fsrcnn":
         head = [_conv("head", 5, colours, width), _conv("shrink", 1, width, _SHRUNK)]
@@ -129,7 +150,7 @@ def layout(arch: Architecture, scale: int, colours: int = RGB) -> Layout:
         head += [_conv("expand", 1, _SHRUNK, width)]
         weights = DECONVOLUTION**2 * width * colours
         kernel = len(deconvolution_taps(scale)[0])
-        tail = Conv("tail", kernel, width, phases, False, weights, colours)
+        tail = Conv("tail", kernel, width, phases, False, False, weights, colours)
         return Layout(scale, colours, tuple(head), (), tail, nearest=False)
     body = tuple(_conv(f"body{i}", 3, width, width) for i in range(arch.depth))
     if arch.family == "ecbsr":
@@ -156,11 +177,12 @@ def deconvolution_taps(scale: int) -> NDArray[np.intp]:
     return np.where((taps >= 0) & (taps < DECONVOLUTION), taps, -1)
 
 
-def nearest_weight(scale: int, colours: int = RGB) -> NDArray[np.float32]:
+def nearest_weight(scale: int, colours: int) -> NDArray[np.float32]:
     """Return (colours s^2, colours, 1, 1) weights that repeat every pixel before a shuffle."""
     repeated = np.repeat(np.eye(colours, dtype=np.float32), scale**2, axis=0)
     return repeated[:, :, None, None]
 
 
 def _conv(name: str, kernel: int, inputs: int, outputs: int, *, relu: bool = True) -> Conv:
-    return Conv(name, kernel, inputs, outputs, relu, kernel**2 * inputs * outputs, outputs)
+    weights = kernel**2 * inputs * outputs
+    return Conv(name, kernel, inputs, outputs, relu, False, weights, outputs)

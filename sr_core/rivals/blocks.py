@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_core.network.colour import RGB
 from sr_core.rivals.arch import DECONVOLUTION, Conv, deconvolution_taps
 
 EXPANDED = 256
@@ -44,12 +43,12 @@ class PlainLayer(nn.Module):
 class Deconvolution(nn.Module):
     """FSRCNN's last layer, as a convolution to s^2 phases of each colour."""
 
-    def __init__(self, conv: Conv, scale: int) -> None:
+    def __init__(self, conv: Conv, scale: int, colours: int) -> None:
         super().__init__()
-        size = (conv.in_channels, RGB, DECONVOLUTION, DECONVOLUTION)
+        size = (conv.in_channels, colours, DECONVOLUTION, DECONVOLUTION)
         self.weight = nn.Parameter(torch.randn(size) * 1e-3)
         """As `nn.ConvTranspose2d` has it."""
-        self.bias = nn.Parameter(torch.zeros(RGB))
+        self.bias = nn.Parameter(torch.zeros(colours))
         self.register_buffer("taps", torch.from_numpy(deconvolution_taps(scale)), persistent=False)
 
     def forward(self) -> Folded:

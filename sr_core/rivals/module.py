@@ -14,14 +14,22 @@ from sr_core.rivals.blocks import Deconvolution, EdgeBlock, Folded, LinearBlock,
 
 _TAIL_GAIN = 0.1
 """Of the initial weights; our supernet's tail starts so, too."""
+_SLOPE = 0.25
+"""Of a PReLU at the start, torch's usual one."""
 
 
 class RivalNet(nn.Module):
     """One architecture at one scale."""
 
-    def __init__(self, arch: Architecture, scale: int, seed: int = 0) -> None:
+    def __init__(
+        self, arch: Architecture, scale: int, seed: int = 0, *, published: bool = False
+    ) -> None:
         super().__init__()
-        self.arch, self.layout = arch, layout(arch, scale)
+        self.arch, self.layout = arch, layout(arch, scale, published=published)
+        sloped = [conv for conv in self.layout.convs if conv.prelu]
+        self.slopes = nn.ParameterDict(
+            {conv.name: nn.Parameter(torch.full((conv.out_channels,), _SLOPE)) for conv in sloped}
+        )
         with torch.random.fork_rng(devices=[]):  # torch's own initialisations draw from it
             torch.manual_seed(seed)
             self.blocks = nn.ModuleDict({c.name: self._block(c) for c in self.layout.convs})
@@ -33,7 +41,7 @@ class RivalNet(nn.Module):
                     parameter.mul_(_TAIL_GAIN)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Upscale (N, 3, H, W) RGB in 0..1 to (N, 3, s H, s W), not clipped."""
+        """Upscale (N, 3, H, W) RGB in 0..1, or (N, 1, H, W) luma, not clipped."""
         shape = self.layout
         stream = lr - INPUT_MEAN
         for conv in shape.head:
@@ -56,11 +64,15 @@ class RivalNet(nn.Module):
             weight, bias = self._folded(conv)
             tensors[f"{conv.name}.weight"] = weight.cpu().numpy()
             tensors[f"{conv.name}.bias"] = bias.cpu().numpy()
+            if conv.prelu:
+                tensors[f"{conv.name}.slope"] = self.slopes[conv.name].cpu().numpy()
         return tensors
 
     def _conv(self, conv: Conv, x: Tensor) -> Tensor:
         weight, bias = self._folded(conv)
         y = F.conv2d(x, weight, bias, padding=conv.kernel // 2)
+        if conv.prelu:
+            return F.prelu(y, self.slopes[conv.name].to(y.dtype))
         # ReLU: in bf16 on a CPU, its backward takes half the time in this form.
         return F.leaky_relu(y, 0.0) if conv.relu else y
 
@@ -76,5 +88,5 @@ class RivalNet(nn.Module):
         if self.arch.family == "ecbsr":
             return EdgeBlock(conv)
         if conv == self.layout.tail:
-            return Deconvolution(conv, self.layout.scale)
+            return Deconvolution(conv, self.layout.scale, self.layout.colours)
         return PlainLayer(conv)

@@ -20,6 +20,7 @@ class RivalArgs(RunArgs):
 
     arch: str = option("ecbsr-m4c16", "architecture of `sr_core.rivals.arch`")
     scale: int = option(4, "upscaling factor: 2 or 4")
+    published: bool = option(False, "as published: luma alone, with PReLU; else RGB with ReLU")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,6 +20,7 @@ from sr_core.rivals.module import RivalNet
 from sr_core.rivals.settings import RivalArgs
 from sr_core.rivals.weights import file_name, write_rival
 from sr_core.training import loop
+from sr_core.training.colour import seen, shown
 from sr_core.training.loss import distance
 from sr_core.training.precision import autocast
 from sr_core.training.settings import Loss, Progress
@@ -43,11 +44,13 @@ class RivalTask:
     def __init__(self, args: RivalArgs) -> None:
         self.arch, self.scale = architecture(args.arch), args.scale
         self._loss: Loss = args.loss
-        self.module = RivalNet(self.arch, args.scale, args.seed)
-        self.path = args.out / file_name(self.arch, args.scale)
+        self.module = RivalNet(self.arch, args.scale, args.seed, published=args.published)
+        self._published = args.published
+        self.path = args.out / file_name(self.arch, args.scale, published=args.published)
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:
         """Take one batch through the network."""
+        batch = batch.seen_in(self.module.layout.colour)
         with autocast(batch.lr.device, batch.half):
             output = self.module(batch.lr)
         loss = distance(output, batch.hr, self._loss)
@@ -60,12 +63,17 @@ class RivalTask:
         device = next(self.module.parameters()).device
 
         def run(lr: NDArray[np.float32]) -> NDArray[np.float32]:
-            return self.module(torch.from_numpy(lr).to(device)).cpu().numpy()
+            image, colour = torch.from_numpy(lr).to(device), self.module.layout.colour
+            output = self.module(seen(image, colour))
+            return shown(output, image, colour, self.scale).cpu().numpy()
 
         return {self.arch.name: score_crops(run, crops, scale=self.scale)}
 
     def write(self, ema: loop.Arrays, descriptor: Mapping[str, Any]) -> None:
         """Write the folded weights and their descriptor."""
-        averaged = RivalNet(self.arch, self.scale)
+        averaged = RivalNet(self.arch, self.scale, published=self._published)
         averaged.load_state_dict({name: torch.from_numpy(value) for name, value in ema.items()})
-        write_rival(self.path, self.arch, self.scale, averaged.fold(), descriptor)
+        tensors = averaged.fold()
+        write_rival(
+            self.path, self.arch, self.scale, tensors, descriptor, published=self._published
+        )

@@ -20,7 +20,6 @@ from safetensors.numpy import save
 from sr_core.errors import CatalogueError, InvalidCandidate
 from sr_core.files import read_tensors, write_atomic
 from sr_core.network.candidate import DENSE, SCALES
-from sr_core.network.colour import RGB
 from sr_core.network.extract import ExtractedLayer
 from sr_core.network.plain import PlainNetwork
 from sr_core.network.weights import INPUT_MEAN
@@ -59,6 +58,8 @@ class Descriptor(Record):
     quality: list[Quality] = Field(default_factory=list[Quality])
     """Results on the benchmarks; empty until it is published."""
     licence: str = ""
+    published: bool = False
+    """Whether it sees luma alone and has PReLU, as published; else it is in RGB with ReLU."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Rival:
     @property
     def layout(self) -> Layout:
         """Its convolutions and their cost."""
-        return layout(self.arch, self.network.scale)
+        return layout(self.arch, self.network.scale, published=self.descriptor.published)
 
     @property
     def validation_psnr_db(self) -> float:
@@ -90,55 +91,66 @@ class Rival:
         return tuple(self.descriptor.quality)
 
 
-def file_name(arch: Architecture, scale: int) -> str:
-    """Return a name like `ecbsr-m4c16-x4.safetensors`."""
-    return f"{arch.name}-x{scale}.safetensors"
+def file_name(arch: Architecture, scale: int, *, published: bool = False) -> str:
+    """Return a name like `ecbsr-m4c16-x4.safetensors`, or with `-published` before the scale."""
+    return f"{arch.name}{'-published' * published}-x{scale}.safetensors"
 
 
-def assemble(arch: Architecture, scale: int, tensors: Tensors, digest: str = "") -> PlainNetwork:
+def assemble(
+    arch: Architecture, scale: int, tensors: Tensors, digest: str = "", *, published: bool = False
+) -> PlainNetwork:
     """Return the network with these folded weights. Raises `CatalogueError` if they do not fit.
 
     `digest` is the SHA-256 of the file that they are from.
     """
-    shape = layout(arch, scale)
+    shape = layout(arch, scale, published=published)
     _check(tensors, _shapes(shape))
 
     def layer(conv: Conv) -> ExtractedLayer:
         weight, bias = tensors[f"{conv.name}.weight"], tensors[f"{conv.name}.bias"]
         mask = np.ones(weight.shape, dtype=np.bool_)
-        return ExtractedLayer(conv.name, weight, bias, mask, DENSE, conv.relu)
+        slope = tensors[f"{conv.name}.slope"] if conv.prelu else None
+        return ExtractedLayer(conv.name, weight, bias, mask, DENSE, conv.relu, slope)
 
     tail = layer(shape.tail)
     if arch.family == "fsrcnn":
-        tail = replace(tail, mask=np.broadcast_to(_deconvolution_mask(scale), tail.weight.shape))
+        mask = _deconvolution_mask(scale, shape.colours)
+        tail = replace(tail, mask=np.broadcast_to(mask, tail.weight.shape))
     cells = (tuple(layer(conv) for conv in shape.cell),) if shape.cell else ()
     return PlainNetwork(
-        id=f"{Path(file_name(arch, scale)).stem}-{digest[:8]}",
+        id=f"{Path(file_name(arch, scale, published=published)).stem}-{digest[:8]}",
         scale=scale,
-        colour="rgb",
+        colour=shape.colour,
         input_mean=INPUT_MEAN,
         head=tuple(layer(conv) for conv in shape.head),
         cells=cells,
         tail=tail,
-        input_skip=_nearest(scale) if shape.nearest else None,
+        input_skip=_nearest(scale, shape.colours) if shape.nearest else None,
     )
 
 
 def write_rival(
-    path: Path, arch: Architecture, scale: int, tensors: Tensors, fields: Mapping[str, Any]
+    path: Path,
+    arch: Architecture,
+    scale: int,
+    tensors: Tensors,
+    fields: Mapping[str, Any],
+    *,
+    published: bool = False,
 ) -> None:
     """Write `path` (.safetensors) and its .json descriptor.
 
     `fields` holds the fields of `Descriptor`, but for those that follow from the weights.
     """
     data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
-    shape = layout(arch, scale)
+    shape = layout(arch, scale, published=published)
     descriptor = Descriptor(
         arch=arch.name,
         scale=scale,
         params=shape.params,
         macs_g=shape.macs / 1e9,
         weights_sha256=hashlib.sha256(data).hexdigest(),
+        published=published,
         **fields,
     )
     write_atomic(path, data)
@@ -153,13 +165,15 @@ def read_rival(path: Path) -> Rival:
     descriptor = _read_descriptor(path.with_suffix(".json"))
     try:
         arch = architecture(descriptor.arch)
-        if descriptor.scale not in SCALES or path.name != file_name(arch, descriptor.scale):
+        form = {"published": descriptor.published}
+        if descriptor.scale not in SCALES or path.name != file_name(arch, descriptor.scale, **form):
             raise InvalidCandidate(f"It is of {arch.name} x{descriptor.scale}.")
     except InvalidCandidate as error:
         raise CatalogueError(f"{path.stem}.json is of another network. {error}") from None
     tensors, digest = read_tensors(path, descriptor.weights_sha256, remake="train it again")
     try:
-        return Rival(arch, assemble(arch, descriptor.scale, tensors, digest), descriptor)
+        network = assemble(arch, descriptor.scale, tensors, digest, **form)
+        return Rival(arch, network, descriptor)
     except CatalogueError as error:
         raise CatalogueError(f"{path.name} does not fit {arch.name}: {error}.") from None
 
@@ -190,20 +204,22 @@ def _shapes(shape: Layout) -> dict[str, tuple[int, ...]]:
     for conv in shape.convs:
         weight = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
         shapes |= {f"{conv.name}.weight": weight, f"{conv.name}.bias": weight[:1]}
+        if conv.prelu:
+            shapes[f"{conv.name}.slope"] = weight[:1]
     return shapes
 
 
-def _deconvolution_mask(scale: int) -> NDArray[np.bool_]:
+def _deconvolution_mask(scale: int, colours: int) -> NDArray[np.bool_]:
     """Return where the convolution that equals a deconvolution has weights.
 
-    Its shape is (3 s^2, 1, k, k).
+    Its shape is (colours s^2, 1, k, k).
     """
     has_tap = deconvolution_taps(scale) >= 0
     kernels = [np.outer(rows, columns) for rows in has_tap for columns in has_tap]
-    return np.array([kernels] * RGB).reshape(RGB * scale**2, 1, *kernels[0].shape)
+    return np.array([kernels] * colours).reshape(colours * scale**2, 1, *kernels[0].shape)
 
 
-def _nearest(scale: int) -> ExtractedLayer:
-    weight = nearest_weight(scale)
+def _nearest(scale: int, colours: int) -> ExtractedLayer:
+    weight = nearest_weight(scale, colours)
     bias = np.zeros(len(weight), dtype=np.float32)
     return ExtractedLayer("nearest", weight, bias, weight > 0, DENSE, relu=False)

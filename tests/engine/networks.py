@@ -90,6 +90,8 @@ def in_colours_by_numpy(of: Network, lr: Images) -> Images:
 
 def _layer(x: NDArray[np.floating], layer: ExtractedLayer, padding: str = "constant") -> Images:
     result = _convolved(x, layer.weight * layer.mask, padding) + layer.bias[:, None, None]
+    if layer.slope is not None:
+        return np.where(result > 0, result, result * layer.slope[:, None, None])
     return np.maximum(result, 0) if layer.relu else result
 
 

@@ -27,16 +27,20 @@ def described(
     }
 
 
-def random_tensors(arch: Architecture, scale: int, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+def random_tensors(
+    arch: Architecture, scale: int, seed: int = 0, *, published: bool = False
+) -> dict[str, NDArray[np.float32]]:
     """Draw weights that keep values near 0..1, and mean nothing."""
     rng = np.random.default_rng(seed)
     tensors: dict[str, NDArray[np.float32]] = {}
-    for conv in layout(arch, scale).convs:
+    for conv in layout(arch, scale, published=published).convs:
         shape = (conv.out_channels, conv.in_channels, conv.kernel, conv.kernel)
         spread = np.sqrt(2 / np.prod(shape[1:]))
         tensors[f"{conv.name}.weight"] = rng.normal(0, spread, shape).astype(np.float32)
         tensors[f"{conv.name}.bias"] = rng.normal(0, 0.05, shape[:1]).astype(np.float32)
-    tensors["tail.weight"] *= assemble(arch, scale, tensors).tail.mask
+        if conv.prelu:
+            tensors[f"{conv.name}.slope"] = rng.uniform(-0.3, 0.9, shape[:1]).astype(np.float32)
+    tensors["tail.weight"] *= assemble(arch, scale, tensors, published=published).tail.mask
     return tensors
 
 

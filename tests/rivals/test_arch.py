@@ -13,7 +13,7 @@ X4_AT_360 = 4
 
 
 def shape(name: str, scale: int, colours: int = 3) -> Layout:
-    return layout(ARCHITECTURES[name], scale, colours)
+    return layout(ARCHITECTURES[name], scale, published=colours == LUMA)
 
 
 def slopes(of: Layout) -> int:
@@ -23,6 +23,16 @@ def slopes(of: Layout) -> int:
 
 def weights(of: Layout) -> int:
     return sum(conv.weights for conv in of.convs)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_as_published_it_has_slopes_and_one_colour(name: str) -> None:
+    of, ours = shape(name, 4, LUMA), shape(name, 4)
+    assert (of.colour, ours.colour) == ("luma", "rgb")
+    assert [conv.prelu for conv in of.convs] == [conv.relu for conv in ours.convs]
+    biases = sum(conv.out_channels for conv in of.convs if conv != of.tail)
+    tail = 1 if name == "fsrcnn" else 16
+    assert of.params == weights(of) + biases + tail + slopes(of)
 
 
 def test_fsrcnn_in_luma_has_the_weights_of_the_paper() -> None:

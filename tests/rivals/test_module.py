@@ -58,7 +58,7 @@ def size_with_border(x: Tensor) -> tuple[int, int]:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("inputs", [6, 8])
 def test_an_edge_block_folds(inputs: int, size: tuple[int, int]) -> None:
-    block = shaken(EdgeBlock(Conv("any", 3, inputs, 8, True, 0, 0)))
+    block = shaken(EdgeBlock(Conv("any", 3, inputs, 8, True, False, 0, 0)))
     assert isinstance(block, EdgeBlock)
     x = noise(inputs, size)
     expected = edge_branches(block, x) + (x if inputs == 8 else 0)
@@ -68,7 +68,7 @@ def test_an_edge_block_folds(inputs: int, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("kernel", "inputs"), [(3, 8), (5, 3)])
 def test_a_linear_block_folds(kernel: int, inputs: int, size: tuple[int, int]) -> None:
-    block = shaken(LinearBlock(Conv("any", kernel, inputs, 8, True, 0, 0)))
+    block = shaken(LinearBlock(Conv("any", kernel, inputs, 8, True, False, 0, 0)))
     assert isinstance(block, LinearBlock)
     x = noise(inputs, size)
     expected = block.project(block.expand(x)) + (x if inputs == 8 else 0)
@@ -77,9 +77,11 @@ def test_a_linear_block_folds(kernel: int, inputs: int, size: tuple[int, int]) -
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_a_deconvolution_folds(scale: int, size: tuple[int, int]) -> None:
-    tail = layout(ARCHITECTURES["fsrcnn"], scale).tail
-    block = shaken(Deconvolution(tail, scale))
+@pytest.mark.parametrize("published", [False, True])
+def test_a_deconvolution_folds(published: bool, scale: int, size: tuple[int, int]) -> None:
+    shape = layout(ARCHITECTURES["fsrcnn"], scale, published=published)
+    tail = shape.tail
+    block = shaken(Deconvolution(tail, scale, shape.colours))
     assert isinstance(block, Deconvolution)
     x = noise(tail.in_channels, size)
     expected = F.conv_transpose2d(
@@ -103,10 +105,11 @@ def test_two_pixel_shuffles_are_one_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_gradients_reach_every_branch(name: str) -> None:
-    net = RivalNet(ARCHITECTURES[name], 2)
+@pytest.mark.parametrize("published", [False, True])
+def test_gradients_reach_every_branch(name: str, published: bool) -> None:
+    net = RivalNet(ARCHITECTURES[name], 2, published=published)
     shaken(net)
-    lr = noise(3, (4, 5))
+    lr = noise(net.layout.colours, (4, 5))
     net(lr).square().mean().backward()
     without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []

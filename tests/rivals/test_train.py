@@ -58,6 +58,16 @@ def test_a_run_leaves_folded_weights_and_their_story(run: Path, photos: Path) ->
     assert psnr_db == pytest.approx(rival.validation_psnr_db, abs=1e-4)
 
 
+def test_as_published_it_is_trained_and_run_in_luma(photos: Path, tmp_path: Path) -> None:
+    path = train(settings(photos, tmp_path, published=True), lambda _: None)
+    rival = read_rival(path)
+    assert rival.id.startswith("ecbsr-m4c16-published-x4-")
+    assert (rival.descriptor.published, rival.network.colour) == (True, "luma")
+    assert "--published" in rival.descriptor.training[0]["command"]
+    psnr_db = score_crops(runner(rival.network, None), validation_crops(photos / "val", 4), scale=4)
+    assert psnr_db == pytest.approx(rival.validation_psnr_db, abs=1e-3)
+
+
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
     run: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -25,16 +25,17 @@ ARCH = ARCHITECTURES["sesr-m5"]
 
 
 @pytest.mark.parametrize(("name", "scale"), list(product(ARCHITECTURES, SCALES)))
-def test_what_runs_is_what_was_trained(name: str, scale: int) -> None:
+@pytest.mark.parametrize("published", [False, True])
+def test_what_runs_is_what_was_trained(name: str, scale: int, published: bool) -> None:
     arch = ARCHITECTURES[name]
-    net = RivalNet(arch, scale)
+    net = RivalNet(arch, scale, published=published)
     torch.manual_seed(0)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.mul_(1.5).add_(0.01 * torch.randn(parameter.shape))
-        lr = images(5, 7)
+        lr = images(5, 7, channels=net.layout.colours)
         expected = net(torch.from_numpy(lr)).numpy()
-    result = Reference(assemble(arch, scale, net.fold())).run(lr)
+    result = Reference(assemble(arch, scale, net.fold(), published=published)).run(lr)
     np.testing.assert_allclose(result, expected, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
