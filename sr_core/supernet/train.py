@@ -10,6 +10,7 @@ with their descriptor.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,11 +68,20 @@ class SupernetTask:
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
 
     def load(self, path: Path) -> History:
-        """Start from the weights in `path`. Returns the runs that led to them."""
+        """Start from the weights in `path`. Returns the runs that led to them.
+
+        The supernet there may have fewer blocks or other widths than this one: a menu that grows
+        starts with new weights for its new blocks.
+        """
         supernet = read_supernet(path)
-        if supernet.spec != self.spec:
-            raise TrainingError(f"--init-from holds {supernet.spec}, this run is {self.spec}.")
-        self.module.load_state_dict({n: torch.from_numpy(t) for n, t in supernet.tensors.items()})
+        theirs, ours = supernet.spec, self.spec
+        same = replace(theirs, blocks=ours.blocks, widths=ours.widths) == replace(
+            ours, skip_schemes=theirs.skip_schemes
+        )
+        if not same or not set(theirs.blocks) <= set(ours.blocks):
+            raise TrainingError(f"--init-from holds {theirs}, this run is {ours}.")
+        tensors = {name: torch.from_numpy(value) for name, value in supernet.tensors.items()}
+        self.module.load_state_dict(tensors, strict=False)
         return list(read_descriptor(path).get("training", []))
 
     def backward(self, batch: loop.Batch) -> dict[str, float]:

@@ -540,3 +540,20 @@ def test_diverged_run_stops_and_keeps_its_checkpoint(
         train(settings(photos, tmp_path), spoil)
     for name, tensor in load_file(tmp_path / CHECKPOINT).items():
         assert np.isfinite(tensor).all(), name
+
+
+def test_a_menu_grows_from_weights_of_fewer_blocks(photos: Path, tmp_path: Path) -> None:
+    """What was trained is kept, new blocks and widths start anew; nothing shrinks."""
+    first = train(settings(photos, tmp_path / "a", blocks="residual"), nothing)
+    more = settings(
+        photos, tmp_path / "b", init_from=first, blocks="wide,residual", widths="8,16", lr=1e-9
+    )
+    grown, before = read_supernet(train(more, nothing)), read_supernet(first)
+    assert grown.spec.blocks == ("wide", "residual")
+    assert grown.spec.widths == (8, 16)
+    for name, tensor in before.tensors.items():
+        np.testing.assert_allclose(grown.tensors[name], tensor, atol=1e-5, err_msg=name)
+    assert len(read_descriptor(tmp_path / "b" / WEIGHTS)["training"]) == 2
+    fewer = settings(photos, tmp_path / "c", init_from=tmp_path / "b" / WEIGHTS, blocks="wide")
+    with pytest.raises(TrainingError, match=r"--init-from holds"):
+        train(fewer, nothing)
