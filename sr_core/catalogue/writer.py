@@ -28,6 +28,7 @@ from sr_core.rivals.weights import Descriptor as RivalDescriptor
 LICENCE = "Weights: research, teaching and evaluation only; see LICENSE.md."
 """Note in every published descriptor; LICENSE.md is that of the precomputed folder."""
 MANIFEST = "manifest.json"
+SUPERNETS, NEXT = "supernets", "supernets/next"
 QUALITY = "results/quality.json"
 ENGINE_BENCH = "results/engine-{}.json"
 """With the name of an instruction set, as in `engine.shipped`."""
@@ -128,10 +129,13 @@ def _seal(root: Path) -> None:
     write_file(root / MANIFEST, json.dumps(checksums, indent=1) + "\n")
 
 
-def install_supernet(root: Path, weights: Path) -> Family:
-    """Copy a trained supernet into `root` with the licence note, and return its family."""
+def install_supernet(root: Path, weights: Path, folder: str = SUPERNETS) -> Family:
+    """Copy a trained supernet into `root` with the licence note, and return its family.
+
+    In the folder `NEXT` it is sealed and listed nowhere: weights that are still in training.
+    """
     family = read_supernet(weights).spec.family  # refuses damaged weights, nothing is replaced yet
-    target = root / "supernets" / f"{family.name}.safetensors"
+    target = root / folder / f"{family.name}.safetensors"
     write_file(target, weights.read_bytes())
     descriptor = read_descriptor(weights) | {"licence": LICENCE}
     write_file(target.with_suffix(".json"), json.dumps(descriptor, indent=2) + "\n")

@@ -37,10 +37,12 @@ def add_train_options(parser: argparse.ArgumentParser) -> None:
 def add_publish_options(parser: argparse.ArgumentParser) -> None:
     """Add the weights, and the images to measure them on."""
     parser.add_argument("weights", type=Path, help="supernet.safetensors of a run folder")
-    parser.add_argument(
-        "--benchmark", type=Path, required=True, help="folder with Set5/, ... each HR/ and LRx4/"
-    )
+    parser.add_argument("--benchmark", type=Path, help="folder with Set5/, ... each HR/ and LRx4/")
     parser.add_argument("--val", type=Path, help="folder of validation images, scored as Val")
+    parser.add_argument(
+        "--next", action="store_true",
+        help="keep them as weights still in training: sealed, not measured, listed nowhere",
+    )  # fmt: skip
 
 
 def run_options(args: argparse.Namespace, kind: type[Kind]) -> Kind:
@@ -148,7 +150,18 @@ def run_moments(args: argparse.Namespace) -> int:
 def run_publish(args: argparse.Namespace) -> int:
     """Run `publish`: a line per measured model."""
     from sr_core.catalogue.publish import publish
+    from sr_core.catalogue.writer import NEXT, changing, check_writable, install_supernet
 
+    if args.next:
+        check_writable(args.root)
+        with changing(args.root):
+            family = install_supernet(args.root, args.weights, NEXT)
+        print(f"{args.root / NEXT}/{family.name}.safetensors: still in training, not listed")
+        return 0
+    if args.benchmark is None:
+        raise TrainingError(
+            "publish measures the models: give --benchmark, or --next."
+        )
     publish(args.root, args.weights, args.benchmark, args.val, report=print)
     return 0
 

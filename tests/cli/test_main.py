@@ -489,6 +489,21 @@ def test_publish_checks_everything_before_it_replaces_anything(
         )
     gone = tmp_path / "gone.safetensors"
     assert "gone.json is missing" in own_shell.error("publish", gone, "--benchmark", wrong_scale)
+    assert "give --benchmark, or --next" in own_shell.error("publish", weights)
+    assert own_shell.json("verify")["ok"]
+
+
+def test_weights_still_in_training_are_kept_but_not_listed(
+    own_shell: Shell, own_root: Path, tmp_path: Path
+) -> None:
+    before = own_shell.json("models")
+    weights = tiny.save_supernet(tmp_path / "run/supernet.safetensors", 4, seed=9)
+    (tmp_path / "run/log.csv").write_text("step\n1\n")
+    assert "not listed" in own_shell("publish", weights, "--next")
+    kept = own_root / "supernets/next/x4.safetensors"
+    assert kept.read_bytes() == weights.read_bytes()
+    assert kept.with_suffix(".csv").read_text() == "step\n1\n"
+    assert own_shell.json("models") == before
     assert own_shell.json("verify")["ok"]
 
 
