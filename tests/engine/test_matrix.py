@@ -131,7 +131,7 @@ def first_channels(layer: ExtractedLayer, count: int) -> ExtractedLayer:
 def test_any_candidate(
     library: Library, candidate: Candidate, height: int, columns: int, threads: int, arena: int
 ) -> None:
-    net, lr = network(candidate), images(height, columns)
+    net, lr = network(candidate), images(height, columns, channels=candidate.channels)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ARENA_BYTES", arena)
         session = Session(net, library, threads=threads)

@@ -167,6 +167,7 @@ import sys
 sys.modules["torch"] = None
 from pathlib import Path
 from sr_core.catalogue.store import Catalogue
+from sr_core.network.candidate import Family
 from sr_core.network.onnx_graph import build
 catalogue = Catalogue(Path(sys.argv[1]))
 print(build(catalogue.network(catalogue.models(Family(2))[0].candidate)).graph.name)

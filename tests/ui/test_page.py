@@ -335,7 +335,7 @@ def test_stop_reaches_the_running_job(page: Page) -> None:
         page.compare.on_stop(REQUEST)
 
     stop_at_once: Any = stop
-    values = image_held(page, tiny.drawn(600, 20), "upscale")
+    values = image_held(page, tiny.drawn(1200, 20), "upscale")  # wider than a tile
     with pytest.raises(gr.Error, match="Stopped after 1 of 2 tiles"):
         page.compare.on_compare(values, REQUEST, stop_at_once)
 
