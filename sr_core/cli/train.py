@@ -159,9 +159,7 @@ def run_publish(args: argparse.Namespace) -> int:
         print(f"{args.root / NEXT}/{family.name}.safetensors: still in training, not listed")
         return 0
     if args.benchmark is None:
-        raise TrainingError(
-            "publish measures the models: give --benchmark, or --next."
-        )
+        raise TrainingError("publish measures the models: give --benchmark, or --next.")
     publish(args.root, args.weights, args.benchmark, args.val, report=print)
     return 0
 
