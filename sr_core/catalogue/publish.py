@@ -126,7 +126,7 @@ def publish_final(
     benchmark: Path,
     val: Path | None,
     *,
-    stage_3: Stage3 | None = None,
+    stage_3: Callable[[], Stage3] | None = None,
     replaces: Collection[str] = (),
     report: Callable[[str], None],
 ) -> None:
@@ -135,7 +135,8 @@ def publish_final(
     Its once-for-all self is measured only while the supernet that it started from is the shipped
     one. Final models called `name` or named by `replaces` make way: their names and ids then lead
     to the new one. Other arguments are as for `publish`. `weights` is a final.safetensors with its
-    descriptor, `stage_3` what is stored of how its ratios came about.
+    descriptor, `stage_3` returns what to store of how its ratios came about; it is long work, so it
+    is called once all else was found to be in order.
     """
     catalogue, final = Catalogue(root), read_tuned_final(weights)
     if checked_name(name) in {model.name for model in catalogue.models()}:
@@ -159,12 +160,13 @@ def publish_final(
         before = catalogue.network(final.candidate)
         changes["once_for_all_quality"] = measure("once for all", before)
     fields = final.descriptor.model_copy(update=changes).model_dump()
+    found = stage_3() if stage_3 else None
     with changing(root):
         target = root / f"models/{name}.safetensors"
         write_final(target, final.network, fields)
         keep_history(weights, target, "log.csv")
-        if stage_3:
-            write_file(stage_3_path(root, name), to_json(stage_3))
+        if found:
+            write_file(stage_3_path(root, name), to_json(found))
         for one in old:
             if one.name != name:
                 for path in root.glob(f"models/{one.name}.*"):

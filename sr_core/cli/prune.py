@@ -132,10 +132,12 @@ def run_publish_final(args: argparse.Namespace) -> int:
     """Run `publish-final`: a line for the model and one for its once-for-all self."""
     from sr_core.catalogue.publish import publish_final
 
-    stage_3 = _stage_3(Catalogue(args.root), args.weights, args.val) if args.val else None
+    def stage_3() -> Stage3:
+        return _stage_3(Catalogue(args.root), args.weights, args.val)
+
     publish_final(
         args.root, args.weights, args.name, args.benchmark, args.val,
-        stage_3=stage_3, replaces=args.replaces, report=print,
+        stage_3=stage_3 if args.val else None, replaces=args.replaces, report=print,
     )  # fmt: skip
     return 0
 
@@ -144,10 +146,11 @@ def _stage_3(catalogue: Catalogue, weights: Path, val: Path) -> Stage3:
     """Return what `prune` kept of its run, and the curves of the network that it found.
 
     The curves are with the weights of the shipped supernet: what is not kept of a final model's
-    weights cannot come back.
+    weights cannot come back. There are none if that supernet does not hold the network.
     """
     candidate = read_final(weights).candidate
     crops = validation_crops(val, candidate.scale)
+    is_held = catalogue.supernet(candidate.family).spec.holds(candidate)
 
     def score(one: Candidate) -> float:
         upscaler = Upscaler(catalogue.network(one), catalogue.engine)
@@ -157,4 +160,5 @@ def _stage_3(catalogue: Catalogue, weights: Path, val: Path) -> Stage3:
     record = Stage3(method=None, validation_crops_sha256=crops.checksum)
     if path.is_file():
         record = read_record(path, Stage3, remake="prune again")
-    return record.model_copy(update={"curves": tuple(curves(candidate, score))})
+    found = tuple(curves(candidate, score)) if is_held else ()
+    return record.model_copy(update={"curves": found})

@@ -53,14 +53,14 @@ def test_kept_taps_are_the_least_squares_solution(colour: Colour, scheme: str) -
     weight, bias, mask, new, new_bias = fitted(LayerPruning(scheme, 0.8), colour, second)  # pyright: ignore[reportArgumentType]
     wanted = cut[:, :-1] @ weight.reshape(len(weight), -1).T + bias
     assert (new[~mask] == 0).all()
+    without = np.mean((cut[:, :-1] @ (weight * mask).reshape(len(weight), -1).T - wanted) ** 2)
     for output in range(0, len(weight), 5):
         kept = np.append(mask[output].ravel(), True)
         best = np.linalg.lstsq(cut[:, kept], wanted[:, output], rcond=None)[0]
         got = np.append(new[output].ravel(), new_bias[output])[kept]
         errors = [np.mean((cut[:, kept] @ taps - wanted[:, output]) ** 2) for taps in (got, best)]
         assert errors[0] <= 1.01 * errors[1] + 1e-9
-    without = np.mean((cut[:, :-1] @ (weight * mask).reshape(len(weight), -1).T - wanted) ** 2)
-    assert errors[0] < without / 20  # pyright: ignore[reportPossiblyUnboundVariable]
+        assert errors[0] < without / 10
 
 
 def test_what_fits_already_stays() -> None:

@@ -91,9 +91,12 @@ def _training(bench: RivalBench) -> str:
     ours = " and ".join(f"{n:,} ({scale})" for scale, n in bench.supernet_steps.items())
     own = bench.fine_tuning_steps
     more = f", {', '.join(own)} with {_steps(own)} more" if own else ""
+    form = "All work in RGB, with ReLU."
+    if any("-published-" in row.rival for row in bench.rows):
+        form = "Those called published work in luma, with PReLU, all others in RGB, with ReLU."
     return (
         f"Rivals were trained for {_steps(bench.rival_steps)} steps from scratch, ours come from "
-        f"supernets of {ours} steps{more}, on the same images. All work in RGB, with ReLU."
+        f"supernets of {ours} steps{more}, on the same images. {form}"
     )
 
 
