@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from sr_core.network.blocks import Scheme, trainable
-from sr_core.network.candidate import Candidate
+from sr_core.network.candidate import DENSE, Candidate
 from sr_core.ui.view import Metric
 
 
@@ -52,11 +52,20 @@ def title(candidate: Candidate) -> str:
 
 
 def _pruning(candidate: Candidate) -> str:
-    """Name the schemes, the most frequent first, and the range of their ratios."""
+    """Name the schemes, the most frequent first, and the range of their ratios.
+
+    The input skip is named apart: pruned alone, it leaves the network nearly dense.
+    """
+    skip = candidate.input_skip
+    behind = f", skip {skip.scheme} {skip.ratio * 100:.0f} %" if skip != DENSE else ""
+    return _of_the_rest(candidate) + behind
+
+
+def _of_the_rest(candidate: Candidate) -> str:
     schemes: Counter[Scheme] = Counter()
     percents: list[int] = []
-    for _, pruning in candidate.layers():
-        if pruning.scheme != "dense":
+    for name, pruning in candidate.layers():
+        if pruning != DENSE and name != "input_skip":
             schemes[pruning.scheme] += 1
             percents.append(round(pruning.ratio * 100))
     if not schemes:

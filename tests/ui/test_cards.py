@@ -28,6 +28,8 @@ from tests.search.profiles import device
         ("x4c24_3wb50b50b50_r_tb50", "24 ch, 3 wide + 1 residual, block 50 %"),
         ("x4c24_wb20dd_ru20p60", "24 ch, 1 wide + 1 residual, 3 schemes 20–60 %"),
         ("x4c24_wb20dd_rdp60", "24 ch, 1 wide + 1 residual, block/pattern 20–60 %"),
+        ("x4c16_12r_ib80", "16 ch, 12 residual, dense, skip block 80 %"),
+        ("x4c16_rb50b50_s_ib80", "16 ch, 1 residual, block 50 %, skip block 80 %"),
     ],
 )
 def test_titles(text: str, expected: str) -> None:
