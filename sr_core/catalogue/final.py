@@ -37,6 +37,16 @@ Arrays = Mapping[str, NDArray[np.float32]]
 _NAME = re.compile("[a-z0-9][a-z0-9-]{0,39}")
 
 
+class Predecessor(Record):
+    """A final model whose place another one took."""
+
+    model_config = ConfigDict(strict=False, allow_inf_nan=False)
+
+    network: Text
+    model_id: Text
+    quality: list[Quality]
+
+
 class Descriptor(Record):
     """How a final model came about and what was measured on it."""
 
@@ -59,6 +69,8 @@ class Descriptor(Record):
     """Of `once_for_all` (the candidate with the supernet's weights) and `fine_tuned`."""
     quality: list[Quality] = Field(default_factory=list[Quality])
     once_for_all_quality: list[Quality] = Field(default_factory=list[Quality])
+    predecessor: Predecessor | None = None
+    """What it replaced; of several, the one of its name, else the first."""
     licence: str = ""
     reproduction: Text
     """The commands that lead from the supernet to these weights."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_core.catalogue.final import Final, checked_name, read_tuned_final, write_final
+from sr_core.catalogue.final import (
+    Final,
+    Predecessor,
+    checked_name,
+    read_tuned_final,
+    write_final,
+)
 from sr_core.catalogue.replaced import write_replaced
 from sr_core.catalogue.store import Catalogue, bicubic_id
 from sr_core.catalogue.writer import (
@@ -155,6 +161,7 @@ def publish_final(
         "licence": LICENCE,
         "quality": measure(name, final.network),
         "once_for_all_quality": [],
+        "predecessor": _predecessor(old),
     }
     if catalogue.supernet(final.candidate.family).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
@@ -187,7 +194,15 @@ def _to_replace(catalogue: Catalogue, name: str, replaces: Collection[str]) -> l
                 f"--replaces {one}: there is no such final model; expected some of "
                 f"{', '.join(finals) or 'none'}."
             )
-    return [finals[one] for one in {name, *replaces} if one in finals]
+    return [finals[one] for one in dict.fromkeys((name, *replaces)) if one in finals]
+
+
+def _predecessor(old: Sequence[Final]) -> Predecessor | None:
+    """Describe what a final model takes the place of, None if it is new."""
+    first = next(iter(old), None)
+    return first and Predecessor(
+        network=first.descriptor.network, model_id=first.id, quality=list(first.quality)
+    )
 
 
 def _sets(benchmark: Path, val: Path | None, scale: int) -> list[ImageSet]:

@@ -1,10 +1,11 @@
-"""The command `bench engine`: our engine beside ONNX Runtime and MNN."""
+"""The commands `bench engine`, beside ONNX Runtime and MNN, and `bench networks`, side by side."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 
 from sr_core.catalogue.store import Catalogue
@@ -40,11 +41,7 @@ def add_engine_bench_options(parser: argparse.ArgumentParser) -> None:
         "--quick", action="store_true",
         help="two networks (24 channels and 8 wide cells, 16 channels and 10 residual cells)",
     )  # fmt: skip
-    parser.add_argument(
-        "--library", choices=(*INSTRUCTIONS, OWN),
-        help="the shipped library with these instructions, or the one built here (default: the "
-        "one that computes images here)",
-    )  # fmt: skip
+    _add_library(parser)
     parser.add_argument(
         "--peers", action="store_true",
         help="MNN too, with the same masks (`pip install -r requirements-peers.txt`)",
@@ -52,6 +49,53 @@ def add_engine_bench_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", action="store_true", help="keep the results in the precomputed folder"
     )
+
+
+def add_network_bench_options(parser: argparse.ArgumentParser) -> None:
+    """Add the networks, and how to time them."""
+    parser.add_argument(
+        "networks", nargs="+", metavar="MODEL",
+        help="names, ids, network texts or files; the first is what the others are compared with",
+    )  # fmt: skip
+    parser.add_argument("--seconds", type=float, default=20, help="of the whole run (default 20)")
+    parser.add_argument("--threads", type=int, default=2, help="of the engine (default 2)")
+    _add_library(parser)
+
+
+def _add_library(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--library", choices=(*INSTRUCTIONS, OWN),
+        help="the shipped library with these instructions, or the one built here (default: the "
+        "one that computes images here)",
+    )  # fmt: skip
+
+
+def run_networks(args: argparse.Namespace) -> int:
+    """Run `bench networks`: a line per network."""
+    from sr_core.bench.networks import bench_networks
+
+    if args.threads < 1 or not args.seconds >= 0:
+        raise MeasurementError(
+            f"--threads {args.threads} --seconds {args.seconds:g}: expected at least 1 thread and "
+            "0 seconds."
+        )
+    catalogue = Catalogue(args.root)
+    bench = bench_networks(
+        catalogue, _library(catalogue, args.library), args.networks,
+        seconds=args.seconds, threads=args.threads,
+    )  # fmt: skip
+    if args.json:
+        print(json.dumps(asdict(bench), indent=1))
+        return 0
+    width, height = bench.output
+    print(
+        f"{bench.processor}, {bench.date}; {bench.runtime}, {bench.threads} thread(s), fp32, batch "
+        f"1, output {width}x{height}; medians of frames in turns, drift {bench.drift:+.1%}"
+    )
+    for one in bench.networks:
+        spread = f"({one.p10_ms:.2f}-{one.p90_ms:.2f}, n = {one.n})"
+        print(f"{one.median_ms:>8.2f} ms {spread:30} {one.ratio:>6.2f}x  {one.reference}")
+    return 0
 
 
 def run_engine(args: argparse.Namespace) -> int:

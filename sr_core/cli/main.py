@@ -27,7 +27,12 @@ from sr_core.cli.bench import (
     run_rivals,
     run_session,
 )
-from sr_core.cli.bench_engine import add_engine_bench_options, run_engine
+from sr_core.cli.bench_engine import (
+    add_engine_bench_options,
+    add_network_bench_options,
+    run_engine,
+    run_networks,
+)
 from sr_core.cli.bench_search import (
     add_sampler_bench_options,
     add_worker_bench_options,
@@ -145,6 +150,8 @@ def _parser() -> argparse.ArgumentParser:
     _command(add_kind, "page", run_page, text, as_json=True)
     text = "Time our engine beside ONNX Runtime and MNN (9 to 40 minutes; --quick: two)."
     add_engine_bench_options(_command(add_kind, "engine", run_engine, text, as_json=True))
+    text = "Time some networks in our engine, in turns, and compare them with the first."
+    add_network_bench_options(_command(add_kind, "networks", run_networks, text, as_json=True))
     text = "Time re-trained published architectures beside our networks of their quality."
     add_rival_bench_options(_command(add_kind, "rivals", run_rivals, text, as_json=True))
     text = "Time training steps in fp32 and in bf16, and say which `--precision auto` takes."

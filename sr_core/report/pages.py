@@ -34,6 +34,7 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
     yield "training-facts", facts.training_facts(catalogue)
     if catalogue.finals():
         yield "final-models", tables.finals_table(catalogue)
+        yield "final-changes", tables.changes_table(catalogue)
     if catalogue.published_models:
         yield "published", tables.published_table(catalogue)
         yield "published-facts", facts.published_facts(catalogue)

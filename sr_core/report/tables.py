@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from sr_core.catalogue.final import Final
@@ -13,6 +13,7 @@ from sr_core.latency.prices import price
 from sr_core.latency.profile import DeviceProfile
 from sr_core.network.candidate import Candidate, Family
 from sr_core.network.layers import describe, lr_size, totals
+from sr_core.network.notation import from_text
 from sr_core.quality.datasets import BENCHMARKS
 from sr_core.results.ablations import Ablation
 from sr_core.results.record import Runtime
@@ -103,6 +104,38 @@ def finals_table(catalogue: Catalogue) -> str:
         cells.append(f"{time.total_ms:.1f} ({time.low_ms:.1f} to {time.high_ms:.1f})")
         lines.append(row([f"`{final.name}`", *cells]))
     return "\n".join(lines)
+
+
+def changes_table(catalogue: Catalogue) -> str:
+    """Return a row per final model that took another's place: what it was, and what it is.
+
+    It is empty without any. Raises `LatencyError` without a shipped profile of the engine.
+    """
+    device = _engine_profile(catalogue)
+    header = [
+        "model", "kept parameters", "GMACs", "Set5 (dB)", "BSD100 (dB)",
+        f"ms, {FINALS_THREADS} threads, estimated", "ms, now / before",
+    ]  # fmt: skip
+    lines: list[str] = []
+    for final in catalogue.finals():
+        if earlier := final.descriptor.predecessor:
+            both = (from_text(earlier.network), final.candidate)
+            costs = [totals(describe(one, *lr_size(one.scale))) for one in both]
+            ms = [estimate(device, one, threads=FINALS_THREADS).total_ms for one in both]
+            cells = [
+                _from_to(f"{cost.params_kept / 1e3:.1f} K" for cost in costs),
+                _from_to(f"{cost.macs_kept / 1e9:.2f}" for cost in costs),
+                *map(_from_to, zip(*map(_some_db, (earlier.quality, final.quality)), strict=True)),
+                _from_to(f"{one:.1f}" for one in ms),
+                f"{ms[1] / ms[0]:.2f}",
+            ]
+            lines.append(row([f"`{final.name}`", *cells]))
+    head = [row(header), row(["---", *("--:" for _ in header[1:])])]
+    return "\n".join(head + lines) if lines else ""
+
+
+def _from_to(texts: Iterable[str]) -> str:
+    return " → ".join(texts)
 
 
 def rivals_table(bench: RivalBench) -> str:

@@ -381,5 +381,11 @@ def test_a_final_model_makes_way_for_another(
     sentence = f"The weights of {NAME} were replaced: use x4-new instead."
     assert sentence in shell.error("describe", "--model", NAME)
     assert verify(Catalogue(own)) == []
+    (final,) = Catalogue(own).finals()
+    earlier = final.descriptor.predecessor
+    assert earlier is not None
+    (before,) = Catalogue(full_root).finals()
+    assert (earlier.network, earlier.model_id) == (before.descriptor.network, before.id)
+    assert tuple(earlier.quality) == before.quality
     shell(*words, NAME, "--replaces", "x4-new")  # back again
     assert Catalogue(own).replaced == {"x4-new": NAME}

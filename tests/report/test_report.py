@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from sr_core.catalogue.final import Final, Predecessor
 from sr_core.catalogue.store import Catalogue
 from sr_core.network.candidate import Family
 from sr_core.report import engine, facts, tables
@@ -37,6 +39,28 @@ def test_the_best_final_model_is_that_of_the_validation_crops(stored: Catalogue)
     expected = max(f.descriptor.validation_psnr_y_db["fine_tuned"] for f in finals)
     assert best.descriptor.validation_psnr_y_db["fine_tuned"] == expected
     assert tables.best_final(finals, 0.1) is None
+
+
+def test_changes_list_what_took_another_models_place(
+    stored: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finals = stored.finals(Family(4))[:2]
+    bigger, smaller = finals[1], finals[0]
+    earlier = Predecessor(
+        network=bigger.descriptor.network, model_id=bigger.id, quality=list(bigger.quality)
+    )
+    now = smaller.descriptor.model_copy(update={"predecessor": earlier})
+    new = replace(bigger, descriptor=bigger.descriptor.model_copy(update={"predecessor": None}))
+    monkeypatch.setattr(stored, "finals", lambda: [Final(smaller.network, now), new])
+    ((name, params, _, set5_db, _, ms, share),) = rows(tables.changes_table(stored))
+    assert name == f"`{smaller.name}`"
+    before, after = (float(text.split()[0]) for text in params.split(" → "))
+    assert (before, after) == pytest.approx(
+        (bigger.params_kept / 1e3, smaller.params_kept / 1e3), abs=0.05
+    )
+    assert set5_db.split(" → ")[0] == f"{tables.set5_db(bigger):.2f}"
+    was_ms, is_ms = (float(text) for text in ms.split(" → "))
+    assert float(share) == pytest.approx(is_ms / was_ms, abs=0.02)
 
 
 def test_samplers_come_with_the_best_first(stored: Catalogue) -> None:
