@@ -25,10 +25,11 @@ from torch import Tensor
 
 from sr_core.catalogue.final import Arrays, read_descriptor, read_final, tensors_of, write_final
 from sr_core.files import write_atomic
-from sr_core.network.blocks import GROUP, Scheme, cell_of
+from sr_core.network.blocks import Scheme, cell_of
 from sr_core.network.candidate import Candidate
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.weights import SupernetSpec, SupernetWeights
+from sr_core.pruning import gradual
 from sr_core.pruning.budget import (
     Budget,
     Price,
@@ -95,6 +96,8 @@ def prune(
         method="regulariser", device=args.device, threads=args.threads, budget_ms=args.budget_ms,
         validation_crops_sha256=crops.checksum,
     )  # fmt: skip
+    if args.gradual:
+        return _while_training(args, budget, whole, supernet, record, report, say, by)
     if args.uniform or args.sensitivity:
         found, record = _at_once(args, candidate, price, scorer(supernet, crops), record)
         start = Start(extract(supernet, found), supernet.sha256)
@@ -103,12 +106,40 @@ def prune(
         start = _first_phase(args, budget, whole, supernet, report, say, by)
         record = record.model_copy(update={"refreshes": _refreshes(args.out / REGULARISED)})
         steps = args.finetune_steps
-    write_atomic(args.out / STAGE3, to_json(record))
-    text = json.dumps(start.network.candidate.to_json(), indent=1) + "\n"
-    write_atomic(args.out / "candidate.json", text)
+    _keep(args.out, start.network.candidate, record)
     has_checkpoint = (args.out / checkpoint.NAME).exists()
     tuning = replace(args, steps=steps, resume=args.resume and has_checkpoint)
     return finetune(tuning, start, supernet, report, say, by=by)
+
+
+def _while_training(
+    args: PruneArgs,
+    budget: Budget,
+    whole: ExtractedNetwork,
+    supernet: SupernetWeights,
+    record: Stage3,
+    report: Callable[[Progress], None],
+    say: Callable[[str], None],
+    by: str,
+) -> Path:
+    """Prune step by step in one training. Returns the path of the final model."""
+    path = args.out / FINAL
+    if args.resume and path.with_suffix(".json").exists():
+        refuse_other_supernet(read_descriptor(path), supernet.sha256, args.out)
+    task = gradual.GradualTask(args, budget, whole, supernet)
+    whole_run = replace(args, steps=args.steps + args.finetune_steps)
+    loop.run(whole_run, task, [], report, say, by=by)
+    rows = gradual.refreshes(args.out)
+    record = record.model_copy(update={"method": "gradual", "refreshes": rows})
+    _keep(args.out, read_final(path).candidate, record)
+    return path
+
+
+def _keep(folder: Path, candidate: Candidate, record: Stage3) -> None:
+    """Write which network was found, and how."""
+    write_atomic(folder / STAGE3, to_json(record))
+    text = json.dumps(candidate.to_json(), indent=1) + "\n"
+    write_atomic(folder / "candidate.json", text)
 
 
 def scorer(supernet: SupernetWeights, crops: ValidationCrops) -> Score:
@@ -172,17 +203,8 @@ def squared_norms(weight: Tensor, scheme: Scheme, fed: Tensor) -> Tensor:
         scheme: what a group is, as in `budget`.
         fed: (out,) squared norms of what each output channel feeds; it counts for `channel`.
     """
-    squared = weight**2
-    outputs, inputs = weight.shape[:2]
-    match scheme:
-        case "block":
-            return squared.reshape(outputs // GROUP, GROUP, -1).sum(1).flatten()
-        case "pattern":
-            return squared.reshape(outputs // GROUP, GROUP, inputs, 9).sum((1, 3)).flatten()
-        case "channel":
-            return squared.sum((1, 2, 3)) + fed
-        case "unstructured" | "dense":
-            return squared.flatten()
+    norms = gradual.group_sums(weight**2, scheme)
+    return norms + fed if scheme == "channel" else norms
 
 
 class _RegularisedTask:

@@ -61,11 +61,15 @@ class PruneArgs(TuneArgs):
         kw_only=True, metadata={"help": "most estimated milliseconds of a 1280x720 frame"}
     )
     threads: int | None = option(None, "threads of the estimate; default: the profile's")
-    steps: int = option(10_000, "steps with the regulariser, before pruning")
+    steps: int = option(10_000, "steps with the regulariser, or in which groups go")
     finetune_steps: int = option(10_000, "steps after pruning")
     validate_every: int = option(
         250, "steps between refreshes of the penalties, validations, logs and checkpoints"
     )
+    gradual: bool = option(
+        False, "no regulariser: the groups that are worth least to the loss for their time go, "
+        "step by step, in one training of all the steps"
+    )  # fmt: skip
     uniform: bool = option(
         False, "baseline: one ratio everywhere, no regulariser, fine-tuned for all the steps"
     )
@@ -78,5 +82,9 @@ class PruneArgs(TuneArgs):
         super().__post_init__()
         if self.finetune_steps < 1:
             raise TrainingError("--finetune-steps must be above 0.")
-        if self.uniform and self.sensitivity:
-            raise TrainingError("--uniform and --sensitivity are two ways: give one of them.")
+        if self.gradual + self.uniform + self.sensitivity > 1:
+            raise TrainingError(
+                "--gradual, --uniform and --sensitivity are three ways: give one of them."
+            )
+        if self.gradual and self.distill:
+            raise TrainingError("--gradual has no teacher: leave out --distill.")

@@ -8,7 +8,9 @@ from pydantic import Field
 
 from sr_core.results.record import Finite, Natural, Positive, Record, Text
 
-Method = Literal["regulariser", "sensitivity", "one ratio"]
+Method = Literal["gradual", "regulariser", "sensitivity", "one ratio"]
+"""How ratios were found: by what groups are worth to the loss while training, by the reweighted
+regulariser, by each layer's curve, or one for all."""
 
 
 class Point(Record):
@@ -30,15 +32,16 @@ class Curve(Record):
 
 
 class Refresh(Record):
-    """State of the regulariser when its penalties were set anew."""
+    """State of the training when groups went, or when the regulariser's penalties were set anew."""
 
     step: Natural
     ms: Positive
-    """Of what would be left, estimated: without the groups that have shrunk."""
-    strength: Finite
+    """Of what is left, estimated; with the regulariser: without the groups that have shrunk."""
+    strength: Finite | None = None
+    """Of the regulariser."""
     ratios: dict[str, float]
-    """Layer -> share of its groups that have shrunk, as a ratio."""
-    penalties: dict[str, Finite]
+    """Layer -> share of its groups that went or have shrunk, as a ratio."""
+    penalties: dict[str, Finite] = Field(default_factory=dict[str, Finite])
     """Layer -> mean penalty of its groups."""
 
 
