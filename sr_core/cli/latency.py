@@ -89,6 +89,7 @@ def run_measure(args: argparse.Namespace) -> int:
     catalogue = Catalogue(args.root)
     libraries = _libraries(catalogue, args.engine)
     if args.ship:
+        _refuse_own(libraries, args.root)
         check_writable(args.root, "devices/profile.json")
     else:
         check_target(own_device_path(), MeasurementError)
@@ -114,6 +115,16 @@ def run_measure(args: argparse.Namespace) -> int:
     for path, profile in zip(paths, profiles, strict=True):
         print(f"{path}\n{_accuracy(profile)}")
     return 0
+
+
+def _refuse_own(libraries: Sequence[Library | None], root: Path) -> None:
+    """Raise `MeasurementError` if a library was built here: nobody else has it."""
+    for library in libraries:
+        if library and library.path.parent != root / "engine":
+            raise MeasurementError(
+                f"Only times of shipped libraries are for others, and {library.path} was built "
+                "here: move it away first."
+            )
 
 
 def _ship(root: Path, profiles: Sequence[DeviceProfile]) -> list[Path]:

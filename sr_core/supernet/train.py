@@ -64,7 +64,8 @@ class SupernetTask:
         self.spec = args.spec
         self.module = Supernet(self.spec, args.seed)
         self.path = args.out / "supernet.safetensors"
-        by_name = {p.name.split("-", 1)[1]: p.candidate for p in presets(self.spec)}
+        prefix = f"{self.spec.family.name}-"
+        by_name = {p.name.removeprefix(prefix): p.candidate for p in presets(self.spec)}
         self.probes = {name: by_name[name] for name in PROBES if name in by_name}
 
     def load(self, path: Path) -> History:
