@@ -219,11 +219,15 @@ def test_a_busy_computer_keeps_its_earlier_profile(
 
 
 @pytest.fixture
-def with_engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A catalogue that has an engine, which nothing runs."""
-    (tmp_path / "engine.so").write_bytes(b"made up")
-    fake = SimpleNamespace(lanes=16, chunk_columns=64, path=tmp_path / "engine.so")
+def with_engine(monkeypatch: pytest.MonkeyPatch, root: Path) -> Path:
+    """A catalogue that has a shipped engine, which nothing runs. Returns its path."""
+    path = root / "engine/made-up.so"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"made up")
+    write_manifest(root)
+    fake = SimpleNamespace(lanes=16, chunk_columns=64, path=path)
     monkeypatch.setattr(Catalogue, "engine", fake)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -252,6 +256,19 @@ def test_measure_ships_both_profiles(
     assert verify(Catalogue(root)) == []
     names = [f"fast-2-threads-{name}" for name in ("engine", "onnx")]
     assert [Catalogue(root).device(name).id for name in names] == names
+
+
+def test_measure_ships_no_times_of_a_library_that_was_built_here(
+    shell: Shell, root: Path, made_up: MadeUp, with_engine: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    own = with_engine.rename(tmp_path / "own.so")
+    write_manifest(root)
+    fake = SimpleNamespace(lanes=16, chunk_columns=64, path=own)
+    monkeypatch.setattr(Catalogue, "engine", fake)
+    error = shell.error("measure", "--ship", "--held-out", 0)
+    assert f"{own} was built here: move it away first." in error
+    shell("measure", "--held-out", 0)  # for this computer it counts
 
 
 def test_measure_without_an_engine(

@@ -23,6 +23,7 @@ from sr_core.files import sha256
 from sr_core.machine import processor
 from sr_core.network.blocks import Block
 from sr_core.network.candidate import TAIL_SCHEMES, Candidate, uniform
+from sr_core.network.colour import CHANNELS, Colour
 from sr_core.network.extract import extract
 from sr_core.network.presets import presets
 from sr_core.network.weights import SupernetSpec, read_descriptor, read_supernet
@@ -33,7 +34,7 @@ from sr_core.runtime.upscale import Upscaler
 from sr_core.supernet import train as training
 from sr_core.supernet.module import Supernet
 from sr_core.supernet.settings import TrainArgs
-from sr_core.supernet.train import train
+from sr_core.supernet.train import SupernetTask, train
 from sr_core.training.settings import Progress
 
 PROBES = training.PROBES
@@ -355,9 +356,16 @@ def test_in_bf16_the_loss_is_nearly_the_same(
     assert bf16.psnr_db == pytest.approx(fp32.psnr_db, abs=0.5)
 
 
-def test_probes_are_presets_of_a_full_supernet() -> None:
-    listed = {preset.name for preset in presets(SupernetSpec(4))}
-    assert {f"x4-{name}" for name in PROBES} <= listed
+@pytest.mark.parametrize("colour", CHANNELS)
+def test_probes_are_presets_of_a_full_supernet(
+    colour: Colour, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "PROBES", PROBES)
+    task = SupernetTask(TrainArgs(photos / "train", photos / "val", tmp_path, colour=colour))
+    assert task.probes.keys() == set(PROBES)
+    family = task.spec.family.name
+    listed = {preset.name: preset.candidate for preset in presets(task.spec)}
+    assert all(task.probes[name] == listed[f"{family}-{name}"] for name in PROBES)
 
 
 def test_distillation_changes_the_candidates_not_their_loss(
