@@ -161,7 +161,7 @@ def publish_final(
         "licence": LICENCE,
         "quality": measure(name, final.network),
         "once_for_all_quality": [],
-        "predecessor": _predecessor(old),
+        "predecessor": _predecessor(final, old),
     }
     if catalogue.supernet(final.candidate.family).sha256 == final.descriptor.supernet_sha256:
         before = catalogue.network(final.candidate)
@@ -197,9 +197,14 @@ def _to_replace(catalogue: Catalogue, name: str, replaces: Collection[str]) -> l
     return [finals[one] for one in dict.fromkeys((name, *replaces)) if one in finals]
 
 
-def _predecessor(old: Sequence[Final]) -> Predecessor | None:
-    """Describe what a final model takes the place of, None if it is new."""
+def _predecessor(final: Final, old: Sequence[Final]) -> Predecessor | None:
+    """Describe what a final model takes the place of, None if it is new.
+
+    The same weights, published again, took the place of what they did before.
+    """
     first = next(iter(old), None)
+    if first and first.id == final.id:
+        return first.descriptor.predecessor
     return first and Predecessor(
         network=first.descriptor.network, model_id=first.id, quality=list(first.quality)
     )

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -381,11 +382,30 @@ def test_a_final_model_makes_way_for_another(
     sentence = f"The weights of {NAME} were replaced: use x4-new instead."
     assert sentence in shell.error("describe", "--model", NAME)
     assert verify(Catalogue(own)) == []
-    (final,) = Catalogue(own).finals()
-    earlier = final.descriptor.predecessor
-    assert earlier is not None
-    (before,) = Catalogue(full_root).finals()
-    assert (earlier.network, earlier.model_id) == (before.descriptor.network, before.id)
-    assert tuple(earlier.quality) == before.quality
     shell(*words, NAME, "--replaces", "x4-new")  # back again
     assert Catalogue(own).replaced == {"x4-new": NAME}
+
+
+def test_a_final_model_tells_what_it_took_the_place_of(
+    full_root: Path, tuned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = shutil.copytree(full_root, tmp_path / "precomputed")
+    shell, images = Shell(own, capsys), tiny.save_benchmark(tmp_path / "benchmark", 4)
+    (before,) = Catalogue(own).finals()
+    assert before.descriptor.predecessor is None
+    final = read_final(tuned / "final.safetensors")
+    head = replace(final.network.head, bias=final.network.head.bias + np.float32(0.01))
+    other = tmp_path / "run/final.safetensors"
+    other.parent.mkdir()
+    write_final(other, replace(final.network, head=head), final.descriptor.model_dump())
+    words = ["publish-final", other, "--benchmark", images, "--name", NAME]
+    for _ in range(2):  # publishing the same once more is no change
+        shell(*words)
+        (now,) = Catalogue(own).finals()
+        earlier = now.descriptor.predecessor
+        assert now.id != before.id
+        assert earlier is not None
+        assert (earlier.network, earlier.model_id) == (before.descriptor.network, before.id)
+        assert tuple(earlier.quality) == before.quality
+    assert Catalogue(own).replaced == {before.id: NAME}
+    assert verify(Catalogue(own)) == []
