@@ -25,7 +25,9 @@ FINALS_THREADS = 2
 PAPER = "2108.08910"
 """In the name of what the paper published."""
 README_SETS = ("Set5", "BSD100")
-README_MODELS = ("x4-5ms", "x4-10ms", "x4-18ms", "x4-123k", "x2-13k", "x2-30ms")
+README_MODELS = (
+    "x4-5ms", "x4-10ms", "x4-123k", "x4-luma-9k", "x4-luma-25k", "x2-13k", "x2-30ms",
+)  # fmt: skip
 BUDGETS_MS = (10, 15, 30)
 """Of one 1280x720 frame."""
 _RUNTIMES: dict[Runtime, str] = {"sparse": "ours", "onnx": "ONNX Runtime"}
