@@ -31,6 +31,7 @@ WITH_TORCH = {
     "sr_core.training.precision", "sr_core.training.colour", "sr_core.training.loss",
     "sr_core.training.optimizers",
     "sr_core.pruning.module", "sr_core.pruning.finetune", "sr_core.pruning.ratio_search",
+    "sr_core.pruning.gradual",
     "sr_core.training.checkpoint", "sr_core.rivals.blocks", "sr_core.rivals.module",
     "sr_core.rivals.train", "sr_core.bench.precision",
 }  # fmt: skip

@@ -121,7 +121,7 @@ def test_estimate_takes_the_best_founded_device(
     shell: Shell, user_data: Path, made_up: MadeUp
 ) -> None:
     before = as_json(shell, "estimate", "--model", "x4-wide")
-    assert before["profile_id"] == "intel-xeon-2-threads-engine"
+    assert before["profile_id"] == Catalogue().devices[0].id
     shell("measure")
     data = as_json(shell, "estimate", "--model", "x4-wide")
     assert (data["profile_id"], data["basis"]) == (OWN["onnx"], "measured here")
@@ -259,7 +259,7 @@ def test_measure_ships_both_profiles(
 
 
 def test_measure_ships_no_times_of_a_library_that_was_built_here(
-    shell: Shell, root: Path, made_up: MadeUp, with_engine: Path, tmp_path: Path,
+    shell: Shell, root: Path, user_data: Path, made_up: MadeUp, with_engine: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     own = with_engine.rename(tmp_path / "own.so")

@@ -16,6 +16,7 @@ from sr_core.latency.own import THIS_COMPUTER, own_device_path
 from sr_core.latency.profile import Costs, DeviceProfile, profile_json, read_profile
 
 SHIPPED = sorted((PRECOMPUTED / "devices").glob("*.json"))
+PHONE = PRECOMPUTED / "devices/galaxy-s10-dsp.json"
 COSTS = ("settings", 0, "costs", "conv1x1", "ms_per_gmac")
 DELETED = Enum("Damage", "DELETED").DELETED  # its name is the same in every process
 REQUIRED = [name for name, field in DeviceProfile.model_fields.items() if field.is_required()]
@@ -29,8 +30,8 @@ def saved(folder: Path, content: str | bytes) -> Path:
 
 
 def changed(place: tuple[str | int, ...], value: object) -> str:
-    """The first shipped profile's JSON with one value replaced, added or deleted."""
-    data = json.loads(SHIPPED[0].read_text(encoding="utf-8"))
+    """A shipped profile's JSON with one value replaced, added or deleted."""
+    data = json.loads(PHONE.read_text(encoding="utf-8"))
     inner: Any = data
     for key in place[:-1]:
         inner = inner[key]
@@ -144,7 +145,7 @@ def test_damage_is_named(
 
 
 def test_two_settings_of_one_thread_count_are_refused(tmp_path: Path) -> None:
-    data = json.loads(SHIPPED[0].read_text(encoding="utf-8"))
+    data = json.loads(PHONE.read_text(encoding="utf-8"))
     data["settings"] *= 2
     assert "two settings have the same number" in refusal(tmp_path, json.dumps(data))
 
@@ -168,7 +169,7 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes, messa
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path: Path) -> None:
-    raw = SHIPPED[0].read_bytes().rstrip()
+    raw = PHONE.read_bytes().rstrip()
     for length in range(0, len(raw), 97):
         refusal(tmp_path, raw[:length])
 
@@ -185,7 +186,7 @@ def test_a_folder_in_its_place_is_refused(tmp_path: Path) -> None:
 
 
 def with_threads(*counts: int) -> DeviceProfile:
-    profile = read_profile(SHIPPED[0])
+    profile = read_profile(PHONE)
     settings = tuple(
         profile.settings[0].model_copy(
             update={"threads": n, "costs": dict.fromkeys(profile.settings[0].costs, Costs())}
