@@ -121,11 +121,11 @@ def findings(catalogue: Catalogue) -> str:
 
 def _finding(ablation: Ablation) -> str:
     """Compare the first family with the nearest of the others."""
+    first, *others = ablation.labels
     what, against = {
         "schemes": ("fine-grained pruning", "the best channel-pruned network"),
-        "ratios": ("a ratio for each layer (stage 3)", "one ratio everywhere"),
+        "ratios": (f"a ratio for each layer ({first})", "one ratio everywhere"),
     }[ablation.question]
-    first, *others = ablation.labels
     ours = _fine_tuned_db(ablation, first)
     theirs = max((_fine_tuned_db(ablation, other) for other in others), key=_mean)
     gain_db = _mean(ours) - _mean(theirs)
@@ -156,7 +156,9 @@ def _ours_ms(ablation: Ablation, label: str) -> float:
 
 
 def _ratios(network: str) -> Iterable[float]:
-    return (p.ratio for _, p in from_text(network).layers() if p.scheme != "dense")
+    """Yield the ratios that stage 3 sets: not that of the input skip."""
+    layers = from_text(network).layers()
+    return (p.ratio for name, p in layers if p.scheme != "dense" and name != "input_skip")
 
 
 def rival_facts(bench: RivalBench, rivals: Sequence[Rival], catalogue: Catalogue) -> str:

@@ -131,7 +131,9 @@ def _slower(ablation: Ablation, label: str, rival: str) -> float:
 
 
 def _prunings(network: str) -> list[LayerPruning]:
-    return [pruning for _, pruning in from_text(network).layers() if pruning.scheme != "dense"]
+    """Return how layers are pruned, the input skip apart: no comparison is about it."""
+    layers = from_text(network).layers()
+    return [p for name, p in layers if p.scheme != "dense" and name != "input_skip"]
 
 
 def _is_channel(network: str) -> bool:
