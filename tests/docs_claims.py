@@ -92,6 +92,11 @@ def gradual_pays(catalogue: Catalogue) -> bool:
     return min(scores(found, first)) > max(scores(found, other)) and ours / theirs - 1 <= 0.05
 
 
+def two_computers(catalogue: Catalogue) -> bool:
+    measured = [*(one.processor for one in catalogue.ablations), rivals(catalogue).processor]
+    return {"AMD" in one for one in measured} == {True, False} and len(set(measured)) == 2
+
+
 def budgets(question: Question, option: str) -> Callable[[Catalogue], bool]:
     """The stored commands of a comparison have `option`, as far as they have a budget."""
 
@@ -214,6 +219,7 @@ def none_reaches_the_paper(catalogue: Catalogue) -> bool:
 
 
 CLAIMS: list[tuple[str, str, Callable[[Catalogue], bool]]] = [
+    (README, "on two computers: an Intel Xeon and an AMD EPYC", two_computers),
     (README, "None of ours reaches the paper's own quality yet", none_reaches_the_paper),
     (RESULTS, "fine-tuning raises every network", tuning_raises_all),
     (

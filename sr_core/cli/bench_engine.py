@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import groupby
@@ -74,10 +75,10 @@ def run_networks(args: argparse.Namespace) -> int:
     """Run `bench networks`: a line per network."""
     from sr_core.bench.networks import bench_networks
 
-    if args.threads < 1 or not args.seconds >= 0:
+    if args.threads < 1 or not 0 <= args.seconds < math.inf:
         raise MeasurementError(
-            f"--threads {args.threads} --seconds {args.seconds:g}: expected at least 1 thread and "
-            "0 seconds."
+            f"--threads {args.threads} --seconds {args.seconds:g}: expected at least 1 thread, and "
+            "0 seconds or a number above."
         )
     catalogue = Catalogue(args.root)
     bench = bench_networks(

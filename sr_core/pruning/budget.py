@@ -147,6 +147,12 @@ class Budget:
     prices: Mapping[str, float]
     """Layer -> ms of one of its groups."""
 
+    @property
+    def schemes(self) -> dict[str, Scheme]:
+        """The layers whose pruning saves time on the device."""
+        layers = pruned_layers(self.candidate).items()
+        return {name: scheme for name, scheme in layers if self.prices[name]}
+
     @classmethod
     def of(cls, candidate: Candidate, weights: Arrays, price: Price, budget_ms: float) -> Budget:
         """Check the budget against the cheapest and the whole network.
@@ -208,12 +214,10 @@ class Budget:
 
     def met(self, weights: Arrays) -> dict[str, float]:
         """Return the ratios of the lowest threshold that meets the budget, never more than that."""
-        schemes = pruned_layers(self.candidate)
         every = np.concatenate(
             [
-                importance(weights[f"{name}.weight"], schemes[name]) / self.scales[name]
-                for name, group_ms in self.prices.items()
-                if group_ms
+                importance(weights[f"{name}.weight"], scheme) / self.scales[name]
+                for name, scheme in self.schemes.items()
             ]
         )
         thresholds = np.append(np.unique(every), np.inf)

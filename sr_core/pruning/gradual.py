@@ -14,7 +14,6 @@ prune" (arXiv 1710.01878). What went does not come back. Both beside the paper's
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,19 +22,18 @@ from torch import Tensor
 
 from sr_core.catalogue.final import write_final
 from sr_core.errors import TrainingError
-from sr_core.files import write_atomic
 from sr_core.network.blocks import GROUP, Scheme
 from sr_core.network.candidate import Candidate, LayerPruning
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe, kept_kernels, kept_positions, kept_weights
 from sr_core.network.weights import SupernetWeights
-from sr_core.pruning.budget import Budget, lowest, pruned_layers, ratio_of, with_ratios
+from sr_core.pruning import refreshes
+from sr_core.pruning.budget import Budget, lowest, ratio_of, with_ratios
 from sr_core.pruning.finetune import FINAL
 from sr_core.pruning.module import Network
 from sr_core.pruning.settings import PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops
-from sr_core.results.record import read_record, to_json
 from sr_core.results.stage3 import Refresh
 from sr_core.training import loop
 from sr_core.training.loss import distance
@@ -45,7 +43,6 @@ REFRESHES = 40
 """Times that groups go."""
 MEMORY = 0.99
 """Of a group's worth: the share that a step keeps of it."""
-FILE = "refreshes.json"
 _GONE = -1.0
 """Worth of a group that went: below that of all others."""
 
@@ -62,8 +59,7 @@ class GradualTask:
     ) -> None:
         self.args, self.budget, self.scale = args, budget, budget.candidate.scale
         self.module = Network(whole)
-        layers = pruned_layers(budget.candidate).items()
-        self.schemes: dict[str, Scheme] = {n: s for n, s in layers if budget.prices[n]}
+        self.schemes = budget.schemes
         if "channel" in self.schemes.values():
             raise TrainingError(
                 "--gradual does not remove channels: leave it out, or give a candidate with "
@@ -164,11 +160,9 @@ class GradualTask:
         return ratios(thresholds[high])
 
     def _keep_refresh(self, step: int, ms: float) -> None:
-        """Add a row to the file of refreshes. A resumed run replaces those behind its start."""
+        """Add a row to the file of refreshes."""
         ratios = {name: round(ratio, 4) for name, ratio in self._ratios().items()}
-        row = Refresh(step=step, ms=ms, ratios=ratios)
-        earlier = [one for one in refreshes(self.args.out) if one.step < step]
-        write_atomic(self.args.out / FILE, to_json([*earlier, row]))
+        refreshes.add(self.args.out, Refresh(step=step, ms=ms, ratios=ratios))
 
     def validate(self, crops: ValidationCrops, half: bool) -> dict[str, float]:
         """Return PSNR-Y in fp32 of what is left. Once nothing goes any more, keep that of the
@@ -188,12 +182,6 @@ class GradualTask:
         more = {"supernet_sha256": self._supernet.sha256, "validation_psnr_y_db": scores}
         self.module.candidate = self.candidate
         write_final(self.args.out / FINAL, self.module.extracted(ema), {**descriptor, **more})
-
-
-def refreshes(folder: Path) -> tuple[Refresh, ...]:
-    """Read what went when, nothing if no run has begun."""
-    path = folder / FILE
-    return read_record(path, tuple[Refresh, ...], remake="prune again") if path.exists() else ()
 
 
 def group_sums(values: Tensor, scheme: Scheme) -> Tensor:

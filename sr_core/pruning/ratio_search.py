@@ -29,12 +29,11 @@ from sr_core.network.blocks import Scheme, cell_of
 from sr_core.network.candidate import Candidate
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.weights import SupernetSpec, SupernetWeights
-from sr_core.pruning import gradual
+from sr_core.pruning import gradual, refreshes
 from sr_core.pruning.budget import (
     Budget,
     Price,
     Ratios,
-    pruned_layers,
     uniform_ratios,
     with_ratios,
 )
@@ -44,7 +43,7 @@ from sr_core.pruning.sensitivity import Score, curves, split
 from sr_core.pruning.settings import STAGE3, PruneArgs
 from sr_core.quality.benchmark import score_crops
 from sr_core.quality.datasets import ValidationCrops, validation_crops
-from sr_core.results.record import read_record, short, to_json
+from sr_core.results.record import short, to_json
 from sr_core.results.stage3 import Refresh, Stage3
 from sr_core.training import checkpoint, loop
 from sr_core.training.loss import distance
@@ -62,8 +61,8 @@ GROWING = 0.5
 TYPICAL = 0.05
 """Root mean square of a layer's parameters while it is regularised, whatever its weights': else the
 layers of small weights, which need fewer of Adam's steps to vanish, would vanish first."""
-REGULARISED, REFRESHES = "regularised", "refreshes.json"
-"""Folder of the first phase, below the run's, and a file in it."""
+REGULARISED = "regularised"
+"""Folder of the first phase, below the run's."""
 
 
 def prune(
@@ -104,7 +103,7 @@ def prune(
         steps = args.steps + args.finetune_steps
     else:
         start = _first_phase(args, budget, whole, supernet, report, say, by)
-        record = record.model_copy(update={"refreshes": _refreshes(args.out / REGULARISED)})
+        record = record.model_copy(update={"refreshes": refreshes.read(args.out / REGULARISED)})
         steps = args.finetune_steps
     _keep(args.out, start.network.candidate, record)
     has_checkpoint = (args.out / checkpoint.NAME).exists()
@@ -129,7 +128,7 @@ def _while_training(
     task = gradual.GradualTask(args, budget, whole, supernet)
     whole_run = replace(args, steps=args.steps + args.finetune_steps)
     loop.run(whole_run, task, [], report, say, by=by)
-    rows = gradual.refreshes(args.out)
+    rows = refreshes.read(args.out)
     record = record.model_copy(update={"method": "gradual", "refreshes": rows})
     _keep(args.out, read_final(path).candidate, record)
     return path
@@ -159,12 +158,6 @@ def _at_once(
     found = curves(base, score, price)
     best = split(base, found, price, args.budget_ms)
     return best, record.model_copy(update={"method": "sensitivity", "curves": tuple(found)})
-
-
-def _refreshes(folder: Path) -> tuple[Refresh, ...]:
-    """Read what a run of the regulariser left, nothing if it is of an earlier version."""
-    path = folder / REFRESHES
-    return read_record(path, tuple[Refresh, ...], remake="prune again") if path.exists() else ()
 
 
 def _first_phase(
@@ -220,8 +213,7 @@ class _RegularisedTask:
     ) -> None:
         self.args, self.budget, self.scale = args, budget, budget.candidate.scale
         self.module = Network(whole)
-        layers = pruned_layers(budget.candidate).items()
-        self.schemes: dict[str, Scheme] = {n: s for n, s in layers if budget.prices[n]}
+        self.schemes = budget.schemes
         self._sha256 = supernet.sha256
         self._teacher = Teacher(supernet) if args.distill else None
         for name in self.schemes:
@@ -305,7 +297,7 @@ class _RegularisedTask:
         self._keep_refresh(step, shrunk_ms, self.budget.ratios(weights, SHRUNK_BELOW))
 
     def _keep_refresh(self, step: int, ms: float, ratios: Ratios) -> None:
-        """Add a row to the file of refreshes. A resumed run replaces those behind its start."""
+        """Add a row to the file of refreshes."""
         penalties = {
             name: short(self.module.get_buffer(f"{name}.penalty").mean().item())
             for name in self.schemes
@@ -314,8 +306,7 @@ class _RegularisedTask:
             step=step, ms=ms, strength=short(self.module.get_buffer("strength").item()),
             ratios={name: round(ratio, 4) for name, ratio in ratios.items()}, penalties=penalties,
         )  # fmt: skip
-        earlier = [one for one in _refreshes(self.args.out) if one.step < step]
-        write_atomic(self.args.out / REFRESHES, to_json([*earlier, row]))
+        refreshes.add(self.args.out, row)
 
     def _change_strength(self, step: int, shrunk_ms: float) -> None:
         strength = self.module.get_buffer("strength")

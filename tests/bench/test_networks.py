@@ -54,7 +54,9 @@ def test_the_text_has_a_line_for_each(shell: Shell, monkeypatch: pytest.MonkeyPa
     assert [line.split()[-2:] for line in lines] == [["1.00x", "x4-wide"], ["0.75x", "x4-residual"]]
 
 
-@pytest.mark.parametrize("words", [("--threads", 0), ("--seconds", -1), ("--seconds", "nan")])
+@pytest.mark.parametrize(
+    "words", [("--threads", 0), ("--seconds", -1), ("--seconds", "nan"), ("--seconds", "inf")]
+)
 def test_no_threads_and_no_time_are_refused(shell: Shell, words: tuple[object, ...]) -> None:
     assert "expected at least 1 thread" in shell.error("bench", "networks", "x4-wide", *words)
     assert "There is no model" in shell.error("bench", "networks", "x4-nothing")

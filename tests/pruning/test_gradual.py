@@ -17,9 +17,10 @@ from sr_core.network.blocks import Scheme
 from sr_core.network.candidate import Candidate
 from sr_core.network.extract import extract
 from sr_core.network.masks import layer_mask
-from sr_core.network.notation import from_text, to_text
+from sr_core.network.notation import from_text
+from sr_core.pruning import refreshes
 from sr_core.pruning.budget import Budget, importance, with_ratios
-from sr_core.pruning.gradual import REFRESHES, GradualTask, group_sums, refreshes, spread
+from sr_core.pruning.gradual import REFRESHES, GradualTask, group_sums, spread
 from sr_core.pruning.ratio_search import prune
 from sr_core.pruning.settings import STAGE3, PruneArgs
 from sr_core.results.record import read_record
@@ -106,7 +107,7 @@ def test_what_went_stays_away(task: GradualTask) -> None:
             assert (now <= mask).all()
             mask.copy_(now)
     assert price(task.candidate) <= task.budget.budget_ms
-    assert [row.step for row in refreshes(task.args.out)] == [50, 100]
+    assert [row.step for row in refreshes.read(task.args.out)] == [50, 100]
 
 
 def test_the_budget_is_met_and_told(finished: Path, photos: Path) -> None:
@@ -159,5 +160,4 @@ def test_channels_and_a_teacher_are_refused(photos: Path, tmp_path: Path) -> Non
         gradual(photos, tmp_path, distill=0.1)
     with pytest.raises(TrainingError, match="three ways"):
         gradual(photos, tmp_path, uniform=True)
-    assert to_text(channels) == args.candidate
     assert not (tmp_path / "run").exists()
