@@ -82,6 +82,7 @@ def bench_ablation(
         raise EngineError(catalogue.engine_problem)
     runs = [(label, read_tuned_final(folder / FINAL)) for label, folder in job.runs]
     family, crops, supernet = _common(runs)
+    budgets = {_budget_ms(final) for _, final in runs}
     sets = benchmark_sets(job.benchmark, family.scale)
     threads = min(job.threads, cores())
     networks = {final.descriptor.network: final.network for _, final in runs}
@@ -90,6 +91,7 @@ def bench_ablation(
         question=job.question,
         scale=family.scale,
         colour=family.colour,
+        budget_ms=budgets.pop() if len(budgets) == 1 else None,
         processor=processor(),
         cores=cores(),
         threads=threads,
@@ -141,6 +143,10 @@ def _settings(final: Final) -> str:
 
 def _seed(final: Final) -> int:
     return int(final.descriptor.training[-1]["settings"]["seed"])
+
+
+def _budget_ms(final: Final) -> float | None:
+    return settings_of(final.descriptor.training[-1]).get("budget_ms")
 
 
 def _time(

@@ -11,8 +11,9 @@ No torch: weights are a network's tensors, `{layer}.weight`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 Ratios = Mapping[str, float]
 """Layer name -> ratio, for the layers that have a scheme."""
 
+_NONE: Ratios = MappingProxyType({})
 _KERNEL_SHARE = PATTERN_TAPS / 9
 _STEP = 0.5
 """Share of a layer's groups that is taken out to see what one costs."""
@@ -77,17 +79,25 @@ def with_ratios(candidate: Candidate, ratios: Ratios) -> Candidate:
     return replace(candidate, cells=cells, tail=prunings["tail"], input_skip=skip)
 
 
-def pruned_layers(candidate: Candidate) -> dict[str, Scheme]:
-    """Return the layers that have a scheme, the input skip apart (`with_ratios`).
+def given_channels(candidate: Candidate) -> dict[str, float]:
+    """Return the ratios of the layers that lose channels."""
+    return {name: p.ratio for name, p in candidate.layers() if p.scheme == "channel"}
 
-    Raises `TrainingError` if there are none.
+
+def pruned_layers(candidate: Candidate, given: Iterable[str] = ()) -> dict[str, Scheme]:
+    """Return the layers whose ratios are to be found: those with a scheme.
+
+    Without those `given` and without the input skip (`with_ratios`). Raises `TrainingError` if
+    there are none.
     """
+    apart = {"input_skip", *given}
     schemes: dict[str, Scheme] = {
-        n: p.scheme for n, p in candidate.layers() if p != DENSE and n != "input_skip"
+        n: p.scheme for n, p in candidate.layers() if p != DENSE and n not in apart
     }
     if not schemes:
+        what = "no layer but by channels, whose ratios stay" if given else "no layer"
         raise TrainingError(
-            "The candidate prunes no layer, so there are no ratios to find: expected one with "
+            f"The candidate prunes {what}, so there are no ratios to find: expected one with "
             "schemes, for example x4c32_12wb50b50b50."
         )
     return schemes
@@ -109,20 +119,20 @@ def importance(weight: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float3
             return size.ravel()
 
 
-def group_prices(candidate: Candidate, price: Price) -> dict[str, float]:
-    """Return the milliseconds that one group of each layer costs.
+def group_prices(candidate: Candidate, price: Price, given: Ratios = _NONE) -> dict[str, float]:
+    """Return the milliseconds that one group of each layer costs, those `given` apart.
 
     They are 0 where pruning saves no time. They are finite differences: half of one layer's groups
     is gone, all else is there. For `channel` that includes what the next layer saves.
     """
-    whole = with_ratios(candidate, {})
+    whole = with_ratios(candidate, given)
     whole_ms = price(whole)
     layers = {layer.name: layer for layer in describe(whole, 1, 1)}
     prices: dict[str, float] = {}
-    for name, scheme in pruned_layers(candidate).items():
+    for name, scheme in pruned_layers(candidate, given).items():
         groups = _groups(layers[name], scheme)
         ratio = ratio_of(scheme, _STEP, groups)
-        saved_ms = whole_ms - price(with_ratios(candidate, {name: ratio}))
+        saved_ms = whole_ms - price(with_ratios(candidate, {**given, name: ratio}))
         # Of channels, only multiples of four are removed.
         removed = (ratio if scheme == "channel" else _STEP) * groups
         prices[name] = max(0.0, saved_ms / removed)
@@ -146,31 +156,41 @@ class Budget:
     """Layer -> mean magnitude of its groups before stage 3."""
     prices: Mapping[str, float]
     """Layer -> ms of one of its groups."""
+    given: Ratios = field(default_factory=dict)
+    """Ratios that stay as they are."""
 
     @property
     def schemes(self) -> dict[str, Scheme]:
         """The layers whose pruning saves time on the device."""
-        layers = pruned_layers(self.candidate).items()
+        layers = pruned_layers(self.candidate, self.given).items()
         return {name: scheme for name, scheme in layers if self.prices[name]}
 
     @classmethod
-    def of(cls, candidate: Candidate, weights: Arrays, price: Price, budget_ms: float) -> Budget:
+    def of(
+        cls,
+        candidate: Candidate,
+        weights: Arrays,
+        price: Price,
+        budget_ms: float,
+        given: Ratios = _NONE,
+    ) -> Budget:
         """Check the budget against the cheapest and the whole network.
 
         Args:
             candidate: its schemes count, its ratios do not.
-            weights: of the whole network (`with_ratios(candidate, {})`) before stage 3.
+            weights: of the whole network (`with_ratios(candidate, given)`) before stage 3.
             price: the estimate on the device.
             budget_ms: at most so many ms.
+            given: ratios that are not to be found.
         """
-        schemes = pruned_layers(candidate)
+        schemes = pruned_layers(candidate, given)
         scales = {
             name: float(importance(weights[f"{name}.weight"], scheme).mean()) or 1.0
             for name, scheme in schemes.items()
         }
-        budget = cls(candidate, price, budget_ms, scales, group_prices(candidate, price))
-        cheapest_ms = price(with_ratios(candidate, budget.ratios(weights, np.inf)))
-        whole_ms = price(with_ratios(candidate, {}))
+        prices = group_prices(candidate, price, given)
+        budget = cls(candidate, price, budget_ms, scales, prices, given)
+        cheapest_ms, whole_ms = budget.ms(budget.ratios(weights, np.inf)), budget.ms({})
         if not budget_ms >= cheapest_ms:
             raise TrainingError(
                 f"A budget of {budget_ms:g} ms is below the {cheapest_ms:.2f} ms of the cheapest "
@@ -230,9 +250,13 @@ class Budget:
                 low = middle
         return self.ratios(weights, thresholds[high])
 
+    def pruned(self, ratios: Ratios) -> Candidate:
+        """Return the candidate with these ratios and the given ones."""
+        return with_ratios(self.candidate, {**self.given, **ratios})
+
     def ms(self, ratios: Ratios) -> float:
         """Estimate the candidate with these ratios, in ms."""
-        return self.price(with_ratios(self.candidate, ratios))
+        return self.price(self.pruned(ratios))
 
 
 def uniform_ratios(candidate: Candidate, price: Price, budget_ms: float) -> dict[str, float]:

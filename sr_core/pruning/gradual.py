@@ -7,7 +7,8 @@ their layer. So the layers' ratios come about by themselves.
 A group's worth is the first-order change of the loss without it, squared and averaged over steps:
 (sum of weight times gradient)^2, as in Molchanov et al., "Importance Estimation for Neural Network
 Pruning" (CVPR 2019). The course of the budget is that of Zhu and Gupta, "To prune, or not to
-prune" (arXiv 1710.01878). What went does not come back. Both beside the paper's regulariser
+prune" (arXiv 1710.01878). What went does not come back. Channels go at the start, as many as the
+candidate says. Both beside the paper's regulariser
 (`ratio_search`) are UpFront's choice, by what they gain (docs/log.md).
 """
 
@@ -21,14 +22,13 @@ import torch
 from torch import Tensor
 
 from sr_core.catalogue.final import write_final
-from sr_core.errors import TrainingError
 from sr_core.network.blocks import GROUP, Scheme
 from sr_core.network.candidate import Candidate, LayerPruning
 from sr_core.network.extract import ExtractedNetwork, extract
 from sr_core.network.layers import describe, kept_kernels, kept_positions, kept_weights
 from sr_core.network.weights import SupernetWeights
 from sr_core.pruning import refreshes
-from sr_core.pruning.budget import Budget, lowest, ratio_of, with_ratios
+from sr_core.pruning.budget import Budget, lowest, ratio_of
 from sr_core.pruning.finetune import FINAL
 from sr_core.pruning.module import Network
 from sr_core.pruning.settings import PruneArgs
@@ -60,11 +60,6 @@ class GradualTask:
         self.args, self.budget, self.scale = args, budget, budget.candidate.scale
         self.module = Network(whole)
         self.schemes = budget.schemes
-        if "channel" in self.schemes.values():
-            raise TrainingError(
-                "--gradual does not remove channels: leave it out, or give a candidate with "
-                "other schemes."
-            )
         self._whole_ms = budget.price(whole.candidate)
         self._supernet = supernet
         self._before_db: float | None = None
@@ -80,7 +75,7 @@ class GradualTask:
     @property
     def candidate(self) -> Candidate:
         """The network that is left now."""
-        return with_ratios(self.budget.candidate, self._ratios())
+        return self.budget.pruned(self._ratios())
 
     def _ratios(self) -> dict[str, float]:
         return {n: self.module.get_buffer(f"{n}.ratio").item() for n in self.schemes}

@@ -34,6 +34,7 @@ from sr_core.pruning.budget import (
     Budget,
     Price,
     Ratios,
+    given_channels,
     uniform_ratios,
     with_ratios,
 )
@@ -88,8 +89,9 @@ def prune(
     """
     loop.refuse_to_overwrite(args)
     by = command(replace(args, resume=False))
-    whole = extract(supernet, with_ratios(candidate, {}))
-    budget = Budget.of(candidate, tensors_of(whole), price, args.budget_ms)
+    given = given_channels(candidate) if args.gradual else {}
+    whole = extract(supernet, with_ratios(candidate, given))
+    budget = Budget.of(candidate, tensors_of(whole), price, args.budget_ms, given)
     crops = validation_crops(args.val, candidate.scale)
     record = Stage3(
         method="regulariser", device=args.device, threads=args.threads, budget_ms=args.budget_ms,
@@ -183,7 +185,7 @@ def _first_phase(
 
 def budget_network(budget: Budget, tensors: Arrays) -> ExtractedNetwork:
     """Prune the whole network by the lowest threshold within the budget."""
-    candidate = with_ratios(budget.candidate, budget.met(tensors))
+    candidate = budget.pruned(budget.met(tensors))
     spec = SupernetSpec.around(candidate)
     return extract(SupernetWeights(spec, tensors, "0" * 64), candidate)
 

@@ -68,7 +68,8 @@ class PruneArgs(TuneArgs):
     )
     gradual: bool = option(
         False, "no regulariser: the groups that are worth least to the loss for their time go, "
-        "step by step, in one training of all the steps"
+        "step by step, in one training of all the steps; channels go at the start, as many as "
+        "the candidate says"
     )  # fmt: skip
     uniform: bool = option(
         False, "baseline: one ratio everywhere, no regulariser, fine-tuned for all the steps"

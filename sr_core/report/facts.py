@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from sr_core.catalogue.store import Catalogue
 from sr_core.latency.estimate import estimate
-from sr_core.network.candidate import Family
 from sr_core.network.notation import from_text
-from sr_core.report.tables import best_final, set5_db
+from sr_core.report.tables import ablation_title, best_final, set5_db
 from sr_core.results.ablations import Ablation
 from sr_core.results.record import engine_title
 from sr_core.results.rivals import RivalBench
@@ -105,7 +104,9 @@ def ablation_facts(ablation: Ablation) -> str:
 def findings(catalogue: Catalogue) -> str:
     """Say what the stored comparisons came to, a sentence each, the schemes first."""
     lines = [
-        _finding(one) for one in sorted(catalogue.ablations, key=lambda a: a.question, reverse=True)
+        _finding(one)
+        for one in sorted(catalogue.ablations, key=lambda a: a.question, reverse=True)
+        if len(one.labels) > 1
     ]
     if bench := catalogue.rival_bench:
         rows = [row for row in bench.rows if row.threads == max(r.threads for r in bench.rows)]
@@ -133,10 +134,10 @@ def _finding(ablation: Ablation) -> str:
         result = "makes no clear difference to"
     else:
         result = f"is {'better' if gain_db > 0 else 'worse'} than"
-    family = Family(ablation.scale, ablation.colour)
     return (
         f"At equal time in {engine_title(ablation.runtimes)}, {what} {result} {against} "
-        f"({gain_db:+.2f} dB, {family.title}, validation crops, {len(ours)} seeds each)."
+        f"({gain_db:+.2f} dB, {ablation_title(ablation)}, validation crops, {len(ours)} seeds "
+        "each)."
     )
 
 

@@ -40,6 +40,8 @@ def _blocks(catalogue: Catalogue) -> Iterator[tuple[str, str]]:
         yield "published-facts", facts.published_facts(catalogue)
     for ablation in catalogue.ablations:
         name = f"{ablation.question}-{Family(ablation.scale, ablation.colour).name}"
+        if ablation.budget_ms is not None:
+            name += f"-{ablation.budget_ms:g}ms"
         yield name, tables.ablation_table(ablation)
         yield f"{name}-facts", facts.ablation_facts(ablation)
     if bench := catalogue.rival_bench:

@@ -170,11 +170,16 @@ def rivals_table(bench: RivalBench) -> str:
     return "\n".join(lines)
 
 
+def ablation_title(ablation: Ablation) -> str:
+    """Name the networks that were compared, and their budget: `×4 luma, 4.3 ms`."""
+    family = Family(ablation.scale, ablation.colour).title
+    return family if ablation.budget_ms is None else f"{family}, {ablation.budget_ms:g} ms"
+
+
 def ablation_table(ablation: Ablation) -> str:
     """Return a row per family: means over its runs and, in brackets, their range."""
-    family = Family(ablation.scale, ablation.colour)
     header = [
-        f"{ablation.question}, {family.title}", "validation dB, once for all",
+        f"{ablation.question}, {ablation_title(ablation)}", "validation dB, once for all",
         "validation dB, fine-tuned", "Set5 dB", "BSD100 dB", "ms, ours", "ms, ONNX Runtime",
         "ms, the same, widths filled to 16", "parameters, kept", "runs", "network",
     ]  # fmt: skip

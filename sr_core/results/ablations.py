@@ -68,11 +68,13 @@ class FineTuningRun(Record):
 
 
 class Ablation(Record):
-    """One question of one family of networks, all of it measured in one call."""
+    """One question of one family of networks and budget, all of it measured in one call."""
 
     question: Question
     scale: Count
     colour: Colour = "rgb"
+    budget_ms: Positive | None = None
+    """`--budget-ms` of all runs. None if they are no runs of `prune`."""
     processor: Text
     cores: Count
     """At the disposal of the process (`machine.cores`)."""
@@ -115,10 +117,10 @@ class Ablation(Record):
 
 
 def merge(before: Iterable[Ablation], new: Ablation) -> tuple[Ablation, ...]:
-    """Put `new` in the place of an older answer to the same question of the same family."""
+    """Put `new` in the place of an older answer to the same question: same family, same budget."""
 
-    def key(one: Ablation) -> tuple[str, int, bool]:
-        return one.question, -one.scale, one.colour != "rgb"
+    def key(one: Ablation) -> tuple[str, int, bool, float]:
+        return one.question, -one.scale, one.colour != "rgb", one.budget_ms or 0
 
     others = [old for old in before if key(old) != key(new)]
     return tuple(sorted([*others, new], key=key))

@@ -19,6 +19,7 @@ from sr_core.errors import CatalogueError, MeasurementError
 from sr_core.network.candidate import Family
 from sr_core.network.extract import extract
 from sr_core.network.notation import from_text, to_text
+from sr_core.report.pages import blocks
 from sr_core.report.tables import ablation_table
 from sr_core.results.ablations import Ablation
 from sr_core.runtime.upscale import Upscaler
@@ -108,6 +109,22 @@ def test_families_are_compared_stored_and_replaced(
     shell("bench", "ablation", "schemes", runs[1], "--benchmark", benchmark, "--store")
     questions = [(a.question, len(a.trained)) for a in Catalogue(root).ablations]
     assert questions == [("ratios", 1), ("schemes", 1)]
+
+
+def test_each_budget_has_a_place_of_its_own(shell: Shell, root: Path, tmp_path: Path) -> None:
+    benchmark = tiny.save_benchmark(tmp_path / "benchmark", 4)
+    for name, budget_ms in (("a", 9.0), ("b", 4.5), ("c", 9.0)):
+        record = {
+            "command": "prune", "settings": {"seed": 1, "budget_ms": budget_ms},
+            "from_step": 0, "to_step": 70,
+        }  # fmt: skip
+        folder = run(tmp_path / name, to_text(BLOCK), 1, training=[record])
+        shell(
+            "bench", "ablation", "ratios", f"{name}={folder}", "--benchmark", benchmark, "--store"
+        )
+    stored = Catalogue(root).ablations
+    assert [(one.budget_ms, one.labels) for one in stored] == [(4.5, ["b"]), (9.0, ["c"])]
+    assert "| ratios, ×4, 4.5 ms |" in blocks(Catalogue(root))["ratios-x4-4.5ms"]
 
 
 def test_what_cannot_be_compared_is_refused(shell: Shell, tmp_path: Path) -> None:

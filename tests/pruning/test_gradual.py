@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +152,36 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert (tmp_path / STAGE3).read_text() == (finished.parent / STAGE3).read_text()
 
 
-def test_channels_and_a_teacher_are_refused(photos: Path, tmp_path: Path) -> None:
-    channels = from_text("x4c16_wc50b30p70_r_tb40")
-    args = settings(photos, tmp_path / "run", channels, gradual=True)
-    with pytest.raises(TrainingError, match="--gradual does not remove channels"):
+def test_channels_go_at_the_start_as_many_as_given(photos: Path, tmp_path: Path) -> None:
+    channels = from_text("x4c16_wc50b30p70_rc25b60_tb40")
+    whole_ms, least_ms = (
+        price(
+            with_ratios(
+                channels, {"cells.0.wide.expand": 0.5, "cells.1.residual.conv1": 0.25, **rest}
+            )
+        )
+        for rest in (
+            {},
+            {name: 0.95 for name, p in channels.layers() if p.scheme in ("block", "pattern")},
+        )
+    )
+    args = settings(photos, tmp_path, channels, gradual=True)
+    args = replace(args, budget_ms=(whole_ms + least_ms) / 2)
+    final = read_tuned_final(run(args, channels))
+    assert price(final.candidate) <= args.budget_ms
+    ratios = {name: pruning.ratio for name, pruning in final.candidate.layers()}
+    assert (ratios["cells.0.wide.expand"], ratios["cells.1.residual.conv1"]) == (0.5, 0.25)
+    assert final.network.cells[0][0].weight.shape == (48, 16, 1, 1)
+    record = read_record(tmp_path / STAGE3, Stage3, remake="")
+    assert set(record.refreshes[-1].ratios) == {
+        "cells.0.wide.linear", "cells.0.wide.conv", "cells.1.residual.conv2", "tail"
+    }  # fmt: skip
+
+
+def test_a_teacher_and_channels_alone_are_refused(photos: Path, tmp_path: Path) -> None:
+    channels = from_text("x4c16_wc50dd_r")
+    args = settings(photos, tmp_path / "run", MIXED, gradual=True)
+    with pytest.raises(TrainingError, match="prunes no layer but by channels"):
         run(args, channels)
     with pytest.raises(TrainingError, match="no teacher"):
         gradual(photos, tmp_path, distill=0.1)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import html
 from dataclasses import replace
 
-from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, Family, LayerPruning
+from sr_core.network.candidate import DENSE, PATTERN_MIN_RATIO, LayerPruning
 from sr_core.network.notation import from_text, to_text
-from sr_core.report.tables import ablation_table
+from sr_core.report.tables import ablation_table, ablation_title
 from sr_core.results.ablations import Ablation, Question, TimedRuntime
 from sr_core.results.record import engine_title
 from sr_core.ui.findings import charts, sections
@@ -42,7 +42,7 @@ _EQUAL_LATENCY = 0.05
 
 def ablation_section(ablation: Ablation, note: str = "") -> str:
     """Return one question at one scale. `note` comes before what the numbers say."""
-    heading = f"{_HEADINGS[ablation.question]} {Family(ablation.scale, ablation.colour).title}"
+    heading = f"{_HEADINGS[ablation.question]} {ablation_title(ablation)}"
     body = _chart(ablation) + sections.markdown_table(heading, ablation_table(ablation))
     runs = [f"# {run.label}, seed {run.seed}\n{run.reproduction}" for run in ablation.trained]
     lead, text = result(ablation)
