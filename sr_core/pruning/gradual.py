@@ -8,8 +8,8 @@ A group's worth is the first-order change of the loss without it, squared and av
 (sum of weight times gradient)^2, as in Molchanov et al., "Importance Estimation for Neural Network
 Pruning" (CVPR 2019). The course of the budget is that of Zhu and Gupta, "To prune, or not to
 prune" (arXiv 1710.01878). What went does not come back. Channels go at the start, as many as the
-candidate says. Both beside the paper's regulariser
-(`ratio_search`) are UpFront's choice, by what they gain (docs/log.md).
+candidate says. All this, beside the paper's regulariser (`ratio_search`), is UpFront's choice, by
+what it gains (docs/log.md).
 """
 
 from __future__ import annotations
