@@ -27,6 +27,7 @@ PAPER = "2108.08910"
 README_SETS = ("Set5", "BSD100")
 README_MODELS = (
     "x4-5ms", "x4-10ms", "x4-123k", "x4-luma-9k", "x4-luma-25k", "x2-13k", "x2-30ms",
+    "x2-luma-14k", "x2-luma-21k",
 )  # fmt: skip
 BUDGETS_MS = (10, 15, 30)
 """Of one 1280x720 frame."""

@@ -74,7 +74,7 @@ class Ablation(Record):
     scale: Count
     colour: Colour = "rgb"
     budget_ms: Positive | None = None
-    """`--budget-ms` of all runs. None if they are no runs of `prune`."""
+    """`--budget-ms` of all runs. None where they have none in common."""
     processor: Text
     cores: Count
     """At the disposal of the process (`machine.cores`)."""

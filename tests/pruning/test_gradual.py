@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,13 @@ from sr_core.network.extract import extract
 from sr_core.network.masks import layer_mask
 from sr_core.network.notation import from_text
 from sr_core.pruning import refreshes
-from sr_core.pruning.budget import Budget, importance, with_ratios
+from sr_core.pruning.budget import (
+    Budget,
+    given_channels,
+    importance,
+    pruned_layers,
+    with_ratios,
+)
 from sr_core.pruning.gradual import REFRESHES, GradualTask, group_sums, spread
 from sr_core.pruning.ratio_search import prune
 from sr_core.pruning.settings import STAGE3, PruneArgs
@@ -154,19 +159,10 @@ def test_a_resumed_run_is_the_uninterrupted_one(
 
 def test_channels_go_at_the_start_as_many_as_given(photos: Path, tmp_path: Path) -> None:
     channels = from_text("x4c16_wc50b30p70_rc25b60_tb40")
-    whole_ms, least_ms = (
-        price(
-            with_ratios(
-                channels, {"cells.0.wide.expand": 0.5, "cells.1.residual.conv1": 0.25, **rest}
-            )
-        )
-        for rest in (
-            {},
-            {name: 0.95 for name, p in channels.layers() if p.scheme in ("block", "pattern")},
-        )
-    )
-    args = settings(photos, tmp_path, channels, gradual=True)
-    args = replace(args, budget_ms=(whole_ms + least_ms) / 2)
+    given = given_channels(channels)
+    most = {**given, **dict.fromkeys(pruned_layers(channels, given), 0.95)}
+    whole_ms, least_ms = (price(with_ratios(channels, ratios)) for ratios in (given, most))
+    args = settings(photos, tmp_path, channels, gradual=True, budget_ms=(whole_ms + least_ms) / 2)
     final = read_tuned_final(run(args, channels))
     assert price(final.candidate) <= args.budget_ms
     ratios = {name: pruning.ratio for name, pruning in final.candidate.layers()}
