@@ -191,16 +191,17 @@ class Budget:
         prices = group_prices(candidate, price, given)
         budget = cls(candidate, price, budget_ms, scales, prices, given)
         cheapest_ms, whole_ms = budget.ms(budget.ratios(weights, np.inf)), budget.ms({})
+        stays = ", channels as given" if given else ""
         if not budget_ms >= cheapest_ms:
             raise TrainingError(
                 f"A budget of {budget_ms:g} ms is below the {cheapest_ms:.2f} ms of the cheapest "
-                f"network with these schemes (every layer at {MAX_RATIO:.0%}): give more, or a "
-                "candidate with fewer cells or channels."
+                f"network with these schemes (every layer at {MAX_RATIO:.0%}{stays}): give more, "
+                "or a candidate with fewer cells or channels."
             )
         if budget_ms >= whole_ms:
             raise TrainingError(
                 f"A budget of {budget_ms:g} ms is not below the {whole_ms:.2f} ms of the "
-                "candidate with nothing removed: give less."
+                f"candidate with nothing removed{stays}: give less."
             )
         return budget
 

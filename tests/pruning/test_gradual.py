@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,11 +175,15 @@ def test_channels_go_at_the_start_as_many_as_given(photos: Path, tmp_path: Path)
     }  # fmt: skip
 
 
-def test_a_teacher_and_channels_alone_are_refused(photos: Path, tmp_path: Path) -> None:
+def test_what_leaves_nothing_to_prune_and_a_teacher_are_refused(
+    photos: Path, tmp_path: Path
+) -> None:
     channels = from_text("x4c16_wc50dd_r")
     args = settings(photos, tmp_path / "run", MIXED, gradual=True)
     with pytest.raises(TrainingError, match="prunes no layer but by channels"):
         run(args, channels)
+    with pytest.raises(TrainingError, match="nothing removed, channels as given: give less"):
+        run(replace(args, budget_ms=99), from_text("x4c16_wc50b30p70_r"))
     with pytest.raises(TrainingError, match="no teacher"):
         gradual(photos, tmp_path, distill=0.1)
     with pytest.raises(TrainingError, match="three ways"):
